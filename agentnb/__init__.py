@@ -1,0 +1,99 @@
+"""agentnb: budgeted plan → execute → critique agents inside Jupyter.
+
+`%load_ext agentnb` gives the magics; everything they do, the classes here do too. Names are imported when they are
+first used, so that loading the extension costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from agentnb.agent import Agent, Run
+    from agentnb.approval import Answer, ApprovalRequest
+    from agentnb.budget import Budget, Usage
+    from agentnb.cassette import Cassette
+    from agentnb.errors import AgentError, FailureClass, ModelError, ToolFailure
+    from agentnb.models.base import Model, ModelReply, ModelRequest
+    from agentnb.models.scripted import ScriptedModel
+    from agentnb.plan import Check, Plan, Step
+    from agentnb.tools import Tool, tool
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Agent": "agent",
+    "AgentError": "errors",
+    "Answer": "approval",
+    "ApprovalRequest": "approval",
+    "Budget": "budget",
+    "Cassette": "cassette",
+    "Check": "plan",
+    "FailureClass": "errors",
+    "Model": "models.base",
+    "ModelError": "errors",
+    "ModelReply": "models.base",
+    "ModelRequest": "models.base",
+    "Plan": "plan",
+    "Run": "agent",
+    "ScriptedModel": "models.scripted",
+    "Step": "plan",
+    "Tool": "tools",
+    "ToolFailure": "errors",
+    "Usage": "budget",
+    "tool": "tools",
+}
+
+__all__ = [
+    "Agent",
+    "AgentError",
+    "Answer",
+    "ApprovalRequest",
+    "Budget",
+    "Cassette",
+    "Check",
+    "FailureClass",
+    "Model",
+    "ModelError",
+    "ModelReply",
+    "ModelRequest",
+    "Plan",
+    "Run",
+    "ScriptedModel",
+    "Step",
+    "Tool",
+    "ToolFailure",
+    "Usage",
+    "load_ipython_extension",
+    "tool",
+    "unload_ipython_extension",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'agentnb' has no attribute {name!r}")
+    value = getattr(import_module(f"agentnb.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, "__version__"})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register `%agent` and `%%agent`; silent, and the same when called again."""
+    from agentnb.notebook.magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take `%agent` and `%%agent` away again."""
+    from agentnb.notebook.magics import unload
+
+    unload(shell)

@@ -1,0 +1,49 @@
+"""The final answer: the strong model's words about what was found, or about what there is when a run is cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from agentnb.decide import finished_by_model, stop_in_words
+from agentnb.events import ReplyRejected, RunFinished
+from agentnb.forms import ToolSpec
+from agentnb.log import RunLog
+from agentnb.memory import LAST_STEPS, done_steps
+from agentnb.models.base import ModelReply
+from agentnb.prompts import Prompt, answer_prompt
+from agentnb.replies import BadReply, read_reply
+
+__all__ = ["FinalAnswer", "answer_of", "answer_question"]
+
+
+class FinalAnswer(BaseModel):
+    """An answer as a model writes it."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    answer: str
+    confidence: Literal["low", "medium", "high"] = "medium"
+    unknowns: list[str] = []
+
+
+def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
+    """What the strong model is asked at the end."""
+    state = log.state
+    done, earlier = done_steps(log)
+    return answer_prompt(state.head.task, specs, done, earlier=earlier, stopped=stop_in_words(state))
+
+
+def answer_of(log: RunLog, reply: ModelReply) -> RunFinished | ReplyRejected:
+    """The end of the run with the reply's answer, or what is wrong with the reply."""
+    try:
+        said = read_reply(FinalAnswer, reply)
+        if not said.answer.strip():
+            return ReplyRejected(phase="answer", problems=("the answer is empty",))
+    except BadReply as bad:
+        return ReplyRejected(phase="answer", problems=bad.problems)
+    failed = [outcome for outcome in log.state.outcomes.last(LAST_STEPS) if outcome.status == "failed"]
+    unknown = [f"{outcome.step} failed: {outcome.message}" for outcome in failed]
+    return finished_by_model(log.state, said.answer.strip(), said.confidence, (*said.unknowns, *unknown))

@@ -1,0 +1,158 @@
+"""One tool call, from its arguments to its recorded outcome: resolve, validate, claim, call in time, settle."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from agentnb.approval import binding
+from agentnb.checks import is_empty
+from agentnb.decide import kept_back
+from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure, ToolTimeout
+from agentnb.events import Event, RunSuspended, ToolClaimed, ToolRefused, ToolReturned
+from agentnb.log import RunLog
+from agentnb.plan import JSON, Step, UnmetReference, resolve
+from agentnb.tools import InvalidArguments, Tool, as_json
+
+__all__ = ["Runner", "call_tool", "resolved_args", "run_here"]
+
+LONGEST_MESSAGE = 500
+_LONGEST_S = 1e8  # three years: timers refuse more
+_AGAIN_S = 5.0
+"""Seconds after which a tool that swallowed its timeout is interrupted again, and so on."""
+
+
+class Runner(Protocol):
+    """Where a tool's function runs, and how it is given up."""
+
+    def __call__(self, function: Callable[[], Any], timeout_s: float) -> Any:
+        """What `function` returns or raises.
+
+        Raises:
+            ToolTimeout: it took longer than `timeout_s` seconds.
+            KeyboardInterrupt, Interrupted: a person stopped it.
+        """
+
+
+def run_here(function: Callable[[], Any], timeout_s: float) -> Any:
+    """Run on this thread where a timer signal can interrupt it (the main thread, on POSIX), else on one of its own.
+
+    On a thread of its own a call that takes too long is abandoned: it may go on, and what it returns is dropped.
+    """
+    timeout_s = min(timeout_s, _LONGEST_S)
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+        return _with_timer(function, timeout_s)
+    return _abandonable(function, timeout_s)
+
+
+def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
+    def ring(*_: object) -> None:
+        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was interrupted")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
+            return function()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # once more, for it may ring at the very moment in which it is being stopped
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _abandonable(function: Callable[[], Any], timeout_s: float) -> Any:
+    box: dict[str, Any] = {}
+
+    def target() -> None:
+        try:
+            box["value"] = function()
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
+            box["error"] = error
+
+    thread = threading.Thread(target=target, name="agentnb-tool", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was abandoned")
+    if "error" in box:
+        raise box["error"]
+    return box["value"]
+
+
+def resolved_args(log: RunLog, step: Step) -> dict[str, JSON]:
+    """The step's arguments with every reference and every filled opening in its place.
+
+    Raises:
+        UnmetReference: a reference to something that is not there.
+    """
+    args: Mapping[str, JSON] = log.value(log.state.bound) if log.state.bound else step.args
+    found: dict[str, JSON] = resolve(dict(args), log.result_of)
+    return found
+
+
+def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner) -> Iterator[Event]:
+    """Make the step's call and yield what happens.
+
+    A call that may have had its effect and did not say so (a write that timed out) is left claimed: it is in doubt, and
+    the run rests until a person has looked.
+    """
+    try:
+        args = resolved_args(log, step)
+        kept = log.keep(args)
+        kwargs = tool.validated(copy.deepcopy(args))  # a tool may alter what it is given; earlier results stay
+    except (UnmetReference, NotJSON) as error:
+        yield ToolRefused(step=step.id, problems=(str(error),))
+        return
+    except InvalidArguments as error:
+        yield ToolRefused(step=step.id, problems=error.problems)
+        return
+    key = f"{log.run}/{step.id}"
+    what = binding(log.run, step.id, tool.name, kept) if log.state.gated else ""
+    yield ToolClaimed(step=step.id, attempt=log.state.attempt, tool=tool.name, args=kept, key=key, binding=what)
+    began = log.clock.monotonic()
+    left = log.state.budget.seconds_left(log.state.used(), kept_back(log.state.budget))
+    try:
+        # The conversion belongs to the call: a generator runs only as it is read, and may never end.
+        value = run(lambda: as_json(tool.run(kwargs)), min(tool.timeout_s, max(left, 0.1)))
+        result = log.keep(value)
+    except (KeyboardInterrupt, Interrupted):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a tool may raise anything, SystemExit too; all of it is a result
+        if isinstance(error, ToolTimeout) and tool.effect == "write":
+            yield RunSuspended(
+                reason="in_doubt", detail=f"{step.id} {tool.name}: {error}; whether it acted is not known"
+            )
+            return
+        yield _failure(step, error, log.clock.monotonic() - began)
+        return
+    seconds = log.clock.monotonic() - began
+    yield ToolReturned(step=step.id, status="empty" if is_empty(value) else "ok", seconds=seconds, result=result)
+
+
+def _failure(step: Step, error: BaseException, seconds: float) -> ToolReturned:
+    try:
+        text = str(error)
+    except Exception as worse:  # noqa: BLE001 - a tool's exception may not even have a text
+        text = f"(no message: {type(worse).__name__})"
+    said = text if isinstance(error, (ToolFailure, NotJSON)) else f"{type(error).__name__}: {text}"
+    clean = said[:LONGEST_MESSAGE].encode("utf-8", "replace").decode()
+    return ToolReturned(step=step.id, status="failed", seconds=seconds, failure=classify(error), message=clean)
+
+
+def classify(error: BaseException) -> FailureClass:
+    """What kind of failure an exception of a tool is, by its type."""
+    match error:
+        case ToolFailure():
+            return error.failure
+        case PermissionError():
+            return FailureClass.PERMISSION
+        case TimeoutError() | ConnectionError():
+            return FailureClass.TRANSIENT
+        case NotJSON() | ValueError() | TypeError() | LookupError() | ArithmeticError() | OSError():
+            return FailureClass.INVALID_DATA
+        case _:
+            return FailureClass.FATAL

@@ -1,0 +1,45 @@
+"""The loop: decide, perform, append, until nothing is left to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
+
+from agentnb.decide import Action, decide
+from agentnb.errors import Interrupted, StoreError
+from agentnb.events import Event, Record, RunSuspended
+from agentnb.log import RunLog
+from agentnb.state import Status
+
+__all__ = ["Perform", "drive"]
+
+Perform = Callable[[Action], Generator[Event, None, None]]
+
+
+def drive(log: RunLog, perform: Perform) -> Generator[Record, None, None]:
+    """Carry a run on and yield each record once it is durable: an intent before its effect, an outcome before the next.
+
+    Closing the iterator suspends the run, and withdraws what was announced and not begun. An interrupt suspends it
+    too, and is raised again.
+    """
+    try:
+        while (action := decide(log.state)) is not None:
+            with closing(perform(action)) as events:
+                for event in events:
+                    yield from log.append(event)
+        yield from log.flush()
+    except GeneratorExit:
+        _suspend(log, RunSuspended(reason="closed", withdrawn=True))
+        raise
+    except (KeyboardInterrupt, Interrupted):
+        _suspend(log, RunSuspended(reason="interrupted"))
+        raise
+    except Exception:
+        with suppress(StoreError):  # what the last effect gave is kept, whatever went wrong after it
+            log.flush()
+        raise
+
+
+def _suspend(log: RunLog, event: RunSuspended) -> None:
+    if log.state.status is Status.IN_PROGRESS:
+        log.append(event)

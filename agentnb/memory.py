@@ -1,0 +1,54 @@
+"""What a prompt may know of a run: its last steps with bounded previews, never raw results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from agentnb.events import Kept
+from agentnb.forms import ToolSpec
+from agentnb.log import RunLog
+from agentnb.plan import Step
+from agentnb.preview import preview
+from agentnb.prompts import StepView
+from agentnb.state import Outcome
+from agentnb.tools import Tool
+
+__all__ = ["done_steps", "present_step", "tool_specs"]
+
+LAST_STEPS = 12
+"""Finished steps that a prompt is built from; it says how many there were before them."""
+
+
+def tool_specs(tools: Mapping[str, Tool]) -> tuple[ToolSpec, ...]:
+    """The tools as a model sees them."""
+    return tuple(ToolSpec(t.name, t.description, t.parameters, t.effect) for t in tools.values())
+
+
+def done_steps(log: RunLog) -> tuple[list[StepView], int]:
+    """The last finished steps, oldest first, and how many were finished before them."""
+    state = log.state
+    if state.plan is None:
+        return [], 0
+    outcomes = state.outcomes.last(LAST_STEPS)
+    earlier = len(state.outcomes) - len(outcomes)
+    steps = state.plan.steps[earlier : len(state.outcomes)]
+    return [_done(log, step, outcome) for step, outcome in zip(steps, outcomes, strict=True)], earlier
+
+
+def _done(log: RunLog, step: Step, outcome: Outcome) -> StepView:
+    shown = _shown(log, outcome.result, outcome.message)
+    return StepView(step.id, step.title, step.tool, step.args, step.expect, outcome.status, shown, outcome.finding)
+
+
+def present_step(log: RunLog, step: Step) -> StepView:
+    """The step under way, with its result where it has one."""
+    got, bound = log.state.returned, log.state.bound
+    args = log.value(bound) if bound else step.args
+    status: Literal["ok", "empty", "failed", "pending"] = got.status if got else "pending"
+    shown = _shown(log, got.result, got.message) if got else ""
+    return StepView(step.id, step.title, step.tool, args, step.expect, status, shown)
+
+
+def _shown(log: RunLog, result: Kept | None, message: str) -> str:
+    return preview(log.value(result)) if result else message

@@ -1,0 +1,1 @@
+"""Language models behind one protocol: `base.py` says what a model is, each other file is one provider."""

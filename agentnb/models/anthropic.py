@@ -1,0 +1,202 @@
+"""Claude through Anthropic's Messages API."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from agentnb.budget import Usage
+from agentnb.errors import FailureClass, MissingKey, MissingPackage, ModelError
+from agentnb.models.base import ModelReply, ModelRequest, Stop, input_bound
+from agentnb.models.network import http_client, require_network
+from agentnb.models.schema import restored_text, strict_schema
+from agentnb.models.streaming import Stream, listen
+
+if TYPE_CHECKING:
+    from anthropic.types import MessageDeltaUsage, RawMessageStreamEvent
+    from anthropic.types import Usage as ProviderUsage
+
+__all__ = ["AnthropicModel"]
+
+_HOST = "https://api.anthropic.com"
+_KEY = "ANTHROPIC_API_KEY"
+
+_CACHED_FROM_BYTES = 4 * 1024
+"""A system text shorter than some 1024 tokens is not cached by any Claude model, so marking it gains nothing."""
+
+_STOPS: dict[str, Stop] = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "refusal",
+}
+"""Every other stop reason (end_turn, stop_sequence) is an end: we send no tools that a turn could stop for."""
+
+
+@dataclass(frozen=True)
+class AnthropicModel:
+    """A Claude model: streamed, with the schema enforced by the provider and the system text in its prompt cache.
+
+    The SDK never retries, follows no redirect and sends no traces: retries are the run's matter and count against its
+    budget. No temperature is sent, as the API of the SDK takes none. Each call has its own HTTP client (15 ms), so a
+    model may be shared by threads and holds nothing open between two calls.
+
+    Args:
+        name: as Anthropic writes it: "claude-sonnet-4-5".
+        api_key: the key; without it, that of the variable ANTHROPIC_API_KEY at the time of the call.
+        base_url: where to call; without it ANTHROPIC_BASE_URL, or else Anthropic itself.
+    """
+
+    name: str
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """The name by which a user asks for it: "anthropic:claude-sonnet-4-5"."""
+        return f"anthropic:{self.name}"
+
+    @property
+    def address(self) -> str:
+        """Where it is called: `base_url`, or else ANTHROPIC_BASE_URL, or else Anthropic itself."""
+        return self.base_url or os.environ.get("ANTHROPIC_BASE_URL") or _HOST
+
+    @property
+    def lacking(self) -> str | None:
+        """The variable that has to hold a key before this model can be called, or None where nothing is lacking."""
+        return None if self._key else _KEY
+
+    @property
+    def _key(self) -> str:
+        return self.api_key or os.environ.get(_KEY) or ""
+
+    def ask(self, request: ModelRequest) -> ModelReply:
+        """The model's answer to `request`.
+
+        Raises:
+            NetworkForbidden: AGENTNB_NO_NETWORK is set and the server is not on this machine.
+            MissingKey: there is no key.
+            MissingPackage: `anthropic` is not installed.
+            ModelError: the call failed, classified.
+            Interrupted: `request.cancelled` said so.
+        """
+        key, address = self._key, self.address
+        require_network(self.ref, address)
+        if self.lacking:
+            raise MissingKey(f'{self.ref} needs {self.lacking}: set it, or use model="local:", which needs no key')
+        sdk = _sdk()
+        answer = _Answer()
+        listen(
+            lambda: _stream(sdk, self.name, request, key=key, address=address),
+            answer.take,
+            request=request,
+            ref=self.ref,
+            secret=key,
+        )
+        return answer.reply(self.ref, request)
+
+
+@contextmanager
+def _stream(
+    sdk: ModuleType, name: str, request: ModelRequest, *, key: str, address: str
+) -> Iterator[Stream[RawMessageStreamEvent]]:
+    """The open stream of one call; leaving it closes the connection."""
+    with (
+        http_client(address, request.timeout_s) as http,
+        sdk.Anthropic(
+            api_key=key,
+            base_url=address,
+            timeout=http.timeout,
+            max_retries=0,
+            open_telemetry=False,
+            http_client=http,
+        ) as client,
+        client.messages.create(**_arguments(name, request), stream=True) as stream,
+    ):
+        yield stream
+
+
+def _arguments(name: str, request: ModelRequest) -> dict[str, Any]:
+    """What is sent, as the SDK's keyword arguments."""
+    arguments: dict[str, Any] = {
+        "model": name,
+        "max_tokens": request.max_output_tokens,
+        "messages": [{"role": "user", "content": request.prompt}],
+    }
+    if request.system:
+        block: dict[str, Any] = {"type": "text", "text": request.system}
+        if len(request.system.encode("utf-8", "surrogatepass")) >= _CACHED_FROM_BYTES:
+            block["cache_control"] = {"type": "ephemeral"}
+        arguments["system"] = [block]
+    if request.schema is not None:
+        schema = strict_schema(request.schema, nullable_optionals=False)
+        arguments["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    return arguments
+
+
+class _Answer:
+    """The events of one stream, put together."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._model = ""
+        self._stop: str | None = None
+        self._begun: ProviderUsage | None = None
+        self._ended: MessageDeltaUsage | None = None
+
+    def take(self, event: RawMessageStreamEvent) -> None:
+        """Adds one event; the kinds that say nothing about text, stop or usage are passed over."""
+        if event.type == "message_start":
+            self._model = event.message.model
+            # `getattr`, here and below: the SDK does not validate, so what a server leaves out is no attribute at all.
+            self._begun = getattr(event.message, "usage", None)
+        elif event.type == "content_block_delta" and event.delta.type == "text_delta":
+            self._parts.append(event.delta.text)
+        elif event.type == "message_delta":
+            self._stop = event.delta.stop_reason or self._stop
+            self._ended = getattr(event, "usage", None) or self._ended
+
+    def reply(self, ref: str, request: ModelRequest) -> ModelReply:
+        """The whole answer.
+
+        Raises:
+            ModelError: the stream ended, without any error, before the answer did.
+        """
+        if self._stop is None:
+            raise ModelError(
+                f"{ref}: the stream ended before the answer did; try again in a moment", FailureClass.TRANSIENT
+            )
+        text = "".join(self._parts)
+        if request.schema is not None:
+            text = restored_text(text, request.schema)
+        return ModelReply(text, self._usage(request), _STOPS.get(self._stop, "end"), self._model)
+
+    def _usage(self, request: ModelRequest) -> Usage:
+        """Ours from theirs, whose `input_tokens` leave out what the cache gave and took.
+
+        The counts at the end are totals and replace those at the beginning, where they are given.
+        """
+        read = self._count("cache_read_input_tokens")
+        written = self._count("cache_creation_input_tokens")
+        plain, output = self._count("input_tokens"), self._count("output_tokens")
+        if plain is None or output is None:
+            # No count came: charge what the call can have used at most, rather than nothing.
+            return Usage(input_bound(request), request.max_output_tokens)
+        return Usage(plain + (read or 0) + (written or 0), output, read or 0, written or 0)
+
+    def _count(self, name: str) -> int | None:
+        late: int | None = getattr(self._ended, name, None)
+        early: int | None = getattr(self._begun, name, None)
+        return early if late is None else late
+
+
+def _sdk() -> ModuleType:
+    """The SDK, imported by the first call: it takes 0.8 s, which nobody pays who asks another model."""
+    try:
+        import anthropic
+    except ImportError as error:
+        raise MissingPackage("anthropic: models need a package: run `pip install anthropic`") from error
+    return anthropic

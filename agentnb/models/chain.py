@@ -1,0 +1,254 @@
+"""What stands between a question and a provider, as a fold of layers: cache → retry → budget → provider.
+
+An `Ask` is a generator: it yields the events of what it does and returns the reply, so that an intent is durable before
+the request leaves. Retries stand outside the budget: every attempt may be billed, so every attempt is reserved for.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import reduce
+from typing import Any
+
+import tenacity
+from pydantic import TypeAdapter
+
+from agentnb.budget import Price, Refusal, Spent, Usage, affordable_output, worst_cost_usd
+from agentnb.decide import kept_back
+from agentnb.errors import AgentError, CassetteError, ConfigError, FailureClass, ModelError, StoreError
+from agentnb.events import Event, ModelAsked, ModelCached, ModelFailed, ModelReplied
+from agentnb.log import RunLog
+from agentnb.models.base import Model, ModelReply, ModelRequest, input_bound
+from agentnb.store.base import ReplyCache
+
+__all__ = ["Ask", "OverBudget", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying"]
+
+MAX_TRIES = 4
+LONGEST_WAIT_S = 60.0
+"""Seconds that a rate limit may ask to wait before the run rests instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request with what the layers need to know about it.
+
+    Attributes:
+        request: what is asked.
+        key: its key.
+        step: the step it is asked for, or "".
+        last_word: True for the final answer, which alone may use what is kept back for it.
+        attempt: 1, 2, … within the retries.
+    """
+
+    request: ModelRequest
+    key: str
+    step: str = ""
+    last_word: bool = False
+    attempt: int = 1
+
+
+Ask = Callable[[Question], Generator[Event, None, ModelReply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A model as a run speaks to it.
+
+    Attributes:
+        ref: its name, part of every key.
+        ask: its chain.
+        thinking_tokens: output tokens that it may use before it answers, on top of the answer's own.
+    """
+
+    ref: str
+    ask: Ask
+    thinking_tokens: int = 0
+
+
+Layer = Callable[[Ask], Ask]
+
+
+class OverBudget(AgentError):
+    """The budget does not cover the worst case of a request; it was not sent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+def chain(model: Model, layers: Iterable[Layer]) -> Ask:
+    """An Ask of `model` with `layers` around it, the outermost first."""
+    return reduce(lambda ask, layer: layer(ask), reversed(list(layers)), provider(model))
+
+
+def provider(model: Model) -> Ask:
+    """The bottom: the model itself."""
+
+    def ask(question: Question) -> Generator[Event, None, ModelReply]:
+        yield from ()  # no event of its own: the layers above speak for it
+        return model.ask(question.request)
+
+    return ask
+
+
+def metered(log: RunLog, price: Price) -> Layer:
+    """The one place where money is spent: reserve the worst case, clamp or refuse, settle to what was used.
+
+    Raises (when asked):
+        OverBudget: a cap does not cover the request.
+    """
+
+    def layer(ask: Ask) -> Ask:
+        def metered_ask(question: Question) -> Generator[Event, None, ModelReply]:
+            request, reserved = _reserve(log, price, question)
+            yield ModelAsked(
+                phase=request.phase,
+                model=request.model,
+                key=question.key,
+                attempt=question.attempt,
+                reserved=reserved,
+                step=question.step,
+            )
+            began = log.clock.monotonic()
+            try:
+                reply = yield from ask(replace(question, request=request))
+            except ModelError as error:
+                seconds = log.clock.monotonic() - began
+                yield ModelFailed(failure=error.failure, message=str(error), seconds=seconds, unbilled=error.unbilled)
+                raise
+            except (ConfigError, CassetteError) as error:  # nothing was sent
+                yield ModelFailed(failure=FailureClass.FATAL, message=str(error), seconds=0, unbilled=True)
+                raise
+            seconds = log.clock.monotonic() - began if reply.seconds is None else reply.seconds
+            yield ModelReplied(
+                text=log.keep(reply.text),
+                usage=reply.usage,
+                usd=price(reply.usage),
+                seconds=seconds,
+                stop=reply.stop,
+                model=reply.model,
+            )
+            return reply
+
+        return metered_ask
+
+    return layer
+
+
+def _reserve(log: RunLog, price: Price, question: Question) -> tuple[ModelRequest, Spent]:
+    """The request as the budget lets it go out, and what is reserved for it."""
+    request, state = question.request, log.state
+    keep = {} if question.last_word else kept_back(state.budget)
+    used = replace(state.used(), seconds=log.now())
+    tokens = input_bound(request)
+    room = affordable_output(state.budget, used, keep, price, tokens, request.max_output_tokens)
+    if isinstance(room, Refusal):
+        raise OverBudget(room)
+    seconds = state.budget.seconds_left(used, keep)
+    clamped = replace(request, max_output_tokens=room, timeout_s=min(request.timeout_s, max(seconds, 0.1)))
+    worst = Usage(tokens, room)
+    return clamped, Spent(usd=worst_cost_usd(price, worst), input_tokens=tokens, output_tokens=room, model_calls=1)
+
+
+def retrying(sleep: Callable[[float], None]) -> Layer:
+    """Ask again after failures that pass: exponential backoff with jitter, never sooner than the provider says.
+
+    A provider that asks to wait longer than a minute is not waited for: the run rests and says so.
+    """
+    backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=20)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after_s if isinstance(error, ModelError) and error.retry_after_s is not None else 0.0
+        return max(backoff(state), asked)  # in this order: a NaN is passed over
+
+    def stop(state: tenacity.RetryCallState) -> bool:
+        return state.attempt_number >= MAX_TRIES or state.upcoming_sleep > LONGEST_WAIT_S
+
+    tries = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda e: isinstance(e, ModelError) and e.failure.worth_retrying),
+        wait=wait,
+        stop=stop,
+        sleep=sleep,
+        reraise=True,
+    )
+
+    def layer(ask: Ask) -> Ask:
+        def retrying_ask(question: Question) -> Generator[Event, None, ModelReply]:
+            for attempt in tries:
+                with attempt:
+                    number = attempt.retry_state.attempt_number
+                    return (yield from ask(question if number == 1 else replace(question, attempt=number)))
+            raise AssertionError("tenacity ends with a result or the last error")
+
+        return retrying_ask
+
+    return layer
+
+
+def cached(log: RunLog, cache: ReplyCache, price: Price, *, fresh: bool = False) -> Layer:
+    """Answer from the prompt cache; whole answers go into it, refusals, cut-off ones and errors do not.
+
+    Args:
+        log: the run.
+        cache: where replies are kept.
+        price: what a hit saves.
+        fresh: True asks anew, and replaces what the cache holds.
+    """
+
+    def layer(ask: Ask) -> Ask:
+        def cached_ask(question: Question) -> Generator[Event, None, ModelReply]:
+            reply = None if fresh else _remembered(cache, question.key)
+            if reply is not None:
+                request = question.request
+                yield ModelCached(
+                    phase=request.phase,
+                    model=request.model,
+                    key=question.key,
+                    text=log.keep(reply.text),
+                    usage=reply.usage,
+                    saved_usd=price(reply.usage),
+                    step=question.step,
+                )
+                return reply
+            reply = yield from ask(question)
+            if reply.stop == "end":
+                with suppress(StoreError):  # the reply is paid for and in the journal; a cache may fail
+                    cache.put(question.key, reply_text(reply))
+            return reply
+
+        return cached_ask
+
+    return layer
+
+
+def _remembered(cache: ReplyCache, key: str) -> ModelReply | None:
+    try:
+        text = cache.get(key)
+        return None if text is None else reply_from_text(text)
+    except (ValueError, StoreError):  # of another release, or damaged: an entry that cannot be read is none
+        return None
+
+
+def reply_text(reply: ModelReply) -> str:
+    """`reply` as the JSON text that caches and cassettes keep."""
+    return json.dumps(asdict(replace(reply, cached=False)), ensure_ascii=False)
+
+
+def reply_from_text(text: str) -> ModelReply:
+    """The reply that `reply_text` wrote, marked as cached.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    reply: ModelReply = _form().validate_json(text)
+    return replace(reply, cached=True)
+
+
+@functools.cache
+def _form() -> TypeAdapter[Any]:
+    return TypeAdapter(ModelReply)

@@ -1,0 +1,214 @@
+"""GPT models through OpenAI's Chat Completions API, and any other server that speaks it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from agentnb.budget import Usage
+from agentnb.errors import FailureClass, MissingKey, MissingPackage, ModelError
+from agentnb.models.base import ModelReply, ModelRequest, Stop, input_bound
+from agentnb.models.network import host_of, http_client, require_network
+from agentnb.models.schema import restored_text, strict_schema
+from agentnb.models.streaming import Stream, listen
+
+if TYPE_CHECKING:
+    from openai.types import CompletionUsage
+    from openai.types.chat import ChatCompletionChunk
+
+__all__ = ["OpenAIModel", "is_openai"]
+
+_HOST = "https://api.openai.com/v1"
+_KEY = "OPENAI_API_KEY"
+
+_NO_TEMPERATURE = re.compile(r"(?:.*/)?(?:gpt-[5-9]|o\d)")
+"""Models that refuse a temperature: the reasoning ones, with a reseller's prefix or without ("openai/gpt-5.1")."""
+
+_THINKING = 4096
+
+_STOPS: dict[str, Stop] = {"length": "length", "content_filter": "refusal"}
+"""Every other finish reason (stop, and whatever a compatible server invents) is an end."""
+
+
+def is_openai(address: str) -> bool:
+    """True where `address` is a server of OpenAI's own, or of Azure, which follows it to the letter.
+
+    Others lag behind: they know `max_tokens` where OpenAI has `max_completion_tokens`, and many want no key.
+    """
+    host = host_of(address)
+    return host == "openai.com" or host.endswith((".openai.com", ".openai.azure.com"))
+
+
+@dataclass(frozen=True)
+class OpenAIModel:
+    """A GPT model, or one on an OpenAI-compatible server: streamed, with the schema enforced by the server.
+
+    The SDK never retries and follows no redirect: retries are the run's matter and count against its budget. Each call
+    has its own HTTP client (15 ms), so a model may be shared by threads and holds nothing open between two calls.
+
+    OpenAI itself is sent `max_completion_tokens`, a compatible server `max_tokens`, which all of them understand. A
+    temperature is sent unless the model's name is that of a reasoning model (gpt-5 and later, o1, o3, ...).
+
+    Args:
+        name: as the server writes it: "gpt-5.1".
+        api_key: the key; without it, that of the variable OPENAI_API_KEY at the time of the call. A server that is not
+            OpenAI's is called without any key where there is none.
+        base_url: where to call, with its `/v1`; without it OPENAI_BASE_URL, or else OpenAI itself.
+    """
+
+    name: str
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """The name by which a user asks for it: "openai:gpt-5.1"."""
+        return f"openai:{self.name}"
+
+    @property
+    def address(self) -> str:
+        """Where it is called: `base_url`, or else OPENAI_BASE_URL, or else OpenAI itself."""
+        return self.base_url or os.environ.get("OPENAI_BASE_URL") or _HOST
+
+    @property
+    def lacking(self) -> str | None:
+        """The variable that has to hold a key before this model can be called, or None where nothing is lacking."""
+        return _KEY if not self._key and is_openai(self.address) else None
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Output tokens that it may use before it answers: reasoning counts as output."""
+        return _THINKING if _NO_TEMPERATURE.match(self.name) else 0
+
+    @property
+    def _key(self) -> str:
+        return self.api_key or os.environ.get(_KEY) or ""
+
+    def ask(self, request: ModelRequest) -> ModelReply:
+        """The model's answer to `request`.
+
+        Raises:
+            NetworkForbidden: AGENTNB_NO_NETWORK is set and the server is not on this machine.
+            MissingKey: there is no key, and the server is OpenAI's.
+            MissingPackage: `openai` is not installed.
+            ModelError: the call failed, classified.
+            Interrupted: `request.cancelled` said so.
+        """
+        key, address = self._key, self.address
+        require_network(self.ref, address)
+        if self.lacking:
+            raise MissingKey(f'{self.ref} needs {self.lacking}: set it, or use model="local:", which needs no key')
+        sdk = _sdk()
+        answer = _Answer()
+        listen(
+            lambda: _stream(sdk, self.name, request, key=key, address=address),
+            answer.take,
+            request=request,
+            ref=self.ref,
+            secret=key,
+        )
+        return answer.reply(self.ref, request)
+
+
+@contextmanager
+def _stream(
+    sdk: ModuleType, name: str, request: ModelRequest, *, key: str, address: str
+) -> Iterator[Stream[ChatCompletionChunk]]:
+    """The open stream of one call; leaving it closes the connection."""
+    with (
+        http_client(address, request.timeout_s) as http,
+        sdk.OpenAI(
+            api_key=key or "none",  # the SDK insists on some text; servers without keys ignore it
+            base_url=address,
+            timeout=http.timeout,
+            max_retries=0,
+            http_client=http,
+        ) as client,
+        client.chat.completions.create(**_arguments(name, request, address), stream=True) as stream,
+    ):
+        yield stream
+
+
+def _arguments(name: str, request: ModelRequest, address: str) -> dict[str, Any]:
+    """What is sent, as the SDK's keyword arguments."""
+    messages = [{"role": "system", "content": request.system}] if request.system else []
+    arguments: dict[str, Any] = {
+        "model": name,
+        "messages": [*messages, {"role": "user", "content": request.prompt}],
+        "stream_options": {"include_usage": True},
+        "max_completion_tokens" if is_openai(address) else "max_tokens": request.max_output_tokens,
+    }
+    if request.temperature is not None and not _NO_TEMPERATURE.match(name):
+        arguments["temperature"] = request.temperature
+    if request.schema is not None:
+        schema = strict_schema(request.schema, nullable_optionals=True)
+        arguments["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": schema},
+        }
+    return arguments
+
+
+class _Answer:
+    """The chunks of one stream, put together."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._refusal: list[str] = []
+        self._model = ""
+        self._finish: str | None = None
+        self._usage: CompletionUsage | None = None
+        self._choices = 0
+
+    def take(self, chunk: ChatCompletionChunk) -> None:
+        """Adds one chunk; the last one has the usage and no choice."""
+        self._model = chunk.model or self._model
+        self._usage = chunk.usage or self._usage
+        for choice in chunk.choices or ():
+            self._choices += 1
+            self._parts.append(choice.delta.content or "")
+            self._refusal.append(choice.delta.refusal or "")
+            self._finish = choice.finish_reason or self._finish
+
+    def reply(self, ref: str, request: ModelRequest) -> ModelReply:
+        """The whole answer.
+
+        Raises:
+            ModelError: the stream ended, without any error, before the answer did, or held none.
+        """
+        if self._finish is None:
+            what = "the stream ended before the answer did" if self._choices else "the answer holds no choice at all"
+            raise ModelError(f"{ref}: {what}; try again in a moment", FailureClass.TRANSIENT)
+        usage = _counted(self._usage, request)
+        if refusal := "".join(self._refusal):
+            return ModelReply(refusal, usage, "refusal", self._model)
+        text = "".join(self._parts)
+        if request.schema is not None:
+            text = restored_text(text, request.schema)
+        return ModelReply(text, usage, _STOPS.get(self._finish, "end"), self._model)
+
+
+def _counted(theirs: CompletionUsage | None, request: ModelRequest) -> Usage:
+    """Ours from theirs, whose `prompt_tokens` hold the cached ones too, as ours do."""
+    if theirs is None:
+        # A compatible server that counts nothing: charge what the call can have used at most, rather than nothing.
+        return Usage(input_bound(request), request.max_output_tokens)
+    details = theirs.prompt_tokens_details
+    # `getattr`: the SDKs before 3.51 have no count of what was written.
+    written: int | None = getattr(details, "cache_write_tokens", None)
+    read = (details.cached_tokens if details else None) or 0
+    return Usage(theirs.prompt_tokens, theirs.completion_tokens, read, written or 0)
+
+
+def _sdk() -> ModuleType:
+    """The SDK, imported by the first call: it takes up to 1.7 s, which nobody pays who asks another model."""
+    try:
+        import openai
+    except ImportError as error:
+        raise MissingPackage("openai: models need a package: run `pip install openai`") from error
+    return openai

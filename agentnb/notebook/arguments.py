@@ -1,0 +1,260 @@
+"""What can be typed after `%%agent` and `%agent`: every flag with its help, and what is said to an unknown one."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final, TypeVar
+
+from IPython.core.error import UsageError
+from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
+
+from agentnb.errors import ConfigError
+
+__all__ = [
+    "APPROVE",
+    "CAPS",
+    "CELL_FLAGS",
+    "COMMANDS",
+    "UNLIMITED",
+    "BadArguments",
+    "Command",
+    "cell_arguments",
+    "parsed",
+    "parser_of",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+APPROVE: Final = ("ask", "deny", "auto")
+UNLIMITED: Final = "none"
+"""What lifts a cap that is there by default."""
+
+CAPS: Final[Mapping[str, tuple[type[int | float], str]]] = {
+    "usd": (float, "US dollars at the provider's list price"),
+    "input_tokens": (int, "tokens sent, cached ones included"),
+    "output_tokens": (int, "tokens received, reasoning included"),
+    "tokens": (int, "tokens sent and received together; 50000 if not given"),
+    "model_calls": (int, "calls that reach a model's provider"),
+    "steps": (int, "steps of the plan; 25 if not given"),
+    "tool_calls": (int, "tool calls, retries included"),
+    "seconds": (float, "seconds on the wall clock, waiting included"),
+    "working_seconds": (float, "seconds in model and tool calls; 120 if not given"),
+}
+"""Each cap of a budget: its type, and its unit in words."""
+
+
+class BadArguments(ConfigError):
+    """A line that cannot be read; the message names what was probably meant."""
+
+
+Spec = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def _spec(*names: str, **options: Any) -> Spec:
+    return names, options
+
+
+def _number(kind: type[int | float], flag: str, unit: str, *, liftable: bool) -> Callable[[str], float | str]:
+    def number(text: str) -> float | str:
+        if liftable and text.lower() == UNLIMITED:
+            return UNLIMITED
+        try:
+            return kind(text)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            example = "1000" if kind is int else "0.5"
+            lift = f", or {UNLIMITED} to lift the cap" if liftable else ""
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {what} of {unit}: give e.g. {flag} {example}{lift}"
+            ) from None
+
+    return number
+
+
+def _caps(*, liftable: bool) -> list[Spec]:
+    specs = []
+    for name, (kind, unit) in CAPS.items():
+        flag = f"--{name.replace('_', '-')}"
+        short = unit.partition(";")[0]
+        text = f"at most so many {unit}" if liftable else f"so many more {short}"
+        specs.append(_spec(flag, type=_number(kind, flag, short, liftable=liftable), metavar="N", help=text))
+    return specs
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def one(text: str) -> str:
+        if text not in allowed:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(allowed)}{_nearest(text, allowed)}")
+        return text
+
+    return one
+
+
+def _name(text: str) -> str:
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a variable: the result is bound to a name like `result`")
+    return text
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (equals and key):
+        raise argparse.ArgumentTypeError(f"{text!r} is no tag: write key=value")
+    return key, value
+
+
+_CELL: Final[Sequence[Spec]] = (
+    _spec("name", nargs="?", type=_name, metavar="NAME", help="variable that the Run is bound to, whatever happens"),
+    _spec("--model", metavar="MODEL", help='plans and answers: "anthropic:NAME", "openai:NAME", "local:NAME"'),
+    _spec("--cheap-model", metavar="MODEL", help="fills in arguments and criticises; the same as --model if not given"),
+    _spec("--tools", metavar="A,B", default="", help="functions that may be called, by name"),
+    *_caps(liftable=True),
+    _spec("--approve", type=_one_of(*APPROVE), metavar="|".join(APPROVE),
+          help="before a call that writes: ask a person, refuse it, or let it (and ask if it cannot be undone)"),
+    _spec("--fresh", action="store_true", help="ask models anew instead of taking replies from the prompt cache"),
+    _spec("--replay", action="store_true", help="take every reply from the cassette: no key, no network, no cost"),
+    _spec("--cassette", metavar="FILE", help="file of recorded model calls"),
+    _spec("--plan", metavar="NAME", help="variable with the steps to carry out; models fill only what starts with $?"),
+    _spec("--params", metavar="NAME", help="variable with a mapping, in which the cell's {names} are looked up first"),
+    _spec("--tag", action="append", type=_tag, metavar="K=V", help="kept with the run; may be given more than once"),
+    _spec("--store", metavar="DIR", help="folder in which runs are kept"),
+)  # fmt: skip
+
+CELL_FLAGS: Final = tuple(name for names, _ in _CELL for name in names if name.startswith("--"))
+"""Every flag of `%%agent`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One `%agent` command.
+
+    Attributes:
+        usage: what follows its name.
+        help: what it does.
+        specs: its arguments.
+    """
+
+    usage: str
+    help: str
+    specs: Sequence[Spec] = ()
+
+    @property
+    def flags(self) -> list[str]:
+        """Its flags."""
+        return [name for names, _ in self.specs for name in names if name.startswith("--")]
+
+
+_RUN: Final = _spec("run", metavar="RUN", help="a run's id, or the beginning of one: r7")
+_BOUND: Final = _spec("name", nargs="?", type=_name, metavar="NAME", help="variable that the Run is bound to")
+_STORE: Final = _spec("--store", metavar="DIR", help="folder in which runs are kept")
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "runs": Command("[-n N]", "the newest runs", (_spec("-n", type=int, default=20, metavar="N"), _STORE)),
+    "show": Command("RUN", "a run's record", (_RUN, _STORE)),
+    "replay": Command("RUN", "a run as it was, event by event, with no call of anything", (_RUN, _STORE)),
+    "resume": Command(
+        "RUN [NAME] [--done | --not-done]",
+        "go on where it rests",
+        (
+            _RUN,
+            _BOUND,
+            _spec("--done", action="store_true", help="the call whose outcome is not known did happen"),
+            _spec("--not-done", action="store_true", help="it did not happen: make it again"),
+            _STORE,
+        ),
+    ),
+    "extend": Command(
+        "RUN [NAME] --tokens N …", "raise caps and go on", (_RUN, _BOUND, *_caps(liftable=False), _STORE)
+    ),
+    "approve": Command("RUN [NAME]", "allow the call that waits, and go on", (_RUN, _BOUND, _STORE)),
+    "reject": Command(
+        "RUN WHY", "refuse the call that waits, and go on", (_RUN, _spec("why", nargs="*", metavar="WHY"), _STORE)
+    ),
+    "cassette": Command(
+        "[FILE]", "check a cassette and say what is in it", (_spec("file", nargs="?", metavar="FILE"),)
+    ),
+    "models": Command(
+        "[fetch NAME]",
+        "models, and whether each can be used; fetch brings the weights of a local one",
+        (_spec("action", nargs="?", type=_one_of("fetch")), _spec("model", nargs="?", metavar="NAME")),
+    ),
+    "tools": Command("[NAME]", "tools in this notebook", (_spec("tool", nargs="?", metavar="NAME"),)),
+    "doctor": Command("", "what is installed, set and reachable here", (_STORE,)),
+    "help": Command("", "this list"),
+}
+
+
+def cell_arguments(function: F) -> F:
+    """`function` with the arguments of `%%agent`, and their help as its docstring."""
+    for names, options in reversed(_CELL):
+        function = argument(*names, **options)(function)
+    made: F = magic_arguments("%agent")(function)
+    return made
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of one of COMMANDS."""
+    parser = MagicArgumentParser(f"agent {command}", description=COMMANDS[command].help)
+    for names, options in COMMANDS[command].specs:
+        parser.add_argument(*names, **options)
+    return parser
+
+
+def parsed(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
+    """The arguments in `line`, split as a shell would: quotes group, backslashes stay.
+
+    Raises:
+        BadArguments: an unknown flag, a bad value, a missing or superfluous word.
+    """
+    parser.allow_abbrev = False  # a flag added later must not change what an old notebook means
+    try:
+        found, rest = parser.parse_known_args(_words(line))
+    except UsageError as error:
+        raise BadArguments(_plain(str(error), parser)) from None
+    if not rest:
+        return found
+    flag = next((word for word in rest if word.startswith("-")), None)
+    if flag is None:
+        raise BadArguments(f"{' '.join(rest)!r} is one word too many: usage is {_usage(parser)}")
+    flags = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - there is no public list
+    name = flag.partition("=")[0]
+    known = f"there are {', '.join(flags)}" if flags else "it takes none"
+    raise BadArguments(f"there is no flag {name}: {_nearest(name, flags).removeprefix('; ') or known}")
+
+
+def _words(line: str) -> list[str]:
+    words = shlex.shlex(line, posix=True, punctuation_chars=False)
+    words.whitespace_split, words.escape, words.commenters = True, "", ""
+    try:
+        return list(words)
+    except ValueError:
+        raise BadArguments("a quotation mark is not closed: close it") from None
+
+
+def _plain(message: str, parser: argparse.ArgumentParser) -> str:
+    """What argparse says, in our words."""
+    name, _, problem = message.removeprefix("argument ").partition(": ")
+    if problem == "expected one argument":
+        return f"{name} needs a value: `{name} …`, usage is {_usage(parser)}"
+    if message.startswith("the following arguments are required"):
+        return f"{problem} is missing: usage is {_usage(parser)}"
+    return f"{name}: {problem}" if problem else message
+
+
+def _usage(parser: argparse.ArgumentParser) -> str:
+    command = parser.prog.removeprefix("agent ")
+    return (
+        f"%agent {command} {COMMANDS[command].usage}".rstrip()
+        if command in COMMANDS
+        else "%%agent [NAME] --flag value …"
+    )
+
+
+def _nearest(text: str, known: Sequence[str]) -> str:
+    near = get_close_matches(text, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

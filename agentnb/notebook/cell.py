@@ -1,0 +1,152 @@
+"""A run driven from a cell: with a panel, an interrupt that works, and an error where the run rests."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agentnb.agent import Agent, InDoubt, Run, Session
+from agentnb.budget import LIMITS, Budget
+from agentnb.errors import AgentError
+from agentnb.notebook.arguments import UNLIMITED
+from agentnb.notebook.cell_error import CellError, in_two_lines
+from agentnb.notebook.expand import expand
+from agentnb.notebook.host import host_of
+from agentnb.notebook.namespace import model_named, params_named, plan_named, tools_named
+from agentnb.notebook.panel import Panel, panel_for
+from agentnb.notebook.pump import Pump, ask_in_cell, run_in_cell
+from agentnb.plan import JSON, Plan, Step
+from agentnb.settings import Settings
+from agentnb.state import Status
+from agentnb.summary import Summary
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["CellAgent", "carry_out"]
+
+
+class CellAgent(Agent):
+    """An Agent whose runs are driven by the cell that calls it; a Run of it goes on (`approve`, `extend`) likewise.
+
+    Args:
+        shell: the shell of the cell.
+        options: as of `Agent`.
+
+    Attributes:
+        last: the last run that it drove, whatever happened to it.
+    """
+
+    def __init__(self, shell: InteractiveShell, **options: Any) -> None:
+        super().__init__(approver=ask_in_cell, runner=run_in_cell, **options)
+        self._shell = shell
+        self.last: Run | None = None
+
+    def run(
+        self,
+        task: str,
+        *,
+        plan: Plan | Sequence[Step | Mapping[str, JSON]] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Run:
+        """Carry out `task`, shown while it goes on; see `Agent.run`.
+
+        Raises:
+            CellError: it rests before its end; it can be resumed.
+        """
+        return self._drive(self.begin(task, plan=plan, tags=tags))
+
+    def resume(self, run: str, *, in_doubt: InDoubt | None = None) -> Run:
+        """Go on with a run, shown while it goes on; see `Agent.resume`. Raises like `run`."""
+        return self._drive(self.reopen(run, in_doubt=in_doubt))
+
+    def _drive(self, session: Session) -> Run:
+        run = self.last = Run(self, session.log.run)
+        host = host_of(self._shell)
+        panel = panel_for(host, self.store.read(run.id), bare=self.replaying)
+        try:
+            Pump(session, panel, host.audience).drive()
+        except KeyboardInterrupt:
+            raise _stopped(_finished(panel, run)) from None
+        except AgentError as error:
+            _finished(panel, run)
+            raise in_two_lines(error) from error
+        except BaseException:
+            _finished(panel, run)
+            raise
+        summary = _finished(panel, run)
+        if summary.status in (Status.SUSPENDED, Status.AWAITING_APPROVAL):
+            raise _resting(summary)
+        return run
+
+
+def carry_out(shell: InteractiveShell, settings: Settings, args: Namespace, text: str, bound: dict[str, str]) -> Run:
+    """The run of a `%%agent` cell; it is bound to the cell's NAME whatever happens to it.
+
+    Args:
+        shell: the shell, for its namespace.
+        settings: what holds where `args` says nothing.
+        args: the cell's first line, see `arguments.py`.
+        text: the cell's body.
+        bound: told which variable the run is bound to, so that a later `%agent resume` binds it again.
+
+    Raises:
+        AgentError: something on the first line or in the body cannot be used; nothing was started.
+        CellError: the run rests.
+    """
+    names = shell.user_ns
+    chosen = settings.with_(store=args.store, cassette=args.cassette, mode="replay" if args.replay else None)
+    task = expand(text, params_named(args.params, names), names)
+    plan = plan_named(args.plan, names)
+    agent = CellAgent(
+        shell,
+        model=model_named(args.model or chosen.model, names),
+        cheap_model=model_named(args.cheap_model or chosen.cheap_model, names) or None,
+        tools=tools_named(args.tools, names),
+        budget=budget_of(args),
+        approve=args.approve,
+        store=chosen.store,
+        cassette=chosen.cassette or None,
+        mode=chosen.mode,
+        fresh=args.fresh,
+    )
+    try:
+        return agent.run(task, plan=plan, tags=dict(args.tag or ()))
+    finally:
+        if args.name and agent.last:
+            names[args.name] = agent.last
+            bound[agent.last.id] = args.name
+
+
+def budget_of(args: Namespace) -> Budget:
+    """The budget that the flags give: a default cap holds unless another, or none, is given.
+
+    Raises:
+        ConfigError: a cap that allows nothing, or no cap left.
+    """
+    given = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
+    return Budget(**{name: None if value == UNLIMITED else value for name, value in given.items()})
+
+
+def _finished(panel: Panel, run: Run) -> Summary:
+    """What the run's records say at the end, displayed; what the panel has seen where they cannot be read."""
+    try:
+        summary = run.summary
+    except AgentError:
+        summary = panel.summary
+    panel.finish(summary)
+    return summary
+
+
+def _stopped(summary: Summary) -> CellError:
+    done = sum(step.mark in ("done", "empty", "failed") for step in summary.steps)
+    where = f"after step {done} of {len(summary.steps)}" if summary.steps else "before it had a plan"
+    if summary.status.ended:
+        return CellError(f"{summary.run} was stopped by you as it ended", f"%agent show {summary.run} shows it")
+    return CellError(f"{summary.run} was stopped by you {where}", f"go on with %agent resume {summary.run}")
+
+
+def _resting(summary: Summary) -> CellError:
+    what = ", ".join(filter(None, (summary.reason, summary.detail)))
+    return CellError(f"{summary.run} rests: {what}", f"go on with {summary.next}")

@@ -1,0 +1,346 @@
+"""What the `%agent` commands do, one function each, by the name that is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentnb.agent import InDoubt, Run
+from agentnb.budget import LIMITS
+from agentnb.cassette import Cassette
+from agentnb.errors import AgentError, ConfigError, RunNotFound
+from agentnb.events import Record, RunStarted
+from agentnb.models.weights import KNOWN, fetch, present
+from agentnb.notebook.arguments import COMMANDS, parsed, parser_of
+from agentnb.notebook.cell import CellAgent
+from agentnb.notebook.doctor import diagnosis, why_not
+from agentnb.notebook.expand import expand
+from agentnb.notebook.fetching import Fetching
+from agentnb.notebook.host import host_of
+from agentnb.notebook.listing import Listing, show, show_text
+from agentnb.notebook.namespace import model_of_run, tools_in, tools_of_run
+from agentnb.notebook.panel import show_summary
+from agentnb.notebook.retelling import retold
+from agentnb.settings import Settings
+from agentnb.store.disk import DiskStore
+from agentnb.summary import summarise
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["Desk", "carry_out_command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the commands work with.
+
+    Attributes:
+        shell: for its namespace.
+        settings: what holds where a flag says nothing.
+        bound: the variable of each run of this kernel, by the run's id.
+    """
+
+    shell: InteractiveShell
+    settings: Settings
+    bound: dict[str, str]
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The notebook's variables."""
+        names: dict[str, Any] = self.shell.user_ns
+        return names
+
+    def store(self, args: Namespace) -> DiskStore:
+        """The store that the line or the settings name; never made by asking for it.
+
+        Raises:
+            ConfigError: nothing was kept there yet.
+        """
+        place = Path(args.store or self.settings.store).expanduser()
+        if not place.exists():
+            raise ConfigError(
+                f"there is no store at {place.absolute()}: a %%agent cell makes one, `--store DIR` names another"
+            )
+        return DiskStore(place)
+
+
+def carry_out_command(desk: Desk, line: str) -> None:
+    """Carry out one `%agent` line; `{name}` in it is put in as in a cell, so that `%agent show {result.id}` works.
+
+    Raises:
+        AgentError: there is no such command, or it cannot be carried out.
+        CellError: a run that it went on with rests.
+    """
+    name, _, rest = line.strip().partition(" ")
+    name = name or "help"
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        meant = f"did you mean `%agent {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
+        raise ConfigError(f"no command %agent {name}: {meant}")
+    _COMMANDS[name](desk, parsed(parser_of(name), expand(rest, desk.names)))
+
+
+def full_id(store: DiskStore, text: str) -> str:
+    """The id of the run that `text` begins: "r7" is r7-kestrel and never r70-linnet.
+
+    Raises:
+        RunNotFound: no run, or more than one, begins so.
+    """
+    runs = store.runs()
+    exact = [run for run in runs if text in (run, run.partition("-")[0])]
+    found = exact or [run for run in runs if run.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RunNotFound(f"{len(found)} runs begin with {text!r}: say which of {', '.join(found[-5:])}")
+    near = get_close_matches(text, runs, n=1)
+    raise RunNotFound(
+        f"no run {text!r} in {store.place}: {f'did you mean {near[0]}?' if near else '`%agent runs` lists them'}"
+    )
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _help(_: Desk, __: Namespace) -> None:
+    rows = [(f"%agent {name} {command.usage}".rstrip(), command.help) for name, command in COMMANDS.items()]
+    cell = ("%%agent [NAME] --flag value …", "carry out the task that the cell's text says")
+    show(Listing("agentnb", ("type", "to"), [cell, *rows], "%%agent? explains every flag"))
+
+
+def _runs(desk: Desk, args: Namespace) -> None:
+    try:
+        store = desk.store(args)
+    except ConfigError as error:
+        show(Listing("No runs", (), (), str(error)))
+        return
+    newest = store.runs()[: -args.n - 1 : -1] if args.n > 0 else []
+    rows = [_run_row(store, run) for run in newest]
+    show(
+        Listing(
+            f"Runs in {store.place}", ("run", "status", "steps", "tokens", "task"), rows, "%agent show RUN shows one"
+        )
+    )
+
+
+def _run_row(store: DiskStore, run: str) -> tuple[str, ...]:
+    try:
+        summary = summarise(store.read(run))
+    except AgentError as error:  # one damaged run must not hide the others
+        return run, "unreadable", "", "", str(error)
+    done = sum(step.mark in ("done", "empty", "failed") for step in summary.steps)
+    status = f"{summary.status}: {summary.reason}" if summary.reason else str(summary.status)
+    return run, status, f"{done} of {len(summary.steps)}", f"{summary.spent.tokens:,}".replace(",", " "), summary.task
+
+
+def _show(desk: Desk, args: Namespace) -> None:
+    store = desk.store(args)
+    show_summary(summarise(store.read(full_id(store, args.run))))
+
+
+def _replay(desk: Desk, args: Namespace) -> None:
+    store = desk.store(args)
+    run = full_id(store, args.run)
+    records = list(store.read(run))
+    rows = [(str(record.seq), f"{record.t:.2f}", *retold(record.event)) for record in records]
+    show(Listing(f"{run}, event by event; nothing is called", ("#", "seconds", "event", "what"), rows))
+    show_summary(summarise(records))
+
+
+def _cassette(desk: Desk, args: Namespace) -> None:
+    file = args.file or desk.settings.cassette
+    if not file:
+        raise ConfigError("no cassette is named: `%agent cassette FILE`, or `%config AgentMagics.cassette = 'FILE'`")
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"there is no cassette {path.absolute()}: AGENTNB_MODE=record records one")
+    held = Cassette(path)
+    rows = [
+        ("model calls", str(len(held))),
+        ("recorded from", ", ".join(held.models)),
+        ("bytes", f"{path.stat().st_size:,}".replace(",", " ")),
+        ("verified", "every call has the key of its request"),
+    ]
+    show(Listing(f"The cassette {path}", ("what", "is"), rows))
+
+
+def _models(desk: Desk, args: Namespace) -> None:
+    if args.action:
+        _fetch(desk, args.model)
+        return
+    rows = [
+        (f"local:{known.name}", why_not(f"local:{known.name}"), f"{known.size // 1_000_000} MB, {known.license}")
+        for known in KNOWN
+    ]
+    rows += [(f"{provider}:NAME", why_not(f"{provider}:any"), "") for provider in ("anthropic", "openai")]
+    chosen = desk.settings.model
+    if chosen not in [row[0] for row in rows]:
+        rows.insert(0, (chosen, why_not(chosen), "set as the model"))
+    show(
+        Listing(
+            "Models", ("model", "can be used", ""), rows, "%agent models fetch NAME brings the weights of a local one"
+        )
+    )
+
+
+def _fetch(desk: Desk, name: str | None) -> None:
+    if not name:
+        raise ConfigError(f"which weights: %agent models fetch {' | '.join(known.name for known in KNOWN)}")
+    name = name.removeprefix("local:")
+    with Fetching(host_of(desk.shell), name) as progress:
+        path = "" if present(name) else fetch(name, progress=progress)
+    show(Listing(f"local:{name} is {f'at {path}' if path else 'here already'}", (), ()))
+
+
+def _tools(desk: Desk, args: Namespace) -> None:
+    tools = tools_in(desk.names)
+    if args.tool:
+        if args.tool not in tools:
+            raise ConfigError(
+                f"no tool {args.tool!r}: the tools here are {', '.join(tools) or 'none, define one with @tool'}"
+            )
+        tool = tools[args.tool]
+        schema = {"name": tool.name, "description": tool.description, **tool.parameters}
+        show_text(json.dumps(schema, indent=2, ensure_ascii=False))
+        return
+    rows = [
+        (
+            name,
+            tool.effect if tool.effect == "read" else f"write, {tool.reversibility}",
+            _arguments(tool.parameters),
+            tool.description,
+        )
+        for name, tool in tools.items()
+    ]
+    note = (
+        "%agent tools NAME shows the schema"
+        if rows
+        else "Define one: a typed function with a docstring, under @agentnb.tool"
+    )
+    show(
+        Listing(
+            "Tools in this notebook" if rows else "No tools in this notebook",
+            ("tool", "effect", "arguments", "what"),
+            rows,
+            note,
+        )
+    )
+
+
+def _arguments(parameters: Mapping[str, Any]) -> str:
+    required = parameters.get("required", ())
+    found = []
+    for name, schema in parameters.get("properties", {}).items():
+        kind = schema.get("type") or ("one of several" if "anyOf" in schema else "object")
+        found.append(f"{name}: {kind}" + ("" if name in required else f" = {json.dumps(schema.get('default'))}"))
+    return ", ".join(found) or "none"
+
+
+def _doctor(desk: Desk, args: Namespace) -> None:
+    chosen = desk.settings.with_(store=args.store)
+    show(Listing("agentnb here", ("what", "is"), diagnosis(host_of(desk.shell), chosen, os.environ)))
+
+
+# --- going on ---------------------------------------------------------------------------------------------------------
+
+
+def _resume(desk: Desk, args: Namespace) -> None:
+    if args.done and args.not_done:
+        raise ConfigError("--done and --not-done exclude each other: look whether it happened, then give one")
+    doubt: InDoubt | None = "done" if args.done else "not_done" if args.not_done else None
+    run = _reopened(desk, args)
+    if run.status.ended:
+        raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run)}")
+    _go_on(desk, args, run, lambda: run.resume(in_doubt=doubt))
+
+
+def _extend(desk: Desk, args: Namespace) -> None:
+    more = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
+    if not more:
+        raise ConfigError("which cap, and by how much: e.g. `%agent extend RUN --tokens 10000`")
+    run = _reopened(desk, args)
+    _go_on(desk, args, run, lambda: run.extend(**more))
+
+
+def _approve(desk: Desk, args: Namespace) -> None:
+    run = _reopened(desk, args)
+    _go_on(desk, args, run, run.approve)
+
+
+def _reject(desk: Desk, args: Namespace) -> None:
+    if not args.why:
+        raise ConfigError(f"why: write `%agent reject {args.run} REASON`, the planner is told the reason")
+    run = _reopened(desk, args)
+    _go_on(desk, args, run, lambda: run.reject(" ".join(args.why)))
+
+
+def _after_end(run: Run) -> str:
+    limit = run.state.limit
+    if limit is None:
+        return f"`%agent show {run.id}` shows it"
+    return f"`%agent extend {run.id} --{limit.limit.replace('_', '-')} N` raises the cap that it reached"
+
+
+def _reopened(desk: Desk, args: Namespace) -> Run:
+    """The run with an agent as it began with: models and tools by their names, from this notebook.
+
+    Raises:
+        ConfigError: something that it began with is not here.
+    """
+    store = desk.store(args)
+    run = full_id(store, args.run)
+    head = _head(store.first(run))
+    agent = CellAgent(
+        desk.shell,
+        model=model_of_run(head.model, desk.names),
+        cheap_model=model_of_run(head.cheap_model, desk.names),
+        tools=tools_of_run(head.tools, desk.names),
+        budget=head.budget,
+        approve=head.approve,
+        store=store.place,
+        cassette=desk.settings.cassette or None,
+        mode=desk.settings.mode,
+    )
+    return Run(agent, run)
+
+
+def _head(record: Record) -> RunStarted:
+    if not isinstance(record.event, RunStarted):
+        raise RunNotFound(
+            f"the first record is {record.event.kind} and not run_started: the store was changed by something else"
+        )
+    return record.event
+
+
+def _go_on(desk: Desk, args: Namespace, run: Run, work: Callable[[], Run]) -> None:
+    """Do `work`, and bind the run to the name on the line, or else to that of its first cell in this kernel."""
+    name = getattr(args, "name", None) or desk.bound.get(run.id)
+    try:
+        work()
+    finally:
+        if name:
+            desk.bound[run.id] = name
+            desk.names[name] = Run(run._agent, run.id)  # noqa: SLF001 - with nothing remembered of how it was before
+
+
+_COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
+    "approve": _approve,
+    "cassette": _cassette,
+    "doctor": _doctor,
+    "extend": _extend,
+    "help": _help,
+    "models": _models,
+    "reject": _reject,
+    "replay": _replay,
+    "resume": _resume,
+    "runs": _runs,
+    "show": _show,
+    "tools": _tools,
+}

@@ -1,0 +1,137 @@
+"""Names that a user types, and the objects of the notebook that they stand for."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from agentnb.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agentnb.models.base import Model
+    from agentnb.tools import Tool
+
+__all__ = [
+    "Names",
+    "model_named",
+    "model_of_run",
+    "models_in",
+    "params_named",
+    "plan_named",
+    "tools_in",
+    "tools_named",
+    "tools_of_run",
+]
+
+Names = Mapping[str, Any]
+
+
+def tools_in(names: Names) -> dict[str, Tool]:
+    """The tools of the notebook by their variable, private ones left out; imports nothing."""
+    module = sys.modules.get("agentnb.tools")
+    if module is None:
+        return {}
+    return {name: value for name, value in names.items() if isinstance(value, module.Tool) and not name.startswith("_")}
+
+
+def tools_named(text: str, names: Names) -> list[Tool | Callable[..., Any]]:
+    """The tools of a comma-separated list of variables; plain functions count.
+
+    Raises:
+        ConfigError: a name that is not there, or is not a function.
+    """
+    return [_tool(name, names) for name in filter(None, map(str.strip, text.split(",")))]
+
+
+def tools_of_run(wanted: Iterable[str], names: Names) -> list[Tool | Callable[..., Any]]:
+    """The tools that a run began with, by the names that models call them.
+
+    Raises:
+        ConfigError: some are not there; names all of them.
+    """
+    by_name = {tool.name: tool for tool in tools_in(names).values()}
+    found: dict[str, Any] = {name: by_name.get(name) or names.get(name) for name in wanted}
+    missing = ", ".join(name for name, value in found.items() if not _callable(value))
+    if missing:
+        raise ConfigError(f"the run uses {missing}, not defined in this notebook: run the cells that define it first")
+    return list(found.values())
+
+
+def models_in(names: Names) -> list[str]:
+    """The variables that hold a model."""
+    return [name for name, value in names.items() if _is_model(value) and not name.startswith("_")]
+
+
+def model_named(text: str, names: Names) -> str | Model:
+    """The model object, or the reference, in the variable `text`; any other text is a reference itself."""
+    value: Any = names.get(text)
+    return value if isinstance(value, str) or _is_model(value) else text
+
+
+def model_of_run(ref: str, names: Names) -> str | Model:
+    """The model that a run began with: an object of the notebook that goes by `ref`, else `ref`."""
+    return next((value for value in reversed(list(names.values())) if _is_model(value) and value.ref == ref), ref)
+
+
+def plan_named(name: str | None, names: Names) -> Any:
+    """The steps in the variable `name`, or None where no name is given.
+
+    Raises:
+        ConfigError: there is no such variable, or it holds no steps.
+    """
+    if not name:
+        return None
+    value = _defined(name, names, "--plan")
+    if isinstance(value, (str, bytes, Mapping)) or not (isinstance(value, Iterable) or hasattr(value, "steps")):
+        raise ConfigError(f"--plan {name} is a {type(value).__name__}: give a list of steps or a Plan")
+    return value if hasattr(value, "steps") else list(value)
+
+
+def params_named(name: str | None, names: Names) -> Mapping[str, Any]:
+    """The mapping in the variable `name`, {} where no name is given.
+
+    Raises:
+        ConfigError: there is no such variable, or it is not a mapping.
+    """
+    if not name:
+        return {}
+    value = _defined(name, names, "--params")
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"--params {name} is a {type(value).__name__}: give a dict of names and values")
+    return value
+
+
+def _tool(name: str, names: Names) -> Tool | Callable[..., Any]:
+    value: Any = names.get(name)
+    if _callable(value):
+        return value  # type: ignore[no-any-return]
+    known = list(tools_in(names))
+    said = f"the tools here are {', '.join(known)}" if known else "there are none here: define one with @tool"
+    if name in names:
+        raise ConfigError(f"{name} is a {type(value).__name__} and not a tool: {said}")
+    functions = [n for n, v in names.items() if inspect.isfunction(v) and not n.startswith("_")]
+    raise ConfigError(f"no tool {name!r}{_nearest(name, [*known, *functions])}: {said}")
+
+
+def _callable(value: object) -> bool:
+    return inspect.isroutine(value) or any(value is tool for tool in tools_in({"it": value}).values())
+
+
+def _is_model(value: object) -> bool:
+    named = isinstance(getattr(value, "ref", None), str)
+    return named and callable(getattr(value, "ask", None)) and not isinstance(value, type)
+
+
+def _defined(name: str, names: Names, flag: str) -> Any:
+    if name in names:
+        return names[name]
+    meant = _nearest(name, [n for n in names if not n.startswith("_")])
+    raise ConfigError(f"{flag} {name}: there is no such variable{meant or ', define it first'}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f", did you mean {near[0]!r}?" if near else ""

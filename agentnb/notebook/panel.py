@@ -1,0 +1,136 @@
+"""What is seen of a run while it is driven, and the record that stays."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from IPython.display import display
+
+from agentnb.budget import amount
+from agentnb.events import Record
+from agentnb.notebook.host import Host
+from agentnb.render import as_html, as_text
+from agentnb.summary import Summary, Tally
+
+if TYPE_CHECKING:
+    from IPython.core.display_functions import DisplayHandle
+
+__all__ = ["Panel", "panel_for", "show_summary", "status_line"]
+
+_PER_SECOND: Final = 10
+"""Updates at most: one costs 0.3 ms, more than ten commits."""
+_PAUSE_S: Final = 0.2
+"""Seconds between two updates that could as well wait."""
+
+
+class Panel:
+    """Shows only the final record: for front ends that nobody watches, and the base of those that somebody does.
+
+    Every method is called on the thread that runs the cell.
+
+    Args:
+        history: what is kept of the run already.
+        bare: see `Summary`.
+    """
+
+    def __init__(self, history: Iterable[Record] = (), *, bare: bool = False) -> None:
+        self._tally = Tally(bare=bare)
+        self._stale = False
+        self._drawn: deque[float] = deque(maxlen=_PER_SECOND)
+        for record in history:
+            self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Take in the next record; it is seen with the next refresh."""
+        self._tally.add(record)
+        self._stale = True
+
+    @property
+    def summary(self) -> Summary:
+        """What there is to show now."""
+        return self._tally.summary()
+
+    def refresh(self, *, urgent: bool = False) -> None:
+        """Show what is new, at most ten times a second.
+
+        Args:
+            urgent: True where there may be no other chance for a while.
+        """
+        now, drawn = time.monotonic(), self._drawn
+        too_soon = bool(drawn) and not urgent and now - drawn[-1] < _PAUSE_S
+        too_often = len(drawn) == _PER_SECOND and now - drawn[0] < 1
+        if self._stale and not too_soon and not too_often:
+            self._stale = False
+            drawn.append(now)
+            self._draw(self.summary)
+
+    def step_aside(self) -> None:
+        """Make room for what a tool prints, or for a question."""
+
+    def finish(self, summary: Summary) -> None:
+        """Replace the progress by the record that stays."""
+        self.step_aside()
+        show_summary(summary)
+
+    def _draw(self, summary: Summary) -> None:
+        pass
+
+
+class InPlace(Panel):
+    """Shows one display and updates it in place: for notebooks that somebody watches."""
+
+    _handle: DisplayHandle | None = None
+
+    def finish(self, summary: Summary) -> None:
+        """Replace the progress by the record that stays."""
+        self._draw(summary)
+
+    def _draw(self, summary: Summary) -> None:
+        if self._handle is None:
+            self._handle = display(_bundle(summary), raw=True, display_id=True)
+        else:
+            self._handle.update(_bundle(summary), raw=True)
+
+
+class StatusLine(Panel):
+    """Shows one line at the bottom of a terminal, and at the end the whole record."""
+
+    def step_aside(self) -> None:
+        """Take the line away; it comes back with the next refresh."""
+        sys.stdout.write("\r\x1b[K")
+        sys.stdout.flush()
+        self._stale = True
+
+    def _draw(self, summary: Summary) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        sys.stdout.write(f"\r\x1b[K{status_line(summary)[:width]}")
+        sys.stdout.flush()
+
+
+def panel_for(host: Host, history: Iterable[Record], *, bare: bool) -> Panel:
+    """The panel that fits the front end; in a headless run nothing but the final record is ever displayed."""
+    if host.updates_in_place:
+        return InPlace(history, bare=bare)
+    if host.audience == "tty" and sys.stdout.isatty():
+        return StatusLine(history, bare=bare)
+    return Panel(history, bare=bare)
+
+
+def show_summary(summary: Summary) -> None:
+    """Display a run's record."""
+    display(_bundle(summary), raw=True)
+
+
+def status_line(summary: Summary) -> str:
+    """The run in one line: where it is, and what is used of each cap."""
+    used = [f"{amount(g.limit, g.used)} of {amount(g.limit, g.cap)}" for g in summary.gauges]
+    return "  ·  ".join([summary.run, summary.now or summary.status.value, *used])
+
+
+def _bundle(summary: Summary) -> dict[str, Any]:
+    return {"text/plain": as_text(summary), "text/html": as_html(summary)}

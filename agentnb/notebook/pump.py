@@ -1,0 +1,238 @@
+"""A run on a thread of its own, and the cell's thread that serves it.
+
+    worker thread                          the cell's thread
+    drive the run, call models   ──records──>  show them
+    wait                         ──a tool───>  call it, as if in a cell: SQLite, matplotlib, prints
+    wait                         ──a question──>  ask the person
+
+The worker never prints, displays or calls a tool. It waits for the cell's thread and never the other way round, so an
+interrupt lands in the pump or in a tool and ends the cell at once, whatever the worker is doing: the run is suspended
+over its head, only then the worker is let go, and what it still does is dropped by the run's log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from agentnb.agent import Session
+from agentnb.approval import Answer, ApprovalRequest
+from agentnb.calls import run_here
+from agentnb.errors import Interrupted
+from agentnb.events import Record, RunSuspended
+from agentnb.notebook.asking import ask_by_text, nobody_here
+from agentnb.notebook.host import Audience
+from agentnb.notebook.panel import Panel
+
+__all__ = ["Pump", "ask_in_cell", "run_in_cell"]
+
+_BEAT_S: Final = 0.1
+"""Seconds between two looks at the display while nothing happens."""
+_GRACE_S: Final = 0.3
+"""Seconds that an interrupted cell waits for its worker: to note what a tool has just returned, and to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The worker's last word."""
+
+    error: BaseException | None = None
+
+
+class _Job:
+    """Something that the worker wants done on the cell's thread."""
+
+    def __init__(self, work: Callable[[], Any], *, calls_tool: bool) -> None:
+        self._work = work
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self.calls_tool = calls_tool
+        self.done = threading.Event()
+
+    def carry_out(self) -> None:
+        """Do it. What it raises goes to the worker; an interrupt goes to the cell, and the worker goes on waiting."""
+        try:
+            self._value = self._work()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a tool may raise anything, and all of it is the worker's
+            self._error = error
+        self.done.set()
+
+    def give_up(self) -> None:
+        """Let the worker go, with an interrupt."""
+        self._error = Interrupted("the cell has ended")
+        self.done.set()
+
+    def result(self) -> Any:
+        """What came of it; waits for it."""
+        self.done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class _Worker(threading.Thread):
+    """The thread that drives the run. Daemonic: one that hangs in a provider's call does not keep the kernel alive."""
+
+    def __init__(self, pump: Pump, session: Session) -> None:
+        super().__init__(name=f"agentnb-{session.log.run}", daemon=True)
+        self.pump = pump
+        self._session = session
+
+    def run(self) -> None:
+        """Drive it to its end, and say how it ended."""
+        error: BaseException | None = None
+        try:
+            for record in self._session:
+                self.pump.post(record)
+        except Interrupted:
+            pass
+        except BaseException as raised:  # noqa: BLE001 - raised again in the cell
+            error = raised
+        self.pump.post(_Ended(error))
+
+
+class Pump:
+    """Drives one run to its rest or end, once.
+
+    Args:
+        session: the run.
+        panel: told of every record.
+        audience: who can be asked.
+    """
+
+    def __init__(self, session: Session, panel: Panel, audience: Audience) -> None:
+        self._session = session
+        self._panel = panel
+        self._audience = audience
+        self._inbox: queue.SimpleQueue[Record | _Job | _Ended] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._open = True
+        self._job: _Job | None = None
+        self._old_claim = self._made_claim = session.state.claim
+
+    def drive(self) -> None:
+        """Serve the run until it rests or has ended.
+
+        Raises:
+            KeyboardInterrupt: a person stopped it; it is suspended.
+            Exception: whatever the worker raised; the run can be resumed.
+        """
+        worker = _Worker(self, self._session)
+        worker.start()
+        try:
+            error = self._serve()
+        except BaseException as raised:
+            self._suspend("interrupted" if isinstance(raised, KeyboardInterrupt) else "closed")
+            raise
+        finally:
+            self._close()
+            worker.join(_GRACE_S)
+        if error is not None:
+            raise error
+
+    def post(self, item: Record | _Ended) -> None:
+        """Tell the cell's thread; from the worker."""
+        self._inbox.put(item)
+
+    def call(self, work: Callable[[], Any], *, calls_tool: bool) -> Any:
+        """What `work` returns or raises on the cell's thread; from the worker.
+
+        Raises:
+            Interrupted: the cell has ended, or does before it is done.
+        """
+        job = _Job(work, calls_tool=calls_tool)
+        with self._lock:
+            if not self._open:
+                raise Interrupted("the cell has ended")
+            self._job = job
+            self._inbox.put(job)
+        return job.result()
+
+    def ask(self, request: ApprovalRequest) -> Answer | None:
+        """What a person says, or the policy where nobody is there; from the worker."""
+        if self._audience == "none":
+            return nobody_here(request)
+        answer: Answer | None = self.call(lambda: ask_by_text(request), calls_tool=False)
+        return answer
+
+    def _serve(self) -> BaseException | None:
+        """The worker's last error, or None, once it has ended."""
+        while True:
+            match self._next():
+                case _Ended(error):
+                    return error
+                case _Job() as job:
+                    self._panel.refresh(urgent=True)  # the last chance before a call that may take long
+                    self._panel.step_aside()
+                    self._made_claim = self._session.state.claim if job.calls_tool else self._made_claim
+                    job.carry_out()
+                case Record() as record:
+                    self._panel.add(record)
+
+    def _next(self) -> Record | _Job | _Ended:
+        """The next item; the display is refreshed only while none waits, so that what belongs together is seen so."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._inbox.get_nowait()
+            self._panel.refresh()
+            with contextlib.suppress(queue.Empty):
+                return self._inbox.get(timeout=_BEAT_S)
+
+    def _suspend(self, reason: Literal["interrupted", "closed"]) -> None:
+        """Take the run away from the worker, with the truth about a call that was announced."""
+        with _deaf():
+            self._await_outcome()
+            claim = self._session.state.claim
+            never_made = claim is not None and claim is not self._made_claim and claim is not self._old_claim
+            self._session.suspend(RunSuspended(reason=reason, withdrawn=never_made))
+
+    def _await_outcome(self) -> None:
+        """A tool that has returned has had its effect: give the worker the moment that it needs to record that."""
+        deadline = time.monotonic() + _GRACE_S
+        while (
+            self._job is not None and self._job.calls_tool and self._job.done.is_set() and time.monotonic() < deadline
+        ):
+            if self._session.state.claim is not self._made_claim:
+                return
+            time.sleep(0.005)
+
+    def _close(self) -> None:
+        with self._lock:
+            self._open = False
+            if self._job is not None and not self._job.done.is_set():
+                self._job.give_up()
+
+
+def run_in_cell(function: Callable[[], Any], timeout_s: float) -> Any:
+    """A Runner: calls a tool on the thread of the cell that drives the run; on this one where there is no such cell."""
+    worker = threading.current_thread()
+    if isinstance(worker, _Worker):
+        return worker.pump.call(lambda: run_here(function, timeout_s), calls_tool=True)
+    return run_here(function, timeout_s)
+
+
+def ask_in_cell(request: ApprovalRequest) -> Answer | None:
+    """An Approver: asks where the cell that drives the run is shown; without such a cell the run waits."""
+    worker = threading.current_thread()
+    return worker.pump.ask(request) if isinstance(worker, _Worker) else None
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """No second interrupt while the first is being recorded."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)

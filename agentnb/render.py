@@ -1,0 +1,252 @@
+"""A run's summary for people: a card of HTML, and plain text for terminals and for the diff of a saved notebook.
+
+Whatever comes from a model, a tool or a user passes `line` or `clean` and is escaped; the answer passes `to_html`.
+Equal summaries give equal output: there are no ids, no clocks, no counters here.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+from functools import cache, partial
+from html import escape
+from importlib.resources import files
+
+from agentnb.markdown import clean, line, to_html
+from agentnb.state import Status
+from agentnb.summary import Gauge, PhaseCost, StepLine, Summary
+from agentnb.wording import (
+    GAUGES,
+    KEPT_STEPS,
+    LIVE_STEPS,
+    MARKS,
+    STATES,
+    cost,
+    facts,
+    held,
+    level,
+    lists,
+    money,
+    number,
+    plan_title,
+    priced,
+    seconds,
+    shown,
+    window,
+)
+
+__all__ = ["as_html", "as_text"]
+
+COLUMNS = 96
+
+
+# ---------------------------------------------------------------------------------------------------- HTML
+
+
+def as_html(summary: Summary) -> str:
+    """`summary` as a card: its style sheet and one element; no script, no ids, nothing fetched."""
+    s = shown(summary)
+    body = _record(s) if s.status.ended else _panel(s)
+    kind = STATES[s.status][2]
+    # The last two classes keep MathJax from setting what stands between two dollar amounts as a formula.
+    card = f'<article class="agentnb {kind} mathjax_ignore tex2jax_ignore">{_header(s)}{body}{_footer(s)}</article>'
+    return f"<style>{_style()}</style>{card}"
+
+
+@cache
+def _style() -> str:
+    css = files("agentnb").joinpath("agentnb.css").read_text(encoding="utf-8")
+    css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
+    css = re.sub(r"\s+", " ", css)
+    return re.sub(r" ?([{};,>]) ?|(?<=:) ", lambda match: match[1] or "", css).strip()
+
+
+def _text(text: str, most: int = 200) -> str:
+    return escape(line(text, most))
+
+
+def _header(s: Summary) -> str:
+    icon, word, _ = STATES[s.status]
+    few = [escape(fact) for fact in facts(s)]
+    if not s.now:  # short ones, that wrap as a whole
+        few = [fact.replace(" ", "\xa0") for fact in few]
+    said = "\xa0· ".join([escape(s.reason)] * bool(s.reason) + few)
+    live = ' role="status"' if s.status is Status.IN_PROGRESS else ""
+    run = f" <code>{escape(s.run)}</code>" if s.run else ""
+    return f"<header><b>{icon} {word}</b> <span{live}>{said}</span>{run}</header>"
+
+
+def _panel(s: Summary) -> str:
+    return _detail(s) + _steps(s, LIVE_STEPS) + _gauges(s) + _folded_lists(s)
+
+
+def _record(s: Summary) -> str:
+    plan = _fold(plan_title(s), _steps(s, KEPT_STEPS)) if s.steps else ""
+    return _detail(s) + _answer(s) + plan + _folded_lists(s) + _phases(s)
+
+
+def _detail(s: Summary) -> str:
+    return f"<p>{escape(s.detail)}</p>" if s.detail else ""
+
+
+def _answer(s: Summary) -> str:
+    inner = to_html(s.output)
+    rows = f"<dt>Confidence</dt><dd>{escape(s.confidence)}</dd>" if s.confidence else ""
+    if s.unknowns:
+        rows += "<dt>Not known</dt>" + "".join(f"<dd>{_text(unknown, 400)}</dd>" for unknown in s.unknowns)
+    inner += f"<dl>{rows}</dl>" if rows else ""
+    return f'<div class="answer" dir="auto">{inner}</div>' if inner else ""
+
+
+def _steps(s: Summary, most: int) -> str:
+    if not s.steps:
+        return ""
+    before, steps, after = window(s.steps, most)
+    rows = [_step(step, dollars=priced(s)) for step in steps]
+    rows[:0] = [f'<li class="todo"><b>⋮</b> <span>{before}</span></li>'] if before else []
+    rows += [f'<li class="todo"><b>⋮</b> <span>{after}</span></li>'] if after else []
+    return f'<ol class="steps">{"".join(rows)}</ol>'
+
+
+def _step(step: StepLine, *, dollars: bool) -> str:
+    icon, word, kind = MARKS[step.mark]
+    note = f" <small>·\xa0{_text(step.note)}</small>" if step.note else ""
+    finding = f"<div>{_text(step.finding, 400)}</div>" if step.finding else ""
+    numbers = "".join(f" <span>{escape(cell)}</span>" for cell in _numbers(step, dollars=dollars))
+    said = f"{_text(step.title)} <code>{_text(step.call)}</code>{note}"
+    return f'<li class="{kind}"><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{numbers}{finding}</li>'
+
+
+def _numbers(step: StepLine, *, dollars: bool) -> list[str]:
+    spent = [money(step.usd)] if dollars and step.mark != "todo" else []
+    return spent if step.seconds is None else [seconds(step.seconds), *spent]
+
+
+def _gauges(s: Summary) -> str:
+    return f'<div class="gauges">{" ".join(map(_gauge, s.gauges))}</div>' if s.gauges else ""
+
+
+def _gauge(gauge: Gauge) -> str:
+    used, both = (
+        round(100 * min(1.0, max(0.0, part / gauge.cap))) for part in (gauge.used, gauge.used + gauge.reserved)
+    )
+    more = f' title="{escape(held(gauge))}" style="--r:{both}%"' if gauge.reserved else ""
+    name = GAUGES.get(gauge.limit) or _text(gauge.limit)
+    bar = f'<progress max="100" value="{used}"{more}></progress>'
+    return f"<label><small>{name}</small> <span>{escape(level(gauge))}</span> {bar}</label>"
+
+
+def _fold(title: str, inner: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{inner}</details>"
+
+
+def _folded_lists(s: Summary) -> str:
+    return "".join(
+        _fold(title, f"<ul>{''.join(f'<li>{escape(x)}</li>' for x in found)}</ul>") for title, found in lists(s)
+    )
+
+
+def _phases(s: Summary) -> str:
+    if not s.phases:
+        return ""
+    heads = ("Phase", "Calls", "Tokens", *(["Dollars"] if priced(s) else []))
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    rows = "".join(map(partial(_phase, s), s.phases))
+    head = f"<caption>Used by each phase</caption><thead><tr>{head}</tr></thead>"
+    table = f'<table class="n">{head}<tbody>{rows}</tbody></table>'
+    return _fold(f"Cost: {cost(s)}", table) if cost(s) else _fold("Cost", table)
+
+
+def _phase(s: Summary, phase: PhaseCost) -> str:
+    cells = "".join(f"<td>{escape(cell)}</td>" for cell in _cells(s, phase))
+    return f'<tr><th scope="row">{_text(phase.phase)}</th>{cells}</tr>'
+
+
+def _cells(s: Summary, phase: PhaseCost) -> list[str]:
+    return [number(phase.calls), number(phase.tokens), *([money(phase.usd)] if priced(s) else [])]
+
+
+def _footer(s: Summary) -> str:
+    if not s.next:
+        return ""
+    lead = "If it is interrupted: " if s.status is Status.IN_PROGRESS else "Next: "
+    # "look whether it happened, then %agent resume r7 --done or --not-done": what is to be typed is code
+    said = re.sub(r"(%\S.*?|--\S+)(?= or |$)", lambda match: f"<code>{match[1]}</code>", escape(s.next))
+    return f"<footer>{lead}{said}</footer>"
+
+
+# ---------------------------------------------------------------------------------------------------- text
+
+
+def as_text(summary: Summary) -> str:
+    """`summary` as lines of under 100 columns: state and reason, then answer, plan and cost, then what to do next."""
+    s = shown(summary)
+    icon, word, _ = STATES[s.status]
+    state = f"{icon} {word}" + (f": {s.reason}" if s.reason else "")
+    blocks = [_wrap(" · ".join([state, *facts(s), *([s.run] if s.run else [])])), _wrap(s.detail)]
+    blocks += [_answer_text(s), _plan_text(s)] if s.status.ended else [_plan_text(s), _gauges_text(s)]
+    blocks += [_block(title, found) for title, found in lists(s)]
+    if s.status.ended:
+        blocks.append(_phases_text(s))
+    lead = "If it is interrupted" if s.status is Status.IN_PROGRESS else "Next"
+    blocks.append(_wrap(f"{lead}: {s.next}", "  ") if s.next else "")
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _wrap(text: str, indent: str = "", first: str = "") -> str:
+    """`text`, one paragraph, on lines of at most COLUMNS columns, all but the first after `indent`."""
+    wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in text)  # two columns each: be safe
+    width = COLUMNS // 2 if wide else COLUMNS
+    kept = textwrap.wrap(text, width, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(kept) or first.rstrip()
+
+
+def _answer_text(s: Summary) -> str:
+    lines = clean(s.output).strip().split("\n")
+    parts = [
+        _wrap(text.strip(), lead, lead) for text in lines for lead in [" " * min(16, len(text) - len(text.lstrip()))]
+    ]
+    answer = re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).strip("\n")
+    known = _wrap(f"Confidence: {s.confidence}", "  ") if s.confidence else ""
+    unknown = _block("Not known", [line(text, 400) for text in s.unknowns]) if s.unknowns else ""
+    return "\n\n".join(part for part in (answer, "\n".join(filter(None, (known, unknown)))) if part)
+
+
+def _block(title: str, found: list[str]) -> str:
+    return "\n".join([f"{title}:", *(_wrap(text, "    ", "  - ") for text in found)])
+
+
+def _plan_text(s: Summary) -> str:
+    if not s.steps:
+        return ""
+    before, steps, after = window(s.steps, KEPT_STEPS if s.status.ended else LIVE_STEPS)
+    rows = [f"  ⋮ {before}"] * bool(before)
+    rows += [row for step in steps for row in _step_text(step, dollars=priced(s))]
+    rows += [f"  ⋮ {after}"] * bool(after)
+    return "\n".join([plan_title(s), *rows])
+
+
+def _step_text(step: StepLine, *, dollars: bool) -> Iterator[str]:
+    icon = MARKS[step.mark][0]
+    parts = [line(step.title), line(step.call), line(step.note), *_numbers(step, dollars=dollars)]
+    yield _wrap(" · ".join(part for part in parts if part), "    ", f"  {icon} ")
+    if step.finding:
+        yield _wrap(line(step.finding, 400), "    ", "    ")
+
+
+def _gauges_text(s: Summary) -> str:
+    rows = [(GAUGES.get(gauge.limit, line(gauge.limit)), level(gauge), held(gauge)) for gauge in s.gauges]
+    return "\n".join(f"{name}: {of}" + (f" ({more})" if more else "") for name, of, more in rows)
+
+
+def _phases_text(s: Summary) -> str:
+    if not s.phases:
+        return ""
+    heads = ["calls", "tokens", *(["dollars"] if priced(s) else [])]
+    rows = [["", *heads], *([line(phase.phase, 20), *_cells(s, phase)] for phase in s.phases)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    table = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+    title = f"Cost: {cost(s)}" if cost(s) else "Cost"
+    return "\n".join([title, *(f"  {row}".rstrip() for row in table)])

@@ -1,0 +1,56 @@
+"""Reading what a model replied: JSON of a pydantic model, or the list of what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from agentnb.models.base import ModelReply
+
+__all__ = ["BadReply", "read_reply"]
+
+M = TypeVar("M", bound=BaseModel)
+_SHOWN = 6
+
+
+class BadReply(Exception):
+    """A reply that does not hold what was asked for.
+
+    Attributes:
+        problems: one sentence for each thing that is wrong, for the model to read.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def read_reply(form: type[M], reply: ModelReply) -> M:
+    """The reply as `form`; a code fence or a sentence around the JSON is forgiven, anything else is not.
+
+    Raises:
+        BadReply: it was refused, cut off, is no JSON, or not of that form.
+    """
+    if reply.stop == "refusal":
+        raise BadReply("the model declined to answer")
+    if reply.stop == "length":
+        raise BadReply(f"the reply was cut off after {reply.usage.output_tokens} tokens: be shorter")
+    start, end = reply.text.find("{"), reply.text.rfind("}")
+    if start < 0 or end < start:
+        raise BadReply(f"the reply is not a JSON object but: {reply.text[:120]!r}")
+    try:
+        found = form.model_validate_json(reply.text[start : end + 1])
+        json.dumps(
+            found.model_dump(), allow_nan=False
+        )  # the parser lets NaN and 1e999 pass, a journal cannot keep them
+    except ValidationError as error:
+        raise BadReply(*[_said(item["loc"], item["msg"]) for item in error.errors()[:_SHOWN]]) from None
+    except ValueError:
+        raise BadReply("a number in the reply is not finite: NaN and Infinity are no JSON") from None
+    return found
+
+
+def _said(where: tuple[int | str, ...], message: str) -> str:
+    return f"{'.'.join(map(str, where)) or 'the reply'}: {message}"

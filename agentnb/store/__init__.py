@@ -1,0 +1,1 @@
+"""What is kept: `base.py` says what a store promises, `disk.py` keeps it on diskcache."""

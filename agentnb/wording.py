@@ -1,0 +1,211 @@
+"""How a run is put into words: the states, amounts and sentences that the card and the plain text have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from agentnb.budget import amount
+from agentnb.markdown import line
+from agentnb.state import Status
+from agentnb.summary import Gauge, Mark, StepLine, Summary
+
+__all__ = [
+    "GAUGES",
+    "KEPT_STEPS",
+    "LIVE_STEPS",
+    "MARKS",
+    "STATES",
+    "cost",
+    "count",
+    "facts",
+    "held",
+    "level",
+    "lists",
+    "money",
+    "number",
+    "plan_title",
+    "priced",
+    "seconds",
+    "shown",
+    "window",
+]
+
+STATES = {
+    Status.PENDING: ("○", "Not begun", "rest"),
+    Status.IN_PROGRESS: ("●", "Running", "run"),
+    Status.AWAITING_APPROVAL: ("◇", "Needs you", "ask"),
+    Status.SUSPENDED: ("‖", "Suspended", "ask"),  # ⏸ is a coloured picture on some systems and an empty box on others
+    Status.COMPLETED: ("✓", "Completed", "ok"),
+    Status.STOPPED: ("■", "Stopped", "ask"),
+    Status.CANCELLED: ("■", "Cancelled", "rest"),
+    Status.FAILED: ("✗", "Failed", "bad"),
+}
+"""Icon, word, and class in the style sheet."""
+
+MARKS: dict[Mark, tuple[str, str, str]] = {
+    "done": ("✓", "done", "ok"),
+    "empty": ("–", "nothing found", "ok"),
+    "failed": ("✗", "failed", "bad"),
+    "running": ("●", "running", "run"),
+    "waiting": ("◇", "waits for you", "ask"),
+    "todo": ("○", "to do", "todo"),
+}
+
+GAUGES = {
+    "usd": "Dollars",
+    "input_tokens": "Input tokens",
+    "output_tokens": "Output tokens",
+    "tokens": "Tokens",
+    "model_calls": "Model calls",
+    "steps": "Steps",
+    "tool_calls": "Tool calls",
+    "seconds": "Time",
+    "working_seconds": "Working time",
+}
+
+LIVE_STEPS, KEPT_STEPS = 12, 60
+"""Steps shown: so that a panel stays in sight while it runs, and a record stays small."""
+
+_IDLE_S = 5.0
+"""Waiting shorter than this is not worth telling."""
+
+
+def shown(summary: Summary) -> Summary:
+    """`summary` with its short texts on one line each, and where it is bare without the run's id and any time."""
+    tidy = replace(
+        summary,
+        run=line(summary.run, 60),
+        reason=line(summary.reason),
+        detail=line(summary.detail, 600),
+        confidence=line(summary.confidence, 100),
+        now=line(summary.now),
+        next=line(summary.next, 300),
+    )
+    if not summary.bare:
+        return tidy
+    return replace(
+        tidy,
+        run="",
+        detail=_without(tidy.run, tidy.detail),
+        next=_without(tidy.run, tidy.next),
+        steps=tuple(replace(step, seconds=None) for step in summary.steps),
+        gauges=tuple(gauge for gauge in summary.gauges if not gauge.limit.endswith("seconds")),
+    )
+
+
+def _without(run: str, text: str) -> str:
+    return text.replace(run, "RUN") if run else text  # as `%agent` calls it in its help: its commands need one
+
+
+def facts(s: Summary) -> list[str]:
+    """What the first line says after state and reason, each a few words."""
+    if s.status is Status.IN_PROGRESS:
+        return [fact for fact in (s.now, "" if s.bare else seconds(s.spent.seconds)) if fact]
+    ended = sum(step.mark in ("done", "empty", "failed") for step in s.steps)
+    steps = count(len(s.steps), "step") if ended == len(s.steps) else f"{ended} of {count(len(s.steps), 'step')}"
+    return [fact for fact in (steps if s.steps else "", _times(s), cost(s)) if fact]
+
+
+def _times(s: Summary) -> str:
+    if s.bare or not s.spent.seconds:
+        return ""
+    idle = s.spent.seconds - s.spent.working_seconds
+    if idle < _IDLE_S:
+        return seconds(s.spent.seconds)
+    return f"{seconds(s.spent.working_seconds)} working, {seconds(idle)} waiting"
+
+
+def cost(s: Summary) -> str:
+    """Dollars where there are any, else tokens: an unknown price is not shown as none."""
+    used = money(s.spent.usd) if priced(s) else count(s.spent.tokens, "token") if s.spent.tokens else ""
+    if used and not priced(s) and s.models and all(model.partition(":")[0] == "local" for model in s.models):
+        used += ", local: $0"
+    saved = money(s.saved_usd) if s.saved_usd else count(s.saved_tokens, "token") if s.saved_tokens else ""
+    return ", ".join(part for part in (used, saved and f"saved {saved}") if part)
+
+
+def priced(s: Summary) -> bool:
+    """True where dollars were spent, saved or limited; a free model's columns of zeros tell nobody anything."""
+    return bool(s.spent.usd or s.saved_usd or any(gauge.limit == "usd" for gauge in s.gauges))
+
+
+def money(value: float) -> str:
+    """Dollars as a person reads them: "$0.044", "$1.50", "<$0.001"."""
+    if 0 < value < 0.0005:  # noqa: PLR2004 - would round to $0.000, and it was not free
+        return "<$0.001"
+    return f"${value:,.3f}" if value < 0.9995 else f"${value:,.2f}"  # noqa: PLR2004 - would round to $1.000
+
+
+def seconds(value: float) -> str:
+    """A duration as a person reads it: "2.1 s", "48 s", "3 min 20 s", "2 h 5 min"."""
+    if value < 9.95:  # noqa: PLR2004 - from here on tenths are noise
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 120:  # noqa: PLR2004 - two minutes
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min".replace(",", " ")  # noqa: PLR2004
+
+
+def number(value: float) -> str:
+    """A whole number, its thousands apart: "9 412"."""
+    return f"{round(value):,}".replace(",", " ")
+
+
+def count(n: int, noun: str) -> str:
+    """That many of something: "1 step", "5 steps"."""
+    return f"{number(n)} {noun}" if n == 1 else f"{number(n)} {noun}s"
+
+
+def level(gauge: Gauge) -> str:
+    """A gauge in words: "9 412 of 50 000"."""
+    if gauge.limit == "usd":
+        return f"{money(gauge.used)} of {amount('usd', gauge.cap)}"
+    if gauge.limit.endswith("seconds"):
+        return f"{_brief(gauge.used)} of {_brief(gauge.cap)} s"
+    return f"{number(gauge.used)} of {number(gauge.cap)}"
+
+
+def _brief(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 and value != int(value) else number(value)  # noqa: PLR2004 - as in `seconds`
+
+
+def held(gauge: Gauge) -> str:
+    """What is reserved on top, in words; "" where nothing is."""
+    if not gauge.reserved:
+        return ""
+    return f"{money(gauge.reserved) if gauge.limit == 'usd' else number(gauge.reserved)} reserved"
+
+
+def window(steps: Sequence[StepLine], most: int) -> tuple[str, Sequence[StepLine], str]:
+    """The steps worth showing, around the present one, and what to say of those before and after."""
+    if len(steps) <= most:
+        return "", steps, ""
+    present = next((place for place, step in enumerate(steps) if step.mark in ("running", "waiting", "todo")), 0)
+    start = max(0, min(present - most // 3, len(steps) - most))
+    after = len(steps) - start - most
+    failed = sum(step.mark == "failed" for step in steps[:start])
+    before = f"{count(start, 'step')} before" + (f", {number(failed)} failed" if failed else "")
+    return (
+        before if start else "",
+        steps[start : start + most],
+        f"{number(after)} more {'step' if after == 1 else 'steps'}" if after else "",
+    )
+
+
+def plan_title(s: Summary) -> str:
+    """The plan in numbers: "Plan: 5 steps, 1 failed"."""
+    failed, left = (sum(step.mark == mark for step in s.steps) for mark in ("failed", "todo"))
+    parts = (
+        count(len(s.steps), "step"),
+        f"{number(failed)} failed" if failed else "",
+        f"{number(left)} left" if left else "",
+    )
+    return "Plan: " + ", ".join(part for part in parts if part)
+
+
+def lists(s: Summary) -> list[tuple[str, list[str]]]:
+    """The lists that a record ends with, each with its title."""
+    both = (("revision of the plan", "revisions of the plan", s.revisions), ("decision", "decisions", s.decisions))
+    return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in both if of]

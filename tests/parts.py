@@ -1,0 +1,122 @@
+"""Sample tools and replies for tests of the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agentnb.errors import FailureClass, RunConflict, ToolFailure
+from agentnb.events import Record
+from agentnb.tools import tool
+
+
+@tool(effect="read")
+def add(a: int, b: int) -> int:
+    """Add two numbers.
+
+    Args:
+        a: the first.
+        b: the second.
+    """
+    return a + b
+
+
+@tool(effect="read")
+def table(rows: int = 3) -> list[dict[str, int]]:
+    """A table with as many rows as asked for.
+
+    Args:
+        rows: how many.
+    """
+    return [{"n": n, "square": n * n} for n in range(rows)]
+
+
+@tool(effect="read")
+def broken(why: str = "no such column: depdelay") -> str:
+    """Always fails.
+
+    Args:
+        why: what it says.
+    """
+    raise ToolFailure(why, FailureClass.INVALID_DATA)
+
+
+@tool(effect="write", reversibility="full")
+def note(text: str) -> int:
+    """Keep a note.
+
+    Args:
+        text: the note.
+    """
+    NOTES.append(text)
+    return len(NOTES)
+
+
+NOTES: list[str] = []
+
+
+def step(name: str, title: str = "", **args: Any) -> dict[str, Any]:
+    """A step as a model writes it."""
+    return {
+        "tool": name,
+        "args": args,
+        "title": title or name,
+        "expect": "a result",
+        "confidence": "high",
+        "depends_on": [],
+    }
+
+
+def plan(*steps: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The planner's reply."""
+    return "plan", {"approach": "as planned", "steps": list(steps)}
+
+
+def verdict(ruling: str = "continue", finding: str = "", reason: str = "as expected") -> tuple[str, dict[str, Any]]:
+    """The critic's reply."""
+    return "critique", {"finding": finding, "reason": reason, "verdict": ruling, "confidence": "high"}
+
+
+def bind(**args: Any) -> tuple[str, dict[str, Any]]:
+    """The binder's reply."""
+    return "bind", {"args": args}
+
+
+def answer(text: str = "Done.") -> tuple[str, dict[str, Any]]:
+    """The final reply."""
+    return "answer", {"answer": text, "unknowns": [], "confidence": "high"}
+
+
+class MemoryStore:
+    """A store that forgets at exit: for tests of ten thousand runs, where the disk is not what is tested."""
+
+    place = "memory"
+
+    def __init__(self) -> None:
+        self._runs: dict[str, list[Record]] = {}
+        self._blobs: dict[str, str] = {}
+
+    def new_run_id(self) -> str:
+        return f"r{len(self._runs) + 1}-test"
+
+    def append(self, run: str, records: Sequence[Record], blobs: Mapping[str, str]) -> None:
+        kept = self._runs.setdefault(run, [])
+        if records[0].seq != len(kept):
+            raise RunConflict(run)
+        kept.extend(records)
+        self._blobs.update(blobs)
+
+    def read(self, run: str) -> list[Record]:
+        return list(self._runs[run])
+
+    def first(self, run: str) -> Record:
+        return self._runs[run][0]
+
+    def last(self, run: str) -> Record:
+        return self._runs[run][-1]
+
+    def blob(self, digest: str) -> str:
+        return self._blobs[digest]
+
+    def runs(self) -> list[str]:
+        return list(self._runs)

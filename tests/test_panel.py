@@ -1,0 +1,86 @@
+"""Which front end it is, who can answer there, and what is shown meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agentnb.notebook.host import Host, host_of
+from agentnb.notebook.panel import InPlace, Panel, StatusLine, panel_for, status_line
+from agentnb.summary import Summary
+from tests.cells import Cells, adding, notebook_in
+
+
+@pytest.fixture
+def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
+    with notebook_in(tmp_path, monkeypatch) as opened:
+        yield opened
+
+
+def request(**content: Any) -> Any:
+    """A shell in a kernel that was sent an execute request."""
+    parent = {"content": {"allow_stdin": content.get("allow_stdin", False)}, "metadata": content.get("metadata", {})}
+    return SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda _: parent), user_ns=content.get("names", {}))
+
+
+@pytest.mark.parametrize(
+    ("shell", "audience", "front_end"),
+    [
+        (None, "none", "plain Python"),
+        (request(), "none", "headless"),
+        (request(allow_stdin=True), "stdin", "console"),
+        (request(allow_stdin=True, metadata={"cellId": "x"}), "widgets", "JupyterLab"),
+        (
+            request(allow_stdin=True, metadata={"cellId": "x"}, names={"__vsc_ipynb_file__": "/a/b.ipynb"}),
+            "widgets",
+            "VS Code",
+        ),
+        (SimpleNamespace(user_ns={}), "none", "IPython"),
+    ],
+)
+def test_who_is_there(shell: Any, audience: str, front_end: str) -> None:
+    """The front end is told by the request that the kernel is answering."""
+    found = host_of(shell)
+    assert found.audience == audience
+    assert front_end in found.front_end
+
+
+def test_the_notebook_where_it_can_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VS Code tells by a variable, a Jupyter server by the session's name."""
+    assert str(host_of(request(names={"__vsc_ipynb_file__": "/a/b.ipynb"})).notebook) == "/a/b.ipynb"
+    monkeypatch.setenv("JPY_SESSION_NAME", "/c/d.ipynb")
+    assert str(host_of(request()).notebook) == "/c/d.ipynb"
+    monkeypatch.setenv("JPY_SESSION_NAME", "console-1")
+    assert host_of(request()).notebook is None
+
+
+def test_each_front_end_has_its_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a watched notebook is updated in place; only a terminal has a status line."""
+    assert type(panel_for(Host("lab", "widgets"), [], bare=False)) is InPlace
+    assert type(panel_for(Host("nbclient", "none"), [], bare=False)) is Panel
+    assert type(panel_for(Host("console", "stdin"), [], bare=False)) is Panel
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert type(panel_for(Host("terminal", "tty"), [], bare=False)) is StatusLine
+
+
+def test_updates_are_few(cells: Cells) -> None:
+    """A panel that is told of a thousand records draws at most ten times a second."""
+    cells.names["m"] = adding()
+    cells.cell("r --model m --tools add", "Add.")
+    first, *_ = cells.names["r"].events
+    drawn: list[Summary] = []
+
+    class Counting(Panel):
+        def _draw(self, summary: Summary) -> None:
+            drawn.append(summary)
+
+    panel = Counting([first])
+    for _ in range(1000):
+        panel._stale = True
+        panel.refresh(urgent=True)
+    assert 1 <= len(drawn) <= 10
+    assert "tokens" in status_line(panel.summary)

@@ -1,0 +1,555 @@
+"""A run's card and its plain text: harmless, small, the same each time, and right in their numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
+from html.parser import HTMLParser
+from itertools import accumulate
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentnb.budget import Spent
+from agentnb.markdown import LONGEST_PARSED, clean, to_html
+from agentnb.render import as_html, as_text
+from agentnb.state import Status
+from agentnb.summary import Gauge, PhaseCost, StepLine, Summary
+from agentnb.wording import MARKS, count, level, money, seconds
+
+STEPS = (
+    StepLine("s1", "Look at the tables", "schema()", "done", seconds=0.02),
+    StepLine("s2", "Count delays", "query(sql)", "done", "16 rows", "EV and F9 are the latest.", 0.31, 0.004),
+    StepLine("s3", "Compare seasons", "query(sql)", "running", "retry 1 of 3: timed out", "", 2.13, 0.006),
+    StepLine("s4", "File a finding", "add_finding(text)", "todo", "asks you first"),
+)
+GAUGES = (
+    Gauge("usd", 0.031, 0.012, 0.5),
+    Gauge("tokens", 9412, 4000, 50_000),
+    Gauge("working_seconds", 14.2, 0, 120.0),
+)
+RUNNING = Summary(
+    run="r7-kestrel",
+    status=Status.IN_PROGRESS,
+    task="Which carriers are late?",
+    models=("anthropic:claude-sonnet-4-5",),
+    reason="",
+    detail="",
+    output="",
+    confidence="",
+    unknowns=(),
+    steps=STEPS,
+    gauges=GAUGES,
+    phases=(PhaseCost("plan", 1, 2310, 0.021), PhaseCost("answer", 1, 7102, 0.01)),
+    revisions=(),
+    decisions=(),
+    spent=Spent(usd=0.031, input_tokens=9000, output_tokens=412, seconds=63.0, working_seconds=14.2),
+    saved_usd=0.019,
+    saved_tokens=3000,
+    now="step 3 of 4: calling query",
+    next="%agent resume r7-kestrel",
+)
+COMPLETED = replace(
+    RUNNING,
+    status=Status.COMPLETED,
+    now="",
+    next="",
+    output="**Late in summer:** UA, EV and F9.",
+    confidence="high",
+    unknowns=("Why AS has so few flights",),
+    revisions=("there is no column season",),
+    decisions=("you approved s4",),
+    steps=tuple(replace(step, mark="done") for step in STEPS),
+)
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</style></article><img src=x onerror=alert(1)>",
+    "\"><svg/onload=alert(1)> ' onmouseover='x",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J \x00 \x08",
+    "\u202egpj.exe \u2066\u200f\U000e0041 \ud800",
+    "w" * 10_000,
+    "[x](javascript:alert(1)) [y](data:text/html,z) ![z](https://a.example/?secret)",
+    "<https://a.example/\"onclick='x'> <javascript:alert(1)> [d](//evil.example) &lt;b&gt; &#60;i&#62;",
+    '[a](vbscript:x "t\\" onload=1") [c][b]\n\n[b]: javascript:x',
+    "| <b> | x |\n|:-:|--:|\n| </td><script> | `</code><b>` |",
+    '```"><script>\n</code></pre><script>x\n```\n\n# <h1 id=x>',
+    "one\r\ntwo\u2028three\tfour\n\n\n\n%agent approve --x or <b>",
+)
+
+TAGS = {
+    *(
+        "style",
+        "article",
+        "header",
+        "footer",
+        "div",
+        "p",
+        "span",
+        "b",
+        "small",
+        "code",
+        "pre",
+        "strong",
+        "em",
+        "a",
+        "br",
+        "hr",
+    ),
+    *("ol", "ul", "li", "dl", "dt", "dd", "details", "summary", "label", "progress", "h4", "h5", "h6", "blockquote"),
+    *("table", "caption", "thead", "tbody", "tr", "th", "td"),
+}
+ATTRIBUTES = {
+    "class",
+    "role",
+    "aria-label",
+    "dir",
+    "scope",
+    "style",
+    "max",
+    "value",
+    "title",
+    "href",
+    "target",
+    "rel",
+    "start",
+}
+VOID = {"br", "hr"}
+
+
+class Page(HTMLParser):
+    """The tags, attributes and text of an output; it fails where one is not closed in its turn."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1] != "style":
+            self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(data)
+
+    def handle_decl(self, decl: str) -> None:
+        raise AssertionError(decl)
+
+    def handle_pi(self, data: str) -> None:
+        raise AssertionError(data)
+
+    def unknown_decl(self, data: str) -> None:
+        raise AssertionError(data)
+
+
+def check_html(html: str) -> Page:
+    """Holds for every card, whatever went in."""
+    page = Page(html)
+    assert set(page.tags) <= TAGS
+    assert page.tags.count("style") == page.tags.count("article") == 1
+    for name, value in page.attributes:
+        assert name in ATTRIBUTES
+        assert name != "href" or re.match(r"https?://[^\s\"'<>]+$", value, re.IGNORECASE)
+        assert name != "style" or re.fullmatch(r"--r:\d+%|text-align:(center|right)", value)
+        assert name != "start" or value.isdecimal()
+    assert html.encode()
+    check_letters(html)
+    return page
+
+
+def check_text(text: str) -> None:
+    """Holds for every plain text, whatever went in."""
+    assert max(map(columns, text.split("\n"))) < 100
+    assert text == text.rstrip()
+    check_letters(text)
+
+
+def columns(row: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in row)
+
+
+def check_letters(text: str) -> None:
+    bad = {letter for letter in text if unicodedata.category(letter) in ("Cc", "Cf", "Cs")} - set("\n\u200c\u200d")
+    assert not bad
+
+
+def with_text(value: Any, text: str) -> Any:
+    """`value` with `text` for every free text in it, however deep."""
+    if is_dataclass(value) and not isinstance(value, type):
+        free = [field.name for field in fields(value) if field.name not in ("status", "mark", "limit")]
+        return replace(value, **{name: with_text(getattr(value, name), text) for name in free})
+    if isinstance(value, tuple):
+        return tuple(with_text(item, text) for item in value)
+    return text if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("text", HOSTILE, ids=[ascii(text[:24]) for text in HOSTILE])
+def test_hostile_text_stays_text(text: str, status: Status) -> None:
+    """No field can add an element, an attribute, a URL to fetch, a control character or a long line."""
+    summary = replace(with_text(COMPLETED, text), status=status)
+    page = check_html(as_html(summary))
+    assert not {"script", "img", "svg"} & set(page.tags)
+    check_text(as_text(summary))
+
+
+FREE = st.text(max_size=60) | st.sampled_from(HOSTILE)
+AMOUNT = st.floats(0, 1e9)
+
+
+def summaries() -> st.SearchStrategy[Summary]:
+    """Any summary at all, also those that no run has."""
+    mark = st.sampled_from(list(MARKS))
+    step = st.builds(StepLine, FREE, FREE, FREE, mark, FREE, FREE, st.none() | AMOUNT, AMOUNT)
+    steps = st.lists(step, max_size=4) | step.map(lambda one: [one] * 70)
+    limits = st.sampled_from(["usd", "tokens", "steps", "seconds", "working_seconds"])
+    gauge = st.builds(Gauge, limits, AMOUNT, AMOUNT, st.floats(0.001, 1e9))
+    return st.builds(
+        Summary, run=FREE, status=st.sampled_from(Status), task=FREE, models=st.tuples(FREE), reason=FREE, detail=FREE,
+        output=st.text(alphabet="*_`#|->[]()! \n\"'<&1aé漢\x1b\u202e", max_size=200) | FREE, confidence=FREE,
+        unknowns=st.tuples(FREE), steps=steps.map(tuple), gauges=st.lists(gauge, max_size=3).map(tuple),
+        phases=st.tuples(st.builds(PhaseCost, FREE, st.integers(0, 999), st.integers(0, 10**9), AMOUNT)),
+        revisions=st.tuples(FREE), decisions=st.tuples(FREE), saved_usd=AMOUNT, saved_tokens=st.integers(0, 10**6),
+        spent=st.builds(Spent, usd=AMOUNT, input_tokens=st.integers(0, 10**9), seconds=AMOUNT, working_seconds=AMOUNT),
+        now=FREE, next=FREE, bare=st.booleans(),
+    )  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(summaries())
+def test_any_summary_can_be_shown(summary: Summary) -> None:
+    """Both forms exist for every summary, are harmless, and equal for equal summaries."""
+    check_html(as_html(summary))
+    check_text(as_text(summary))
+    assert (as_html(summary), as_text(summary)) == (as_html(replace(summary)), as_text(replace(summary)))
+
+
+STATES = {
+    Status.PENDING: "○ Not begun",
+    Status.IN_PROGRESS: "● Running",
+    Status.AWAITING_APPROVAL: "◇ Needs you",
+    Status.SUSPENDED: "‖ Suspended",
+    Status.COMPLETED: "✓ Completed",
+    Status.STOPPED: "■ Stopped",
+    Status.CANCELLED: "■ Cancelled",
+    Status.FAILED: "✗ Failed",
+}
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_state_and_reason_come_first(status: Status) -> None:
+    """An icon and a word, then why, before anything else; never a colour alone."""
+    summary = replace(COMPLETED, status=status, reason="a reason", detail="its detail")
+    assert as_text(summary).startswith(f"{STATES[status]}: a reason · ")
+    text = Page(as_html(summary)).text
+    assert text.startswith(f"{STATES[status]} a reason\xa0· ")
+    assert "its detail" in text
+    assert "its detail" in as_text(summary)
+
+
+def test_a_record_in_text() -> None:
+    """What a terminal and the diff of a saved notebook show of a completed run."""
+    assert as_text(COMPLETED) == (
+        "✓ Completed · 4 steps · 14 s working, 49 s waiting · $0.031, saved $0.019 · r7-kestrel\n"
+        "\n"
+        "**Late in summer:** UA, EV and F9.\n"
+        "\n"
+        "Confidence: high\n"
+        "Not known:\n"
+        "  - Why AS has so few flights\n"
+        "\n"
+        "Plan: 4 steps\n"
+        "  ✓ Look at the tables · schema() · 0.0 s · $0.000\n"
+        "  ✓ Count delays · query(sql) · 16 rows · 0.3 s · $0.004\n"
+        "    EV and F9 are the latest.\n"
+        "  ✓ Compare seasons · query(sql) · retry 1 of 3: timed out · 2.1 s · $0.006\n"
+        "  ✓ File a finding · add_finding(text) · asks you first · $0.000\n"
+        "\n"
+        "1 revision of the plan:\n"
+        "  - there is no column season\n"
+        "\n"
+        "1 decision:\n"
+        "  - you approved s4\n"
+        "\n"
+        "Cost: $0.031, saved $0.019\n"
+        "          calls  tokens  dollars\n"
+        "  plan        1   2 310   $0.021\n"
+        "  answer      1   7 102   $0.010"
+    )
+
+
+def test_a_panel_in_text() -> None:
+    """What there is of a run under way, with what is reserved."""
+    assert as_text(RUNNING) == (
+        "● Running · step 3 of 4: calling query · 63 s · r7-kestrel\n"
+        "\n"
+        "Plan: 4 steps, 1 left\n"
+        "  ✓ Look at the tables · schema() · 0.0 s · $0.000\n"
+        "  ✓ Count delays · query(sql) · 16 rows · 0.3 s · $0.004\n"
+        "    EV and F9 are the latest.\n"
+        "  ● Compare seasons · query(sql) · retry 1 of 3: timed out · 2.1 s · $0.006\n"
+        "  ○ File a finding · add_finding(text) · asks you first\n"
+        "\n"
+        "Dollars: $0.031 of $0.50 ($0.012 reserved)\n"
+        "Tokens: 9 412 of 50 000 (4 000 reserved)\n"
+        "Working time: 14 of 120 s\n"
+        "\n"
+        "If it is interrupted: %agent resume r7-kestrel"
+    )
+
+
+def test_the_card_of_a_panel() -> None:
+    """Plan in the open, a labelled bar for every cap with the reserve behind it, and what to type."""
+    html = as_html(RUNNING)
+    assert (
+        '<li class="run"><b role="img" aria-label="running">●</b> <span>Compare seasons <code>query(sql)</code> '
+        "<small>·\xa0retry 1 of 3: timed out</small></span> <span>2.1 s</span> <span>$0.006</span></li>" in html
+    )
+    assert (
+        "<label><small>Tokens</small> <span>9 412 of 50 000</span> "
+        '<progress max="100" value="19" title="4 000 reserved" style="--r:27%"></progress></label>'
+    ) in html
+    assert "<details>" not in html
+    assert "<code>%agent resume r7-kestrel</code></footer>" in html
+
+
+def test_the_card_of_a_record() -> None:
+    """The answer in the open, the rest folded, the costs a table with a caption and scopes."""
+    html = as_html(COMPLETED)
+    assert "<p><strong>Late in summer:</strong> UA, EV and F9.</p>" in html
+    assert re.findall("<summary>(.*?)</summary>", html) == [
+        "Plan: 4 steps", "1 revision of the plan", "1 decision", "Cost: $0.031, saved $0.019",
+    ]  # fmt: skip
+    assert '<caption>Used by each phase</caption><thead><tr><th scope="col">Phase</th>' in html
+    assert '<tr><th scope="row">plan</th><td>1</td><td>2 310</td><td>$0.021</td></tr>' in html
+    assert "<progress" not in html
+
+
+def test_what_to_type_is_code() -> None:
+    """And the words around it are not."""
+    summary = replace(
+        RUNNING,
+        status=Status.SUSPENDED,
+        next="look whether it happened, then %agent resume r7 --done   or   --not-done",
+    )
+    typed = "<code>%agent resume r7 --done</code> or <code>--not-done</code>"
+    assert f"<footer>Next: look whether it happened, then {typed}</footer>" in as_html(summary)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_bare_has_neither_times_nor_id(status: Status) -> None:
+    """A replay shows what every replay shows: nbval compares it letter by letter."""
+    one = replace(COMPLETED, status=status, bare=True, next="%agent resume r7-kestrel", detail="r7-kestrel ended")
+    spent = replace(one.spent, seconds=1.0, working_seconds=0.5)
+    gauges = (*GAUGES[:2], Gauge("working_seconds", 0.5, 0, 120.0))
+    other = replace(one, run="r8", spent=spent, gauges=gauges, next="%agent resume r8", detail="r8 ended")
+    other = replace(other, steps=tuple(replace(step, seconds=9.0) for step in other.steps))
+    assert as_html(one) == as_html(other)
+    assert as_text(one) == as_text(other)
+    assert "%agent resume RUN" in as_text(one)
+    assert "kestrel" not in as_html(one) + as_text(one)
+    assert not re.search(r"\d\s(s|min|h)\b", Page(as_html(one)).text + as_text(one))
+
+
+def test_a_free_model_has_no_dollars() -> None:
+    """Columns of $0.000 tell nobody anything: tokens, and that it is local."""
+    free = replace(
+        COMPLETED,
+        models=("local:qwen2.5-coder-1.5b",),
+        spent=replace(COMPLETED.spent, usd=0.0),
+        saved_usd=0.0,
+        gauges=GAUGES[1:],
+        phases=(PhaseCost("plan", 1, 9412),),
+    )
+    text = as_text(free)
+    assert "9 412 tokens, local: $0, saved 3 000 tokens" in text.replace("\n", " ")
+    assert "$0.0" not in text + as_html(free)
+    assert "dollars" not in text
+
+
+def test_long_plans_are_cut_around_the_present_step() -> None:
+    """A panel stays in sight; it says how much is not shown, and how much of that failed."""
+    steps = tuple(
+        StepLine(f"s{n}", f"Step {n}", "f()", "failed" if n == 2 else "done" if n < 31 else "todo")
+        for n in range(1, 61)
+    )
+    text = as_text(replace(RUNNING, steps=steps))
+    assert "⋮ 26 steps before, 1 failed\n  ✓ Step 27" in text
+    assert "○ Step 38 · f()\n  ⋮ 22 more steps" in text
+    assert Page(as_html(replace(RUNNING, steps=steps))).tags.count("li") == 14
+    assert Page(as_html(replace(COMPLETED, steps=steps))).tags.count("li") == 60 + 2  # a revision and a decision
+
+
+def test_sizes() -> None:
+    """A record of ten steps is small enough to be saved a hundred times in a notebook, also with a hostile plan."""
+    ten = replace(
+        COMPLETED, steps=tuple(replace(STEPS[1], id=f"s{n}", title=f"Count delays of carrier {n}") for n in range(10))
+    )
+    html = as_html(ten)
+    assert len(html.encode()) < 6000
+    assert len(html.partition("</style>")[2].encode()) < 4000
+    huge = with_text(replace(COMPLETED, steps=STEPS * 1000, output=""), "w" * 10_000)
+    assert len(as_html(replace(huge, output="")).encode()) < 120_000
+
+
+def test_nothing_but_the_card_is_styled() -> None:
+    """Every rule hangs on the one class, so that it changes nothing else in the notebook."""
+    style = as_html(RUNNING).partition("</style>")[0].removeprefix("<style>")
+    assert style.startswith(".agentnb.agentnb{")
+    depths = list(accumulate((letter == "{") - (letter == "}") for letter in style))
+    assert depths.index(0, len(".agentnb.agentnb{")) == len(style) - 1
+    assert not re.search(r"url\(|@import|[<>]\s*/", style)
+
+
+def test_rows_carry_words_for_their_icons() -> None:
+    """Whoever hears the page hears the state of each step."""
+    labels = [value for name, value in Page(as_html(RUNNING)).attributes if name == "aria-label"]
+    assert labels == ["done", "done", "running", "to do"]
+
+
+def test_an_empty_run_has_a_card() -> None:
+    """Before there is a plan, and where there never was one."""
+    for status in Status:
+        empty = replace(
+            RUNNING,
+            status=status,
+            steps=(),
+            gauges=(),
+            phases=(),
+            now="",
+            next="",
+            spent=Spent(),
+            saved_usd=0,
+            saved_tokens=0,
+        )
+        check_html(as_html(empty))
+        assert as_text(empty).startswith(STATES[status])
+
+
+ADDRESS = "https://a.example/?b=1&amp;c"
+RIGHT = ' style="text-align:right"'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# Title", "<h4>Title</h4>"),
+        ("a *b* **c** `d<`", "<p>a <em>b</em> <strong>c</strong> <code>d&lt;</code></p>"),
+        ("- a\n- b", "<ul><li>a</li><li>b</li></ul>"),
+        ("3. a\n4. b", '<ol start="3"><li>a</li><li>b</li></ol>'),
+        ("```py\nx < 1\n```", "<pre><code>x &lt; 1</code></pre>"),
+        ("```\n```", "<pre><code></code></pre>"),
+        ("<b>x</b>", "<p>&lt;b&gt;x&lt;/b&gt;</p>"),
+        ("<div>\nx\n</div>", "<p>&lt;div&gt;\nx\n&lt;/div&gt;</p>"),
+        ("[x](javascript:alert)", "<p>x (javascript:alert)</p>"),
+        ("![x](https://a.example/b.png)", "<p>x (https://a.example/b.png)</p>"),
+        (
+            "[x](https://a.example/?b=1&c)",
+            f'<p>x (<a href="{ADDRESS}" target="_blank" rel="noopener noreferrer">{ADDRESS}</a>)</p>',
+        ),
+        (
+            "|a|b|\n|-|-:|\n|1|2|",
+            f'<table><thead><tr><th scope="col">a</th><th scope="col"{RIGHT}>b</th></tr></thead>'  # noqa: ISC004
+            f"<tbody><tr><td>1</td><td{RIGHT}>2</td></tr></tbody></table>",
+        ),
+        ("a  \nb\n\n---", "<p>a<br>b</p><hr>"),
+        ("> a", "<blockquote><p>a</p></blockquote>"),
+    ],
+)
+def test_markdown(text: str, expected: str) -> None:
+    """The subset that an answer may use."""
+    assert to_html(text) == expected
+
+
+def test_a_very_long_answer_is_not_parsed() -> None:
+    """No parser's worst case may hold up a notebook."""
+    assert to_html("<" * (LONGEST_PARSED + 1)) == f"<pre>{'&lt;' * (LONGEST_PARSED + 1)}</pre>"
+
+
+def test_clean_keeps_what_people_write() -> None:
+    """Accents, CJK, right-to-left letters, joined emoji and line breaks are nobody's attack."""
+    for text in ("naïve — 漢字 שלום", "👩\u200d🔬", "می\u200cخواهم", "a\nb"):
+        assert clean(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.04, "0.0 s"), (2.13, "2.1 s"), (9.96, "10 s"), (119.4, "119 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations(value: float, expected: str) -> None:
+    """As precise as is of use."""
+    assert seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0, "$0.000"), (0.0001, "<$0.001"), (0.0444, "$0.044"), (1.5, "$1.50"), (0.9999, "$1.00")]
+)
+def test_dollars(value: float, expected: str) -> None:
+    """What was paid is never shown as nothing."""
+    assert money(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("gauge", "expected"),
+    [
+        (Gauge("working_seconds", 200.4, 0, 600.0), "200 of 600 s"),
+        (Gauge("seconds", 2.13, 0, 0.5), "2.1 of 0.5 s"),
+        (Gauge("seconds", 0, 0, 86_400), "0 of 86 400 s"),
+        (Gauge("usd", 0.0312, 0, 1.5), "$0.031 of $1.50"),
+        (Gauge("steps", 3, 0, 25), "3 of 25"),
+    ],
+)
+def test_gauges_in_words(gauge: Gauge, expected: str) -> None:
+    """Both numbers in one unit."""
+    assert level(gauge) == expected
+
+
+def test_plurals() -> None:
+    """One step, two steps, thousands apart."""
+    assert [count(n, "step") for n in (0, 1, 2, 9412)] == ["0 steps", "1 step", "2 steps", "9 412 steps"]
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """Every string in a summary."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = tuple(getattr(value, field.name) for field in fields(value))
+    if isinstance(value, tuple):
+        for item in value:
+            yield from leaves(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_outputs_can_be_saved() -> None:
+    """A notebook is JSON in UTF-8; a lone surrogate would lose the whole file."""
+    bad = with_text(COMPLETED, "\ud800")
+    assert all(
+        "\ud800" in text
+        for text in leaves(bad)
+        if text not in set(Status) | {"done", "usd", "tokens", "working_seconds"}
+    )
+    assert json.dumps([as_html(bad), as_text(bad)], ensure_ascii=False).encode()
+
+
+def test_dollars_are_not_set_as_formulas() -> None:
+    """JupyterLab and nbconvert let MathJax take what stands between two dollar signs, but for these classes."""
+    assert '<article class="agentnb ok mathjax_ignore tex2jax_ignore">' in as_html(COMPLETED)
