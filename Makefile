@@ -27,6 +27,7 @@ demo: .venv/.demo ## run the quickstart on a real model, here, and open it in Ju
 	$(call say,$(NOTEBOOK) on the real model)
 	@AGENTNB_MODE=live $(PY) tools/run_notebook.py notebooks/$(NOTEBOOK) build/$(NOTEBOOK)
 ifndef HEADLESS
+	@$(PY) -m nbformat.sign build/$(NOTEBOOK) >/dev/null  # what we have just run is trusted: its outputs keep their style
 	$(call say,JupyterLab (Ctrl-C twice ends it))
 	@AGENTNB_MODE=live $(PY) -m jupyterlab $(AS_ROOT) --LabApp.news_url=None build/$(NOTEBOOK)
 endif
