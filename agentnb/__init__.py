@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from agentnb.agent import Agent, Run
+    from agentnb.agent import Agent
     from agentnb.approval import Answer, ApprovalRequest
     from agentnb.budget import Budget, Usage
     from agentnb.cassette import Cassette
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentnb.models.base import Model, ModelReply, ModelRequest
     from agentnb.models.scripted import ScriptedModel
     from agentnb.plan import Check, Plan, Step
+    from agentnb.run import Run
     from agentnb.tools import Tool, tool
 
 __version__ = "0.1.0"
@@ -38,7 +39,7 @@ _WHERE = {
     "ModelReply": "models.base",
     "ModelRequest": "models.base",
     "Plan": "plan",
-    "Run": "agent",
+    "Run": "run",
     "ScriptedModel": "models.scripted",
     "Step": "plan",
     "Tool": "tools",

@@ -1,58 +1,36 @@
-"""Agents and runs: the wiring, and what a caller holds.
-
-`Agent` puts models, tools, a budget and a store together; `Session` drives one run; `Run` is what is known about it,
-read from the store and from nowhere else.
-"""
+"""Agents: models, tools, a budget and a store, put together."""
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from agentnb.approval import Approver, nobody
-from agentnb.budget import Budget, Price, Spent, Usage
+from agentnb.approval import Approver, nobody, person
+from agentnb.budget import Budget
 from agentnb.calls import Runner, run_here
 from agentnb.cassette import Cassette, Recording, Replaying
-from agentnb.errors import ConfigError, Interrupted, ModelUnavailable, UnknownPrice
-from agentnb.events import (
-    ApprovalAnswered,
-    ApprovalAsked,
-    BudgetExtended,
-    Event,
-    PlanMade,
-    Record,
-    RunResumed,
-    RunStarted,
-    RunSuspended,
-    ToolReturned,
-)
+from agentnb.errors import ConfigError, ModelUnavailable
+from agentnb.events import Event, PlanMade, Record, RunResumed, RunStarted, RunSuspended, ToolReturned
 from agentnb.log import Clock, RunLog
-from agentnb.loop import drive
 from agentnb.models.base import Model
-from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying
-from agentnb.models.prices import price_of
 from agentnb.models.resolve import available, resolve
-from agentnb.perform import Performer
 from agentnb.plan import JSON, Plan, Step, numbered
 from agentnb.planner import plan_problems
 from agentnb.prompts import LONGEST_TASK
-from agentnb.render import as_html, as_text
+from agentnb.run import InDoubt, Run
+from agentnb.session import Means, Session, price_for
 from agentnb.settings import DEFAULT_MODEL, Mode
-from agentnb.state import NEW, RunState, Status, fold
+from agentnb.state import RunState
 from agentnb.store.base import ReplyCache, Store
-from agentnb.summary import Summary, summarise
 from agentnb.tools import Tool, toolbox
 
-__all__ = ["Agent", "Run", "Session"]
+__all__ = ["Agent"]
 
 Approve = Literal["ask", "deny", "auto"]
-InDoubt = Literal["done", "not_done"]
 
 
 class Agent:
@@ -98,18 +76,20 @@ class Agent:
     ) -> None:
         if approve not in ("ask", "deny", "auto"):
             raise ConfigError(f"approve={approve!r} is not one of ask, deny, auto")
+        if budget is not None and not isinstance(budget, Budget):
+            raise ConfigError(f"budget={budget!r} is not a Budget: give e.g. Budget(tokens=20_000)")
         self.tools = toolbox(tools)
         self.budget = budget or Budget()
         self.approve = approve
         self.fresh = fresh
         self.approver = approver
         self.runner = runner
-        self.clock = clock or Clock()
         self.sleep = sleep
         self.cassette = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None
         self.mode: Mode = mode
         self.model = self._wired(model)
         self.cheap_model = self.model if cheap_model in (None, "", model) else self._wired(cheap_model)
+        self.clock = clock or (Clock(monotonic=lambda: 0.0, stopped=True) if self.replaying else Clock())
         self.store, self.replies = _stores(store)
 
     @property
@@ -135,7 +115,7 @@ class Agent:
             ConfigError: the task, the plan, a model or the budget cannot be used; nothing was recorded.
             KeyboardInterrupt: a person stopped it; it is suspended and can be resumed.
         """
-        return self.begin(task, plan=plan, tags=tags).finish()
+        return self._finished(self.begin(task, plan=plan, tags=tags))
 
     def stream(
         self,
@@ -144,8 +124,11 @@ class Agent:
         plan: Plan | Sequence[Step | Mapping[str, JSON]] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Generator[Record, None, None]:
-        """Carry out `task`, one durable record at a time; arguments and errors as `run`. Closing it suspends it."""
-        return self.begin(task, plan=plan, tags=tags).drive()
+        """Carry out `task`, one durable record at a time; arguments and errors as `run`.
+
+        Nothing happens before the first record is asked for. Closing it suspends the run.
+        """
+        yield from self.begin(task, plan=plan, tags=tags).drive()
 
     def resume(self, run: str, *, in_doubt: InDoubt | None = None) -> Run:
         """Go on with a run at the exact call where it rests; what was done is not done again.
@@ -159,7 +142,7 @@ class Agent:
             RunNotFound: no such run.
             ConfigError: a tool or model that the run began with is missing or has changed.
         """
-        return self.reopen(run, in_doubt=in_doubt).finish()
+        return self._finished(self.reopen(run, in_doubt=in_doubt))
 
     def begin(
         self,
@@ -177,34 +160,32 @@ class Agent:
             )
         given = None if plan is None else self._checked(plan)
         self._require_callable()
-        prices = self._prices()
+        for model in (self.model, self.cheap_model):
+            price_for(model, self.budget.usd)
         log = RunLog(self.store, self.store.new_run_id(), clock=self.clock)
-        log.append(
-            RunStarted(
-                run=log.run,
-                task=task.strip().encode("utf-8", "replace").decode(),
-                model=self.model.ref,
-                cheap_model=self.cheap_model.ref,
-                tools={name: made.facts for name, made in self.tools.items()},
-                budget=self.budget,
-                approve=self.approve,
-                tags=dict(tags or {}),
-            )
+        start = RunStarted(
+            run=log.run,
+            task=task.strip().encode("utf-8", "replace").decode(),
+            model=self.model.ref,
+            cheap_model=self.cheap_model.ref,
+            tools={name: made.facts for name, made in self.tools.items()},
+            budget=self.budget,
+            approve=self.approve,
+            tags=dict(tags or {}),
         )
-        if given is not None:
-            log.append(PlanMade(version=1, keep=0, steps=given, reason="given by the user", by="user"))
-        return Session(self, log, prices)
+        first = (
+            () if given is None else (PlanMade(version=1, keep=0, steps=given, reason="given by the user", by="user"),)
+        )
+        return Session(log, self._means, log.append(start, *first))
 
     def reopen(self, run: str, *, in_doubt: InDoubt | None = None) -> Session:
         """A run that is there already, ready to be driven; arguments and errors as `resume`."""
         log = RunLog(self.store, run, self.store.read(run), clock=self.clock)
-        state = log.state
-        if not state.status.ended:
-            self._require_same(state)
-            self._require_callable()
-            _settle_doubt(log, in_doubt)
-            log.append(RunResumed(process=os.getpid()))
-        return Session(self, log, self._prices())
+        if log.state.status.ended:
+            return Session(log, self._means)
+        self.require_able(log.state)
+        settled = _settled(log, in_doubt)
+        return Session(log, self._means, log.append(*settled, RunResumed(process=os.getpid())))
 
     def runs(self) -> list[Run]:
         """All runs of the store, newest first."""
@@ -223,32 +204,15 @@ class Agent:
                 f"there is nothing to replay in {self.cassette.path}: record it first, with AGENTNB_MODE=record"
             )
         if self.mode == "record":
-            return Recording(found, self.cassette, self.clock.monotonic)
+            return Recording(found, self.cassette)
         absent = self.mode == "auto" and len(self.cassette) and isinstance(model, str) and available(found.ref)
         return Replaying(found.ref, self.cassette) if self.mode == "replay" or absent else found
 
     def _require_callable(self) -> None:
         for model in {id(m): m for m in (self.model, self.cheap_model)}.values():
-            reachable = isinstance(model, Replaying) or model.ref.partition(":")[0] not in (
-                "anthropic",
-                "openai",
-                "local",
-            )
-            if not reachable and (why := available(getattr(model, "inner", model))):
+            if not isinstance(model, Replaying) and (why := available(getattr(model, "inner", model))):
                 hint = "" if model.ref.startswith("local") else '; model="local:" needs no key'
                 raise ModelUnavailable(f"{model.ref} cannot be called: {why}{hint}")
-
-    def _prices(self) -> dict[str, Price]:
-        prices: dict[str, Price] = {}
-        for model in (self.model, self.cheap_model):
-            price = _price(model)
-            if price is None and self.budget.usd is not None:
-                raise UnknownPrice(
-                    f"the price of {model.ref} is not known, so a budget of ${self.budget.usd:g} cannot be held:"
-                    " limit tokens instead"
-                )
-            prices[model.ref] = price or _unpriced
-        return prices
 
     def _checked(self, plan: Plan | Sequence[Step | Mapping[str, JSON]]) -> tuple[Step, ...]:
         items = plan.steps if isinstance(plan, Plan) else plan
@@ -261,221 +225,38 @@ class Agent:
             raise ConfigError(f"the plan cannot be carried out: {'; '.join(problems)}")
         return steps
 
-    def _require_same(self, state: RunState) -> None:
+    def require_able(self, state: RunState) -> None:
+        """Raise ConfigError where a run cannot be gone on with: something it began with is missing or has changed."""
         head = state.head
         for name, facts in head.tools.items():
             if name not in self.tools:
                 raise ConfigError(f"{head.run} uses the tool {name!r}, which is not here: define it again, then resume")
-            if self.tools[name].facts.schema != facts.schema:
+            if self.tools[name].facts != facts:
                 raise ConfigError(
-                    f"the arguments of {name!r} are not those that {head.run} began with:"
-                    " restore them, or start a new run"
+                    f"the tool {name!r} is not the one that {head.run} began with (its arguments, effect or"
+                    " reversibility have changed): restore it, or start a new run"
                 )
         for mine, its in ((self.model.ref, head.model), (self.cheap_model.ref, head.cheap_model)):
             if mine != its:
                 raise ConfigError(f"{head.run} began with the model {its}, not {mine}: resume it with model={its!r}")
+        self._require_callable()
 
-
-class Session:
-    """One run being driven by this process: iterate it, or `finish` it; `suspend` it from any thread."""
-
-    def __init__(self, agent: Agent, log: RunLog, prices: Mapping[str, Price]) -> None:
-        self.agent = agent
-        self.log = log
-        self._stop = threading.Event()
-        self._perform = Performer(
-            log,
-            agent.tools,
-            strong=self._voice(agent.model, prices),
-            cheap=self._voice(agent.cheap_model, prices),
-            approver=agent.approver,
-            runner=agent.runner,
-            cancelled=self._stop.is_set,
+    @property
+    def _means(self) -> Means:
+        return Means(
+            model=self.model,
+            cheap_model=self.cheap_model,
+            tools=self.tools,
+            approver=self.approver,
+            runner=self.runner,
+            sleep=self.sleep,
+            replies=None if self.cassette else self.replies,
+            fresh=self.fresh,
         )
 
-    @property
-    def state(self) -> RunState:
-        """What is known now; read it from any thread."""
-        return self.log.state
-
-    def __iter__(self) -> Iterator[Record]:
-        return self.drive()
-
-    def drive(self) -> Generator[Record, None, None]:
-        """Carry the run on, one durable record at a time; closing it suspends the run."""
-        return drive(self.log, self._perform)
-
-    def finish(self) -> Run:
-        """Drive the run until it rests or ends, and return it."""
-        try:
-            for _ in self:
-                pass
-        except Interrupted:
-            pass  # suspended from another thread: a result like any other
-        return Run(self.agent, self.log.run, self.log.state)
-
-    def suspend(self, event: Event | None = None) -> None:
-        """Give up what is under way, now or at the next step.
-
-        Args:
-            event: recorded at once, and the run taken away from its thread, whatever that is waiting for.
-        """
-        self._stop.set()
-        if event is not None and self.state.status is Status.IN_PROGRESS:
-            self.log.revoke(event)
-
-    def _voice(self, model: Model, prices: Mapping[str, Price]) -> Voice:
-        price = prices[model.ref]
-        layers: list[Layer] = [retrying(self.agent.sleep or self._sleep), metered(self.log, price)]
-        if self.agent.replies is not None and self.agent.cassette is None and not model.ref.startswith("scripted"):
-            layers.insert(0, cached(self.log, self.agent.replies, price, fresh=self.agent.fresh))
-        thinking: int = getattr(getattr(model, "inner", model), "thinking_tokens", 0)
-        return Voice(model.ref, chain(model, layers), thinking)
-
-    def _sleep(self, seconds: float) -> None:
-        if self._stop.wait(seconds):
-            raise Interrupted("stopped while waiting for a rate limit")
-
-
-class Run:
-    """What is known about a run: everything is read from its records.
-
-    Attributes:
-        id: its id in the store.
-    """
-
-    def __init__(self, agent: Agent, run: str, state: RunState | None = None) -> None:
-        self._agent = agent
-        self.id = run
-        self._state = state
-
-    @property
-    def state(self) -> RunState:
-        """The fold of its records."""
-        if self._state is None:
-            self._state = fold(self._agent.store.read(self.id), NEW)
-        return self._state
-
-    @property
-    def status(self) -> Status:
-        """pending, in_progress, awaiting_approval, suspended, completed, failed, cancelled or stopped."""
-        return self.state.status
-
-    @property
-    def stop_reason(self) -> str:
-        """Why it ended or rests: "complete", a cap's name, "escalated", "malformed_output", "interrupted" and so on."""
-        if self.state.finished:
-            return self.state.finished.reason
-        return self.state.suspended.reason if self.state.suspended else ""
-
-    @property
-    def detail(self) -> str:
-        """The stop reason in a sentence, with its numbers."""
-        if self.state.finished:
-            return self.state.finished.detail
-        return self.state.suspended.detail if self.state.suspended else ""
-
-    @property
-    def output(self) -> str:
-        """The answer, in Markdown; a partial one where the run was cut short, "" where there is none."""
-        return self.state.finished.output if self.state.finished else ""
-
-    @property
-    def plan(self) -> Plan | None:
-        """The present version of the plan."""
-        return self.state.plan
-
-    @property
-    def left(self) -> tuple[Step, ...]:
-        """The steps that were not carried out."""
-        return self.state.left
-
-    @property
-    def spent(self) -> Spent:
-        """What was used, with seconds on the run's own clock."""
-        return replace(self.state.spent, seconds=self.state.t)
-
-    @property
-    def saved(self) -> dict[str, float]:
-        """What the prompt cache saved: {"usd": …, "tokens": …}."""
-        return {"usd": self.state.saved_usd, "tokens": self.state.saved_tokens}
-
-    @property
-    def pending(self) -> ApprovalAsked | None:
-        """The call that waits for a person, or None."""
-        return self.state.approval if self.status is Status.AWAITING_APPROVAL else None
-
-    @property
-    def events(self) -> list[Record]:
-        """All records, oldest first."""
-        return list(self._agent.store.read(self.id))
-
-    def result(self, step: str) -> JSON:
-        """The result of a finished step, by its id ("s1").
-
-        Raises:
-            UnmetReference: it is not finished, or has no result.
-        """
-        return RunLog(self._agent.store, self.id, self.events).result_of(step)
-
-    def replay(self) -> Iterator[Record]:
-        """Its records, one at a time, with no call of anything."""
-        return iter(self._agent.store.read(self.id))
-
-    def resume(self, *, in_doubt: InDoubt | None = None) -> Run:
-        """Go on, see `Agent.resume`; this Run shows what came of it."""
-        self._state = None  # read anew, also where going on ends with an error
-        self._state = self._agent.resume(self.id, in_doubt=in_doubt).state
-        return self
-
-    def extend(self, **more: float) -> Run:
-        """Raise caps, `extend(tokens=10_000)`, and go on where a limit stopped the run.
-
-        Raises:
-            ConfigError: no such cap, or the run did not stop at a limit.
-        """
-        log = RunLog(self._agent.store, self.id, self.events, clock=self._agent.clock)
-        if log.state.status.ended and (log.state.limit is None or log.state.status is not Status.STOPPED):
-            raise ConfigError(
-                f"{self.id} did not stop at a limit but is {log.state.status}: there is nothing to go on with"
-            )
-        log.append(BudgetExtended(budget=log.state.budget.extended(**more)))
-        return self.resume()
-
-    def approve(self, by: str = "") -> Run:
-        """Allow the call that waits, and go on.
-
-        Raises:
-            ConfigError: nothing waits.
-        """
-        return self._decide("approve", by, "")
-
-    def reject(self, reason: str, by: str = "") -> Run:
-        """Refuse the call that waits, and go on: the planner is told why.
-
-        Raises:
-            ConfigError: nothing waits.
-        """
-        return self._decide("reject", by, reason)
-
-    def _decide(self, decision: Literal["approve", "reject"], by: str, reason: str) -> Run:
-        log = RunLog(self._agent.store, self.id, self.events, clock=self._agent.clock)
-        if log.state.approval is None or log.state.status is not Status.AWAITING_APPROVAL:
-            raise ConfigError(f"nothing in {self.id} waits for a decision: it is {log.state.status}")
-        log.append(ApprovalAnswered(step=log.state.approval.step, decision=decision, by=by or _person(), reason=reason))
-        log.flush()
-        return self.resume()
-
-    @property
-    def summary(self) -> Summary:
-        """What a person is shown of it, as plain values."""
-        return summarise(self.events, bare=self._agent.replaying)
-
-    def __repr__(self) -> str:
-        return as_text(self.summary)
-
-    def _repr_html_(self) -> str:
-        return as_html(self.summary)
+    def _finished(self, session: Session) -> Run:
+        session.finish()
+        return Run(self, session.log.run, session.state)
 
 
 def _stores(store: Store | Path | str) -> tuple[Store, ReplyCache | None]:
@@ -486,37 +267,14 @@ def _stores(store: Store | Path | str) -> tuple[Store, ReplyCache | None]:
     return DiskStore(store), DiskReplyCache(store)
 
 
-def _price(model: Model) -> Price | None:
-    real = getattr(model, "inner", model)
-    own: Price | None = getattr(real, "price", None)
-    return own or price_of(model.ref, getattr(real, "base_url", None))
-
-
-def _unpriced(usage: Usage) -> float:  # noqa: ARG001 - a Price
-    return 0.0
-
-
-def _person() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "a person"
-
-
-def _settle_doubt(log: RunLog, in_doubt: InDoubt | None) -> None:
-    """Take in what a person says of a call whose outcome is not known."""
+def _settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[Event, ...]:
+    """What a person says of a call whose outcome is not known, as an event; () where nothing is to be said."""
+    if in_doubt not in (None, "done", "not_done"):
+        raise ConfigError(f"in_doubt={in_doubt!r} is neither 'done' nor 'not_done'")
     claim = log.state.claim
-    if claim is None:
-        return
-    if log.state.head.tools[claim.tool].effect == "read":
-        return
-    if in_doubt == "done":
-        log.append(
-            ToolReturned(
-                step=claim.step, status="ok", seconds=0, result=log.keep(None), message="a person says that it was done"
-            )
-        )
-    elif in_doubt == "not_done":
-        log.append(RunSuspended(reason="in_doubt", detail="a person says that it was not done", withdrawn=True))
+    if claim is None or in_doubt is None or log.state.head.tools[claim.tool].effect == "read":
+        return ()
+    if in_doubt == "not_done":
+        return (RunSuspended(reason="in_doubt", detail=f"{person()} says that it was not done", withdrawn=True),)
+    said = f"{person()} says that it was done"
+    return (ToolReturned(step=claim.step, status="ok", seconds=0, result=log.keep(None), message=said),)

@@ -7,16 +7,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agentnb.decide import finished_by_model, stop_in_words
+from agentnb.decide import HandOver, finished_by_model, stop_in_words
 from agentnb.events import ReplyRejected, RunFinished
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
-from agentnb.memory import LAST_STEPS, done_steps
+from agentnb.memory import LAST_STEPS, done_steps, present_step
 from agentnb.models.base import ModelReply
 from agentnb.prompts import Prompt, answer_prompt
 from agentnb.replies import BadReply, read_reply
 
-__all__ = ["FinalAnswer", "answer_of", "answer_question"]
+__all__ = ["FinalAnswer", "answer_of", "answer_question", "handed_over"]
 
 
 class FinalAnswer(BaseModel):
@@ -33,7 +33,12 @@ def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     """What the strong model is asked at the end."""
     state = log.state
     done, earlier = done_steps(log)
-    return answer_prompt(state.head.task, specs, done, earlier=earlier, stopped=stop_in_words(state))
+    left = [step.title or step.tool for step in state.left]
+    if state.returned and state.step:  # a result that nobody has judged yet
+        done.append(present_step(log, state.step))
+        del left[:1]
+    stopped = stop_in_words(state)
+    return answer_prompt(state.head.task, specs, done, earlier=earlier, stopped=stopped, left=left)
 
 
 def answer_of(log: RunLog, reply: ModelReply) -> RunFinished | ReplyRejected:
@@ -47,3 +52,15 @@ def answer_of(log: RunLog, reply: ModelReply) -> RunFinished | ReplyRejected:
     failed = [outcome for outcome in log.state.outcomes.last(LAST_STEPS) if outcome.status == "failed"]
     unknown = [f"{outcome.step} failed: {outcome.message}" for outcome in failed]
     return finished_by_model(log.state, said.answer.strip(), said.confidence, (*said.unknowns, *unknown))
+
+
+def handed_over(log: RunLog, action: HandOver) -> RunFinished:
+    """The end without a model: what was found, step by step, in code's words."""
+    state = log.state
+    done, _ = done_steps(log)
+    if state.returned and state.step:
+        done.append(present_step(log, state.step))
+    found = [f"- {view.title}: {view.finding or view.preview}" for view in done if view.status == "ok"]
+    return RunFinished(
+        status=action.status, reason=action.reason, detail=action.detail, output="\n".join(found), by="rule"
+    )

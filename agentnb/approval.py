@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import rfc8785
 from agentnb.events import Kept
 from agentnb.plan import JSON
 
-__all__ = ["Answer", "ApprovalRequest", "Approver", "binding", "nobody"]
+__all__ = ["Answer", "ApprovalRequest", "Approver", "binding", "nobody", "person"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,14 @@ class Approver(Protocol):
 def nobody(request: ApprovalRequest) -> Answer | None:  # noqa: ARG001 - an Approver
     """Where nobody can be asked: the run waits for `Run.approve()` or `%agent approve`."""
     return None
+
+
+def person() -> str:
+    """The name of whoever sits here, for the record of a decision."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "a person"
 
 
 def binding(run: str, step: str, tool: str, args: Kept) -> str:

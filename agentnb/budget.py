@@ -11,11 +11,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
-from agentnb.errors import ConfigError
+from agentnb.errors import AgentError, ConfigError
 
-__all__ = ["LIMITS", "Budget", "Price", "Refusal", "Spent", "Usage", "affordable_output", "amount", "worst_cost_usd"]
+__all__ = [
+    "LIMITS",
+    "Budget",
+    "OverBudget",
+    "Price",
+    "Refusal",
+    "Spent",
+    "Usage",
+    "affordable_output",
+    "amount",
+    "worst_cost_usd",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,14 @@ class Refusal:
     def __str__(self) -> str:
         needed, left, cap = (amount(self.limit, value) for value in (self.needed, max(self.left, 0), self.cap))
         return f"{needed} needed, {left} left of {cap}" if self.left > 0 else f"the budget of {cap} is used up"
+
+
+class OverBudget(AgentError):
+    """The budget does not cover the worst case of a call; it was not made."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
 
 
 _UNITS = {
@@ -219,18 +238,28 @@ class Budget:
         caps = {name: cap - (keep or {}).get(name, 0) for name, cap in self.caps().items() if name.endswith("seconds")}
         return min((cap - getattr(used, name) for name, cap in caps.items()), default=math.inf)
 
+    def shortest(self, used: Spent, keep: Mapping[str, float], needed: float) -> Refusal:
+        """The time cap that leaves least for something that takes `needed` seconds."""
+        left = {name: cap - keep.get(name, 0) - getattr(used, name) for name, cap in self.caps().items()}
+        name = min((name for name in left if name.endswith("seconds")), key=left.__getitem__)
+        return Refusal(name, needed, left[name], self.caps()[name])
+
     def extended(self, **more: float) -> Budget:
-        """This budget with each named cap raised by so much; a cap that was not set stays unset.
+        """This budget with each named cap raised by so much.
 
         Raises:
-            ConfigError: an unknown name, or an amount that is not positive.
+            ConfigError: an unknown name, a cap that is not set, or an amount that is no positive number.
         """
         for name, value in more.items():
             if name not in LIMITS:
                 raise ConfigError(f"no budget called {name!r}: there are {', '.join(LIMITS)}")
-            if not value > 0:
-                raise ConfigError(f"cannot extend {name} by {value:g}: give more than 0")
-        raised = {name: getattr(self, name) + value for name, value in more.items() if getattr(self, name) is not None}
+            if name not in self.caps():
+                raise ConfigError(f"{name} is not limited: there is nothing to extend")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+                raise ConfigError(f"cannot extend {name} by {value!r}: give a number above 0")
+        raised: dict[str, Any] = {
+            name: self.caps()[name] + (int(value) if value == int(value) else value) for name, value in more.items()
+        }
         return replace(self, **raised)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from agentnb.approval import binding
+from agentnb.budget import OverBudget
 from agentnb.checks import is_empty
 from agentnb.decide import kept_back
 from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure, ToolTimeout
@@ -20,6 +22,8 @@ from agentnb.tools import InvalidArguments, Tool, as_json
 __all__ = ["Runner", "call_tool", "resolved_args", "run_here"]
 
 LONGEST_MESSAGE = 500
+SHORTEST_WRITE_S = 10.0
+"""Seconds that must be left before a write is begun, or its `timeout_s` where that is less."""
 _LONGEST_S = 1e8  # three years: timers refuse more
 _AGAIN_S = 5.0
 """Seconds after which a tool that swallowed its timeout is interrupted again, and so on."""
@@ -97,8 +101,11 @@ def resolved_args(log: RunLog, step: Step) -> dict[str, JSON]:
 def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner) -> Iterator[Event]:
     """Make the step's call and yield what happens.
 
-    A call that may have had its effect and did not say so (a write that timed out) is left claimed: it is in doubt, and
-    the run rests until a person has looked.
+    A call that may have had its effect and did not say so (a write that timed out, or raised anything but a
+    ToolFailure) is left claimed: it is in doubt, and the run rests until a person has looked.
+
+    Raises:
+        OverBudget: too little time is left; the call was not made.
     """
     try:
         args = resolved_args(log, step)
@@ -110,27 +117,49 @@ def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner) -> Iterator[Even
     except InvalidArguments as error:
         yield ToolRefused(step=step.id, problems=error.problems)
         return
+    left = _seconds_left(log, tool)
     key = f"{log.run}/{step.id}"
     what = binding(log.run, step.id, tool.name, kept) if log.state.gated else ""
     yield ToolClaimed(step=step.id, attempt=log.state.attempt, tool=tool.name, args=kept, key=key, binding=what)
     began = log.clock.monotonic()
-    left = log.state.budget.seconds_left(log.state.used(), kept_back(log.state.budget))
     try:
         # The conversion belongs to the call: a generator runs only as it is read, and may never end.
-        value = run(lambda: as_json(tool.run(kwargs)), min(tool.timeout_s, max(left, 0.1)))
+        value = run(lambda: as_json(tool.run(kwargs)), min(tool.timeout_s, left))
         result = log.keep(value)
     except (KeyboardInterrupt, Interrupted):
         raise
     except BaseException as error:  # noqa: BLE001 - a tool may raise anything, SystemExit too; all of it is a result
-        if isinstance(error, ToolTimeout) and tool.effect == "write":
-            yield RunSuspended(
-                reason="in_doubt", detail=f"{step.id} {tool.name}: {error}; whether it acted is not known"
-            )
-            return
-        yield _failure(step, error, log.clock.monotonic() - began)
+        yield _outcome(tool, step, error, log.clock.monotonic() - began)
         return
     seconds = log.clock.monotonic() - began
     yield ToolReturned(step=step.id, status="empty" if is_empty(value) else "ok", seconds=seconds, result=result)
+
+
+def _seconds_left(log: RunLog, tool: Tool) -> float:
+    """Seconds that the budget leaves for a call; a write is not begun where it could be cut short half-way.
+
+    Raises:
+        OverBudget: there are not enough.
+    """
+    if log.clock.stopped:
+        return math.inf
+    budget, used, keep = log.state.budget, log.state.used(), kept_back(log.state.budget)
+    left = budget.seconds_left(used, keep)
+    needed = min(tool.timeout_s, SHORTEST_WRITE_S) if tool.effect == "write" else 0
+    if left <= needed:
+        raise OverBudget(budget.shortest(used, keep, needed))
+    return left
+
+
+def _outcome(tool: Tool, step: Step, error: BaseException, seconds: float) -> Event:
+    """What an exception means: only a ToolFailure says that a write did not act; after any other it may have."""
+    failed = _failure(step, error, seconds)
+    if tool.effect == "read" or (isinstance(error, ToolFailure) and not isinstance(error, ToolTimeout)):
+        return failed
+    if isinstance(error, NotJSON):  # it has returned, so it has acted
+        return ToolReturned(step=step.id, status="ok", seconds=seconds, message=f"its result is not kept: {error}")
+    doubt = f"{step.id} {tool.name}: {failed.message}; whether it acted is not known"
+    return RunSuspended(reason="in_doubt", detail=doubt, seconds=seconds)
 
 
 def _failure(step: Step, error: BaseException, seconds: float) -> ToolReturned:

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import os
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -53,6 +54,7 @@ class _Call(_Strict):
     schema_: str | None
     max_output_tokens: int
     temperature: float | None
+    endpoint: str = ""
     prompt: str
     reply: _Reply
 
@@ -73,7 +75,7 @@ class Cassette:
         self._calls: dict[str, list[_Call]] = defaultdict(list)
         self._taken: dict[str, int] = defaultdict(int)
         self._recorded: set[str] = set()
-        if self.path.exists():
+        if self._there():
             self._load()
 
     def __len__(self) -> int:
@@ -111,6 +113,7 @@ class Cassette:
             schema_=schema,
             max_output_tokens=request.max_output_tokens,
             temperature=request.temperature,
+            endpoint=request.endpoint,
             prompt=request.prompt,
             reply=_Reply(
                 text=reply.text,
@@ -123,6 +126,7 @@ class Cassette:
                 seconds=round(seconds, 3),
             ),
         )
+        self._take_in_others()
         if call.key not in self._recorded:  # what an earlier recording had to say to it
             self._calls[call.key] = []
             self._recorded.add(call.key)
@@ -130,10 +134,11 @@ class Cassette:
         self.save()
 
     def save(self) -> None:
-        """Write the file beside itself first, then put it in place."""
+        """Write the file beside itself first, then put it in place; texts that no call uses any more are left out."""
+        used = {name for calls in self._calls.values() for call in calls for name in (call.system, call.schema_)}
         lines: list[Mapping[str, Any]] = [{"agentnb_cassette": FORMAT}]
-        lines += [{"text": digest, "is": text} for digest, text in self._texts.items()]
-        lines += [{"call": call.model_dump()} for calls in self._calls.values() for call in calls]
+        lines += [{"text": digest, "is": text} for digest, text in self._texts.items() if digest in used]
+        lines += [{"call": call.model_dump(exclude_defaults=True)} for calls in self._calls.values() for call in calls]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:
@@ -142,6 +147,20 @@ class Cassette:
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise CassetteError(f"{self.path} cannot be written: {error.strerror or error}") from error
+
+    def _there(self) -> bool:
+        try:
+            return self.path.exists()
+        except (OSError, ValueError) as error:  # a name too long, or with a NUL in it
+            raise CassetteError(f"{str(self.path)[:200]!r} cannot be a cassette: {error}") from error
+
+    def _take_in_others(self) -> None:
+        """Keep what another recorder of this file has written since it was read: two kernels, or two cells at once."""
+        if not self._there():
+            return
+        now = Cassette(self.path)
+        self._texts |= now._texts
+        self._calls |= {key: calls for key, calls in now._calls.items() if key not in self._recorded}
 
     def _shared(self, text: str) -> str:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -192,6 +211,7 @@ class Cassette:
             schema=None if call.schema_ is None else json.loads(self._texts[call.schema_]),
             max_output_tokens=call.max_output_tokens,
             temperature=call.temperature,
+            endpoint=call.endpoint,
         )
 
     def _missing(self, request: ModelRequest) -> str:
@@ -253,7 +273,7 @@ class Recording:
         clock: seconds, monotonic.
     """
 
-    def __init__(self, model: Model, cassette: Cassette, clock: Callable[[], float]) -> None:
+    def __init__(self, model: Model, cassette: Cassette, clock: Callable[[], float] = time.perf_counter) -> None:
         self.ref = model.ref
         self.inner = model
         self._cassette = cassette

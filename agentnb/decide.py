@@ -15,11 +15,11 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from agentnb.budget import Budget, Refusal, Spent
 from agentnb.errors import FailureClass
-from agentnb.events import Event, LimitReached, PlanMade, RunFinished, RunSuspended, StepJudged
+from agentnb.events import Event, Level, LimitReached, PlanMade, RunFinished, RunSuspended, StepJudged
 from agentnb.plan import Step, open_args
 from agentnb.state import RunState, Stage, Status
 
@@ -29,6 +29,7 @@ __all__ = [
     "BindArgs",
     "CallTool",
     "Critique",
+    "HandOver",
     "MakePlan",
     "Note",
     "WriteAnswer",
@@ -44,9 +45,17 @@ MAX_REVISIONS: Final = 3
 """Revisions of a plan before a person is told."""
 ANSWER_TOKENS: Final = 12_000
 """The most tokens that are held back for the final answer; worst cases count a token a byte, so it is not much."""
+KEPT_MOST: Final = 0.3
+"""The largest share of any cap that is held back."""
+_LEFT_SHOWN: Final = 12
 _KEPT_SHARE: Final = {
-    "usd": 0.2, "input_tokens": 0.3, "output_tokens": 0.2, "tokens": 0.3, "seconds": 0.15, "working_seconds": 0.15,
-}  # fmt: skip
+    "usd": 0.2,
+    "input_tokens": KEPT_MOST,
+    "output_tokens": 0.2,
+    "tokens": KEPT_MOST,
+    "seconds": 0.15,
+    "working_seconds": 0.15,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,22 @@ class Note:
     event: Event
 
 
-Action = MakePlan | BindArgs | AskPerson | CallTool | Critique | WriteAnswer | Note
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """End without a model's answer: hand over what was found, as it is.
+
+    Attributes:
+        status: "stopped" or "failed".
+        reason: why, in one word.
+        detail: the same in a sentence.
+    """
+
+    status: Literal["stopped", "failed"]
+    reason: str
+    detail: str
+
+
+Action = MakePlan | BindArgs | AskPerson | CallTool | Critique | WriteAnswer | HandOver | Note
 
 
 def decide(state: RunState) -> Action | None:  # noqa: PLR0911 - a table, one line a stage
@@ -126,7 +150,7 @@ def limit_reached(short: Refusal, phase: str) -> LimitReached:
 
 def _plan(state: RunState) -> Action:
     if state.rejected >= MAX_REJECTED:
-        return _give_up(state, "malformed_output", f"no valid plan in {state.rejected} tries")
+        return HandOver("failed", "malformed_output", _with_problems(state, f"no valid plan in {state.rejected} tries"))
     if not state.head.tools and state.plan is None:
         return Note(PlanMade(version=1, keep=0, steps=(), reason="there are no tools", by="rule"))
     return MakePlan()
@@ -136,7 +160,7 @@ def _step(state: RunState) -> Action:
     step = _present(state)
     if state.attempt > MAX_ATTEMPTS or state.rejected >= MAX_REJECTED:
         return _revise_or_escalate(state, f"{step.tool} could not be called: {'; '.join(state.problems)}")
-    if state.problems and state.attempt > 1 and not state.bound and not open_args(step.args):
+    if state.refused and not open_args(step.args):
         return _revise_or_escalate(state, f"{step.tool} was called wrongly: {'; '.join(state.problems)}")
     if open_args(step.args) and state.bound is None:
         return BindArgs()
@@ -196,44 +220,41 @@ def _revise_or_escalate(state: RunState, reason: str) -> Note:
 
 
 def _answer(state: RunState) -> Action:
-    cut_short = state.limit is not None and (state.limit.phase == "answer" or state.budget.exhausted(state.used()))
-    if cut_short or (state.stop and not len(state.outcomes)):
-        return _give_up(state, state.stop, _limit_text(state) or state.why)
+    cut_short = state.no_answer is not None or (state.limit is not None and state.budget.exhausted(state.used()))
+    if cut_short or (state.stop and not len(state.outcomes) and state.returned is None):
+        return HandOver("stopped", state.stop, stop_in_words(state))
     if state.rejected >= MAX_REJECTED:
-        return _give_up(state, "malformed_output", f"no valid answer in {state.rejected} tries")
+        why = _with_problems(state, f"no valid answer in {state.rejected} tries")
+        return HandOver("stopped", state.stop, why) if state.stop else HandOver("failed", "malformed_output", why)
     return WriteAnswer()
 
 
-def _give_up(state: RunState, reason: str, detail: str) -> Note:
-    """The end without a model's answer: what was found is handed over as it is."""
-    found = "\n".join(f"- {outcome.finding}" for outcome in state.outcomes.last(50) if outcome.finding)
-    failed = reason == "malformed_output"
-    shown = f"{detail}: {'; '.join(state.problems)}" if failed and state.problems else detail
-    return Note(
-        RunFinished(status="failed" if failed else "stopped", reason=reason, detail=shown, output=found, by="rule")
-    )
+def _with_problems(state: RunState, why: str) -> str:
+    return f"{why}: {'; '.join(state.problems)}" if state.problems else why
 
 
 def stop_in_words(state: RunState) -> str:
     """Why the run is brought to its end before its plan is done, or ""."""
-    return _limit_text(state) or state.why if state.stop else ""
+    if not state.stop:
+        return ""
+    limits = [limit for limit in (state.limit, state.no_answer) if limit]
+    said = [str(Refusal(limit.limit, limit.needed, limit.left, limit.cap)) for limit in limits]
+    if state.stop == "escalated":
+        said.insert(0, state.why)
+    return "; for the answer, ".join(dict.fromkeys(said))
 
 
-def _limit_text(state: RunState) -> str:
-    limit = state.limit
-    return str(Refusal(limit.limit, limit.needed, limit.left, limit.cap)) if limit else ""
-
-
-def finished_by_model(state: RunState, answer: str, confidence: str, unknowns: tuple[str, ...]) -> RunFinished:
+def finished_by_model(state: RunState, answer: str, confidence: Level, unknowns: tuple[str, ...]) -> RunFinished:
     """The end with a model's answer: complete where the plan is done, else a partial one."""
     complete = not state.stop
+    left = tuple(f"not carried out: {step.title or step.tool}" for step in state.left[:_LEFT_SHOWN])
     return RunFinished(
         status="completed" if complete else "stopped",
         reason="complete" if complete else state.stop,
         detail=stop_in_words(state),
         output=answer,
-        confidence=confidence,  # type: ignore[arg-type]
-        unknowns=unknowns,
+        confidence="low" if left else confidence,
+        unknowns=(*unknowns, *left),
     )
 
 

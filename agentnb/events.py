@@ -279,6 +279,8 @@ class RunSuspended:
     detail: str = ""
     withdrawn: bool = False
     """True where the intent before it was not acted upon."""
+    seconds: float = 0.0
+    """How long what it cut short had been at work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

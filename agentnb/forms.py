@@ -86,7 +86,7 @@ def plan_schema(tools: tuple[ToolSpec, ...], max_steps: int, min_steps: int) -> 
         optional = [name for name in properties if name not in tool.parameters.get("required", ())]
         args = closed_object({name: _argument(schema, tool, defs) for name, schema in properties.items()}, optional)
         step = {
-            "title": text(100),
+            "title": text(140),
             "tool": {"type": "string", "const": tool.name},
             "args": args,
             "expect": text(160),

@@ -8,11 +8,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from agentnb.errors import DamagedRecord, Interrupted, NotJSON
-from agentnb.events import DURABLE_AT_ONCE, Event, Kept, Record
+from agentnb.errors import DamagedRecord, Interrupted, NotJSON, StoreError
+from agentnb.events import DURABLE_AT_ONCE, Event, Kept, Record, RunSuspended
 from agentnb.plan import JSON, UnmetReference
 from agentnb.state import NEW, RunState, apply, fold
 from agentnb.store.base import Store
@@ -33,10 +33,12 @@ class Clock:
     Attributes:
         wall: seconds since 1970, may jump.
         monotonic: seconds since some moment, never goes back.
+        stopped: True in a replay, where no time passes: what was recorded counts, however slow this machine is.
     """
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.perf_counter
+    stopped: bool = False
 
 
 class RunLog:
@@ -53,7 +55,7 @@ class RunLog:
     """
 
     def __init__(self, store: Store, run: str, records: Iterable[Record] = (), clock: Clock | None = None) -> None:
-        self._store = store
+        self.store = store
         self.run = run
         self.clock = clock or Clock()
         history = list(records)
@@ -70,37 +72,54 @@ class RunLog:
         """Seconds on the run's own clock."""
         return max(self.state.t, self.clock.monotonic() - self._zero)
 
-    def append(self, event: Event) -> tuple[Record, ...]:
-        """Take in `event`; returns the records that are durable now and were not before.
+    def append(self, *events: Event) -> tuple[Record, ...]:
+        """Take in `events`, in one commit; returns the records that are durable now and were not before.
 
         Raises:
-            IllegalTransition: the state does not admit it.
+            IllegalTransition: the state does not admit one of them.
             Interrupted: the run was taken away from this thread, see `revoke`.
-            StoreError: it could not be kept.
+            StoreError: they could not be kept.
         """
         with self._lock:
             if self._revoked:
                 raise Interrupted(f"{self.run} was suspended")
-            record = Record(self.state.seq + 1, self.clock.wall(), self.now(), event)
-            self.state = apply(self.state, record)
-            self._waiting.append(record)
-            return self.flush() if isinstance(event, DURABLE_AT_ONCE) else ()
+            for event in events:
+                record = Record(self.state.seq + 1, self.clock.wall(), self.now(), event)
+                self.state = apply(self.state, record)
+                self._waiting.append(record)
+            return self.flush() if any(isinstance(event, DURABLE_AT_ONCE) for event in events) else ()
+
+    def suspend(self, event: RunSuspended) -> tuple[Record, ...]:
+        """Append `event`, with the time that went into what it cuts short: that was work too."""
+        at_work = (self.state.inflight or self.state.claim) and not event.withdrawn
+        return self.append(replace(event, seconds=self.now() - self.state.t) if at_work else event)
 
     def flush(self) -> tuple[Record, ...]:
         """Make everything durable; returns the records that were not before."""
         with self._lock:
             if not self._waiting:
                 return ()
-            durable = tuple(self._waiting)
-            self._store.append(self.run, durable, self._blobs)
+            durable, blobs = self._waiting, self._blobs
             self._waiting, self._blobs = [], {}
-            return durable
+            try:
+                self.store.append(self.run, durable, blobs)
+            except BaseException:
+                if not self._has(durable[-1].seq):  # an interrupt may come when the commit is made already
+                    self._waiting, self._blobs = durable + self._waiting, blobs | self._blobs
+                raise
+            return tuple(durable)
 
-    def revoke(self, event: Event) -> tuple[Record, ...]:
+    def _has(self, seq: int) -> bool:
+        try:
+            return self.store.last(self.run).seq >= seq
+        except StoreError:
+            return False
+
+    def revoke(self, event: RunSuspended) -> tuple[Record, ...]:
         """Append a last event from another thread; whatever the driving thread appends after it is dropped."""
         with self._lock:
             try:
-                return self.append(event)
+                return self.suspend(event)
             finally:
                 self._revoked = True
 
@@ -136,7 +155,7 @@ class RunLog:
             return self._parsed(kept.text)
         digest = kept.blob or ""
         if digest not in self._values:
-            self._remember(digest, self._parsed(self._store.blob(digest)))
+            self._remember(digest, self._parsed(self.store.blob(digest)))
         return self._values[digest]
 
     def _parsed(self, text: str) -> JSON:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 
 from agentnb.decide import Action, decide
@@ -16,13 +16,19 @@ __all__ = ["Perform", "drive"]
 Perform = Callable[[Action], Generator[Event, None, None]]
 
 
-def drive(log: RunLog, perform: Perform) -> Generator[Record, None, None]:
+def drive(log: RunLog, perform: Perform, begun: Sequence[Record] = ()) -> Generator[Record, None, None]:
     """Carry a run on and yield each record once it is durable: an intent before its effect, an outcome before the next.
 
     Closing the iterator suspends the run, and withdraws what was announced and not begun. An interrupt suspends it
     too, and is raised again.
+
+    Args:
+        log: the run.
+        perform: carries out an action.
+        begun: records that are durable already, and are yielded first.
     """
     try:
+        yield from begun
         while (action := decide(log.state)) is not None:
             with closing(perform(action)) as events:
                 for event in events:
@@ -41,5 +47,10 @@ def drive(log: RunLog, perform: Perform) -> Generator[Record, None, None]:
 
 
 def _suspend(log: RunLog, event: RunSuspended) -> None:
-    if log.state.status is Status.IN_PROGRESS:
-        log.append(event)
+    if log.state.status is not Status.IN_PROGRESS:
+        return
+    if log.state.approval and not log.state.approved and not event.withdrawn:
+        event = RunSuspended(
+            reason="approval", detail=f"{log.state.approval.step} {log.state.approval.tool} waits for a person"
+        )
+    log.suspend(event)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 
-from agentnb.answer import answer_of, answer_question
-from agentnb.approval import ApprovalRequest, Approver, binding
+from agentnb.answer import answer_of, answer_question, handed_over
+from agentnb.approval import Answer, ApprovalRequest, Approver, binding
+from agentnb.budget import OverBudget
 from agentnb.calls import Runner, call_tool, resolved_args
 from agentnb.critic import critique_question, verdict_by_check, verdict_of
 from agentnb.decide import (
@@ -14,6 +15,7 @@ from agentnb.decide import (
     BindArgs,
     CallTool,
     Critique,
+    HandOver,
     MakePlan,
     Note,
     WriteAnswer,
@@ -25,7 +27,7 @@ from agentnb.executor import args_of, bind_question
 from agentnb.log import RunLog
 from agentnb.memory import tool_specs
 from agentnb.models.base import ModelReply, ModelRequest
-from agentnb.models.chain import OverBudget, Question, Voice
+from agentnb.models.chain import Question, Voice
 from agentnb.plan import Step, UnmetReference
 from agentnb.planner import plan_of, plan_question
 from agentnb.prompts import Prompt
@@ -94,6 +96,8 @@ class Performer:
                 yield from self._critique(self._step)
             case WriteAnswer():
                 yield from self._write_answer()
+            case HandOver() as end:
+                yield handed_over(self._log, end)
 
     @property
     def _step(self) -> Step:
@@ -112,6 +116,7 @@ class Performer:
             prompt=prompt.user,
             schema=prompt.schema,
             max_output_tokens=prompt.max_output_tokens + voice.thinking_tokens,
+            endpoint=voice.endpoint,
             cancelled=self._cancelled,
         )
         return (yield from voice.ask(Question(request, request.key(), step, last_word)))
@@ -155,9 +160,11 @@ class Performer:
                 step=step.id, decision="reject", by="policy", reason="approve=deny refuses every write"
             )
             return
-        answer = self._approver(
+        answer: object = self._approver(
             ApprovalRequest(log.run, step.id, step.title, tool.name, args, step.expect, tool.reversibility, bound_to)
         )
+        if not isinstance(answer, Answer | None):
+            answer = Answer("reject", "policy", f"the approver gave {answer!r}, which is no Answer")
         if answer is None:
             yield RunSuspended(reason="approval", detail=f"{step.id} {tool.name} waits for a person")
         else:

@@ -14,7 +14,7 @@ from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
 from agentnb.memory import done_steps
 from agentnb.models.base import ModelReply
-from agentnb.plan import JSON, Step, is_open, numbered, references
+from agentnb.plan import JSON, Check, Step, is_open, numbered, references
 from agentnb.prompts import Prompt, plan_prompt
 from agentnb.replies import BadReply, read_reply
 from agentnb.tools import InvalidArguments, Tool
@@ -37,6 +37,7 @@ class ProposedStep(BaseModel):
     expect: str = ""
     confidence: Literal["low", "medium", "high"] = "medium"
     depends_on: list[str] = []
+    check: Check | None = None
 
 
 class ProposedPlan(BaseModel):
@@ -88,6 +89,7 @@ def _step(proposed: ProposedStep, ids: Sequence[str]) -> Step:
         expect=proposed.expect,
         confidence=proposed.confidence,
         depends_on=needs,
+        check=proposed.check,
     )
 
 

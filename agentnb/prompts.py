@@ -230,7 +230,13 @@ def critique_prompt(task: str, tools: Sequence[ToolSpec], step: StepView) -> Pro
 
 
 def answer_prompt(
-    task: str, tools: Sequence[ToolSpec], done: Sequence[StepView], *, earlier: int = 0, stopped: str = ""
+    task: str,
+    tools: Sequence[ToolSpec],
+    done: Sequence[StepView],
+    *,
+    earlier: int = 0,
+    stopped: str = "",
+    left: Sequence[str] = (),
 ) -> Prompt:
     """The call that writes the answer from what was found.
 
@@ -240,12 +246,18 @@ def answer_prompt(
         done: the last finished steps.
         earlier: how many were finished before these.
         stopped: why the run ended before its plan did; the answer is then a partial one.
+        left: titles of the steps that were not carried out.
     """
     parts = [_history(done, earlier) or "No step was finished.", _ANSWER]
     if stopped:
         parts.append(
             f"The run stopped early: {_line(stopped, _REASON_BYTES)}\n"
             "Say so first, answer what can be answered, and list the rest under unknowns."
+        )
+    if left:
+        listed = "\n".join(f"- {_line(title, 120)}" for title in left[:_LAST_STEPS])
+        parts.append(
+            f"These steps were NOT carried out: what they would have told is unknown, do not guess it.\n{listed}"
         )
     parts.append(f"Write the answer to this task: {_line(task, _TASK_AGAIN_BYTES)}")
     return Prompt(_system(task, tuple(tools)), _join(parts), ANSWER_SCHEMA, 1200)

@@ -6,11 +6,11 @@ restart. What a state does not admit raises `IllegalTransition`, whatever a mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 
 from agentnb.budget import Budget, Spent
 from agentnb.errors import DamagedRecord, FailureClass, IllegalTransition
@@ -39,10 +39,10 @@ from agentnb.events import (
     ToolReturned,
 )
 from agentnb.plan import Plan, Step
+from agentnb.trail import Trail
 
-__all__ = ["LEGAL", "NEW", "Outcome", "RunState", "Stage", "Status", "Trail", "apply", "fold"]
+__all__ = ["LEGAL", "NEW", "Outcome", "RunState", "Stage", "Status", "apply", "fold"]
 
-T = TypeVar("T")
 NOTHING = Spent()
 
 
@@ -84,58 +84,12 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     Stage.NEW: frozenset({RunStarted}),
     Stage.PLAN: _MODEL | _ANY | {PlanMade},
     Stage.STEP: _MODEL | _ANY | {ArgsBound, ApprovalAsked, ApprovalAnswered, ToolClaimed, ToolRefused, StepJudged},
-    Stage.CALL: _ANY - {LimitReached, RunFinished} | {ToolReturned, ToolClaimed},
+    Stage.CALL: _ANY - {LimitReached} | {ToolReturned, ToolClaimed, ToolRefused},
     Stage.JUDGE: _MODEL | _ANY | {StepJudged},
     Stage.ANSWER: _MODEL | _ANY,
     Stage.DONE: frozenset({BudgetExtended}),
 }
 """Which kinds of event each stage admits. What else has to hold is asked for in the handlers below."""
-
-
-class Trail(Generic[T]):
-    """An immutable sequence whose `with_last` costs the same at any length.
-
-    Versions share one list, each seeing its own first `n` items; only a second branch from an older version copies. A
-    tuple would copy at every step: 10 000 steps would be 50 million copies.
-    """
-
-    __slots__ = ("_items", "_n")
-
-    def __init__(self, items: Iterable[T] = ()) -> None:
-        self._items = list(items)
-        self._n = len(self._items)
-
-    def with_last(self, item: T) -> Trail[T]:
-        """This trail with `item` at its end."""
-        items = self._items if len(self._items) == self._n else self._items[: self._n]
-        items.append(item)
-        longer: Trail[T] = Trail.__new__(Trail)
-        longer._items, longer._n = items, self._n + 1
-        return longer
-
-    def last(self, n: int) -> list[T]:
-        """The last `n` items, or all where there are fewer."""
-        return self._items[max(0, self._n - n) : self._n]
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __getitem__(self, place: int) -> T:
-        if not 0 <= place < self._n:
-            raise IndexError(place)
-        return self._items[place]
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._items[: self._n])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Trail) and self._n == other._n and self.last(self._n) == other.last(other._n)
-
-    def __hash__(self) -> int:
-        return hash(self._n)
-
-    def __repr__(self) -> str:
-        return f"Trail({self.last(self._n)!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +128,8 @@ class RunState(NamedTuple):
     """Replies rejected in a row in the present phase."""
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
+    refused: bool = False
+    """True where the last try never reached the tool: its arguments were wrong."""
     why: str = ""
     """Why the plan is being revised."""
     bound: Kept | None = None
@@ -184,6 +140,8 @@ class RunState(NamedTuple):
     claim: ToolClaimed | None = None
     returned: ToolReturned | None = None
     limit: LimitReached | None = None
+    no_answer: LimitReached | None = None
+    """The limit that leaves no room for the final answer either."""
     reopen: Stage = Stage.DONE
     """The stage that a limit cut short."""
     stop: str = ""
@@ -325,8 +283,8 @@ def _planned(state: RunState, e: PlanMade) -> Changes:
 
 
 _CLEAN: Final[Changes] = {
-    "attempt": 1, "rejected": 0, "problems": (), "bound": None, "approval": None, "approved": "", "claim": None,
-    "returned": None,
+    "attempt": 1, "rejected": 0, "problems": (), "refused": False, "bound": None, "approval": None,
+    "approved": "", "claim": None, "returned": None,
 }  # fmt: skip
 """Of a step that has not been begun."""
 
@@ -386,7 +344,7 @@ def _returned(state: RunState, e: ToolReturned) -> Changes:
 
 def _refused(state: RunState, e: ToolRefused) -> Changes:
     _current(state, e.step, e)
-    return {"attempt": state.attempt + 1, "bound": None, "problems": e.problems, "approved": "", "approval": None}
+    return {**_CLEAN, "stage": Stage.STEP, "attempt": state.attempt + 1, "problems": e.problems, "refused": True}
 
 
 def _judged(state: RunState, e: StepJudged) -> Changes:
@@ -406,29 +364,36 @@ def _judged(state: RunState, e: StepJudged) -> Changes:
 
 def _limited(state: RunState, e: LimitReached) -> Changes:
     _require(state.inflight is None, "a model call is in flight", e)
-    _require(state.limit is None or state.limit.phase != "answer", "the run has no answer to be cut short any more", e)
-    reopen = state.stage if state.limit is None else state.reopen
+    _require(state.no_answer is None, "the run has no answer to be cut short any more", e)
+    short: Changes = {"no_answer": e} if e.phase == "answer" else {}
+    if state.limit is not None:
+        return short
     stop = state.stop or e.limit
-    return {"limit": e, "reopen": reopen, "stage": Stage.ANSWER, "stop": stop, "rejected": 0, "problems": ()}
+    rest: Changes = {"limit": e, "reopen": state.stage, "stage": Stage.ANSWER, "stop": stop}
+    return {**rest, **short, "rejected": 0, "problems": ()}
 
 
 def _extended(state: RunState, e: BudgetExtended) -> Changes:
     if state.stage is not Stage.DONE:
         return {"budget": e.budget}
-    _require(state.limit is not None and state.status is Status.STOPPED, "the run did not stop at a limit", e)
-    again = {"status": Status.IN_PROGRESS, "stage": state.reopen, "stop": "", "limit": None, "finished": None}
-    return {"budget": e.budget, "rejected": 0, "problems": (), **again}
+    limit = state.limit
+    if limit is None or state.status is not Status.STOPPED:
+        raise IllegalTransition("budget_extended: the run did not stop at a limit")
+    stop = "" if state.stop == limit.limit else state.stop
+    again = {"status": Status.IN_PROGRESS, "stage": state.reopen, "stop": stop, "limit": None, "no_answer": None}
+    return {"budget": e.budget, "finished": None, "rejected": 0, "problems": (), **again}
 
 
 def _suspended(state: RunState, e: RunSuspended) -> Changes:
-    rest: Changes = {
-        "status": Status.AWAITING_APPROVAL if e.reason == "approval" else Status.SUSPENDED,
-        "suspended": e,
-    }
+    status = Status.AWAITING_APPROVAL if e.reason == "approval" else Status.SUSPENDED
+    worked = state.spent + Spent(working_seconds=e.seconds)
+    rest: Changes = {"status": status, "suspended": e, "spent": worked}
     if not e.withdrawn:
         return rest
-    if state.claim:  # not made: neither counted nor in doubt
-        return {**rest, "claim": None, "stage": Stage.STEP, "spent": state.spent + Spent(tool_calls=-1)}
+    if state.claim:
+        made = int(e.reason == "in_doubt")  # a person says that it did not happen; otherwise it was never begun
+        spent = worked + Spent(tool_calls=made - 1)
+        return {**rest, **_CLEAN, "attempt": state.attempt, "bound": state.bound, "stage": Stage.STEP, "spent": spent}
     return {**rest, "inflight": None, "reserved": NOTHING}
 
 
@@ -441,7 +406,8 @@ def _resumed(state: RunState, _: RunResumed) -> Changes:
 def _finished(state: RunState, e: RunFinished) -> Changes:
     _require(state.inflight is None, "a model call is in flight", e)
     _require(e.status != "completed" or state.step is None, f"{len(state.left)} steps are left", e)
-    return {"status": Status(e.status), "stage": Stage.DONE, "finished": e}
+    _require(e.status == "cancelled" or state.stage is not Stage.CALL, "a call is not settled", e)
+    return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None}
 
 
 _WHILE_SUSPENDED = (RunResumed, ApprovalAnswered, BudgetExtended, ToolReturned, RunSuspended)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from agentnb.budget import LIMITS, Spent, amount
-from agentnb.decide import MAX_ATTEMPTS
+from agentnb.budget import Spent, amount
+from agentnb.decide import KEPT_MOST, MAX_ATTEMPTS
 from agentnb.events import (
     ApprovalAnswered,
     Event,
+    LimitReached,
     ModelAsked,
     ModelCached,
     ModelFailed,
@@ -244,6 +246,7 @@ def _gauges(state: RunState, *, bare: bool) -> tuple[Gauge, ...]:
 
 
 _REASONS = {
+    "cancelled": "ended by a person",
     "escalated": "needs a person",
     "malformed_output": "the model's replies could not be used",
     "interrupted": "stopped by you",
@@ -287,15 +290,21 @@ def _next(state: RunState) -> str:
         return f"look whether it happened, then %agent resume {run} --done   or   --not-done"
     if state.suspended or state.status is Status.IN_PROGRESS:
         return f"%agent resume {run}"
-    if state.limit and state.status is Status.STOPPED and state.limit.limit in LIMITS:
-        return (
-            f"%agent extend {run} --{state.limit.limit.replace('_', '-')} {_more(state.limit.limit, state.limit.cap)}"
-        )
+    if state.limit and state.status is Status.STOPPED:
+        flags = {limit.limit: _more(limit, len(state.left)) for limit in (state.limit, state.no_answer) if limit}
+        return f"%agent extend {run} " + " ".join(f"--{name.replace('_', '-')} {more}" for name, more in flags.items())
     return ""
 
 
-def _more(limit: str, cap: float) -> str:
-    return f"{cap:g}" if limit == "usd" or limit.endswith("seconds") else str(int(cap))
+def _more(limit: LimitReached, steps_left: int) -> str:
+    """How much to extend a cap by: what was short, with the part of it that is kept back, or half the cap again."""
+    short = max(0.0, limit.needed - limit.left)
+    if limit.limit == "steps":
+        return str(max(1, steps_left))
+    if limit.limit.endswith("calls"):
+        return str(math.ceil(max(short, limit.cap / 2)))
+    more = max(short / (1 - KEPT_MOST), limit.cap / 2)
+    return str(math.ceil(more)) if limit.limit.endswith("tokens") else f"{more * 1.01:.3g}"
 
 
 def _size(event: ToolReturned) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ import pytest
 
 from agentnb import Agent, Budget, Check, ScriptedModel, Step, tool
 from agentnb.approval import Answer, ApprovalRequest
-from agentnb.errors import ConfigError, FailureClass, ModelError, RunConflict, RunNotFound, UnknownModel, UnknownPrice
+from agentnb.errors import (
+    ConfigError,
+    FailureClass,
+    ModelError,
+    RunConflict,
+    RunNotFound,
+    ToolFailure,
+    UnknownModel,
+    UnknownPrice,
+)
 from agentnb.events import RunSuspended
 from agentnb.plan import Plan
 from agentnb.state import Status
@@ -249,7 +259,7 @@ def test_a_limit_is_a_result_that_says_how_to_go_on(store: DiskStore) -> None:
         it = agent.run("x")
         assert (it.status, it.stop_reason, it.output) == (Status.STOPPED, "steps", "two of three")
         assert [s.id for s in it.left] == ["s3"]
-        assert f"%agent extend {it.id} --steps 2" in it.summary.next
+        assert it.summary.next == f"%agent extend {it.id} --steps 1"
         it.extend(steps=2)
     assert (it.status, it.output, it.spent.steps) == (Status.COMPLETED, "all", 3)
 
@@ -257,7 +267,7 @@ def test_a_limit_is_a_result_that_says_how_to_go_on(store: DiskStore) -> None:
 def test_a_limit_too_small_even_for_an_answer_hands_over_what_was_found(store: DiskStore) -> None:
     """No model is asked beyond the cap; the findings are handed over by code."""
     it = run(store, plan(step("add", a=1, b=1)), verdict(finding="it is 2"), budget=Budget(model_calls=2, tokens=None))
-    assert (it.status, it.stop_reason, it.output) == (Status.STOPPED, "model_calls", "- it is 2")
+    assert (it.status, it.stop_reason, it.output) == (Status.STOPPED, "model_calls", "- add: it is 2")
 
 
 def test_a_dollar_budget_on_a_model_without_a_price_is_refused_by_name(store: DiskStore) -> None:
@@ -395,7 +405,7 @@ def test_resume_names_a_tool_that_is_missing_or_has_changed(store: DiskStore) ->
                 words: the note.
             """
 
-        with pytest.raises(ConfigError, match="arguments of 'note' are not those"):
+        with pytest.raises(ConfigError, match="tool 'note' is not the one"):
             Agent(model, tools=[other], store=store).resume(it.id)
         with pytest.raises(ConfigError, match="began with the model scripted"):
             Agent(ScriptedModel([], ref="scripted:2"), tools=[note], store=store).resume(it.id)
@@ -418,7 +428,8 @@ def test_two_drivers_of_one_run_cannot_both_append(store: DiskStore) -> None:
     other = agent.reopen(session.log.run)
     with pytest.raises(RunConflict, match="another kernel or process drives it"):
         list(session)
-    assert other.finish().status is Status.COMPLETED
+    other.finish()
+    assert other.state.status is Status.COMPLETED
 
 
 def test_a_run_can_be_taken_away_from_its_thread(store: DiskStore) -> None:
@@ -518,6 +529,254 @@ def test_hostile_tools_are_results_and_never_exceptions(store: DiskStore) -> Non
         it = run(store, again, again, again, again, answer(), tools=[made])
         assert it.stop_reason == "escalated", made.name
         assert it.state.outcomes[0].message, made.name
+
+
+def test_a_users_plan_is_durable_with_the_run_that_it_starts(store: DiskStore) -> None:
+    """Left at its very first record, the run goes on with that plan and asks no planner."""
+    with ScriptedModel([verdict(), answer()]) as model:
+        agent = Agent(model, tools=[add], store=store)
+        stream = agent.stream("x", plan=[step("add", a=1, b=2)])
+        assert next(stream).event.kind == "run_started"
+        stream.close()
+        assert agent.runs()[0].resume().result("s1") == 3
+
+
+def test_a_stream_that_is_never_asked_starts_nothing(store: DiskStore) -> None:
+    """The run begins with its first record."""
+    Agent(ScriptedModel([]), store=store).stream("x")
+    assert store.runs() == []
+
+
+@pytest.mark.parametrize("error", [ConnectionError("dropped"), ValueError("odd"), SystemExit(1)])
+def test_a_write_that_raises_is_in_doubt(store: DiskStore, error: BaseException) -> None:
+    """Only a ToolFailure says that nothing happened; after anything else a person has to look."""
+
+    @tool(effect="write", reversibility="full")
+    def send() -> None:
+        """Act, then fail."""
+        NOTES.append("sent")
+        raise error
+
+    it = run(store, plan(step("send")), tools=[send], approve="auto")
+    assert (it.status, it.stop_reason, NOTES) == (Status.SUSPENDED, "in_doubt", ["sent"])
+
+
+def test_a_write_that_says_that_it_did_nothing_is_planned_around(store: DiskStore) -> None:
+    """A ToolFailure is a known outcome."""
+
+    @tool(effect="write", reversibility="full")
+    def send() -> None:
+        """Refuse."""
+        raise ToolFailure("the outbox is closed")
+
+    it = run(
+        store, plan(step("send")), plan(step("add", a=1, b=1)), verdict(), answer(), tools=[send, add], approve="auto"
+    )
+    assert [o.status for o in it.state.outcomes] == ["failed", "ok"]
+
+
+def test_a_write_whose_result_is_not_json_has_acted(store: DiskStore) -> None:
+    """It returned, so it is done; only its result is not kept."""
+
+    @tool(effect="write", reversibility="full")
+    def send() -> object:
+        """Act."""
+        NOTES.append("sent")
+        return object()
+
+    it = run(store, plan(step("send")), answer(), tools=[send], approve="auto")
+    assert (it.status, NOTES) == (Status.COMPLETED, ["sent"])
+
+
+def test_a_read_that_fails_in_passing_is_repeated(store: DiskStore) -> None:
+    """With its arguments as they are: the failure was not theirs."""
+    tries: list[int] = []
+
+    @tool(effect="read")
+    def flaky(n: int) -> int:
+        """Fail the first time.
+
+        Args:
+            n: what comes back.
+        """
+        tries.append(n)
+        if len(tries) == 1:
+            raise ConnectionError("reset")
+        return n
+
+    it = run(store, plan(step("flaky", n=4)), verdict(), answer(), tools=[flaky])
+    assert (it.result("s1"), tries, it.state.revisions) == (4, [4, 4], 0)
+
+
+def test_a_resumed_run_has_the_tools_that_it_began_with(store: DiskStore) -> None:
+    """One that came later is not offered to it, and a plan that uses it is sent back."""
+    down = ModelError("down", FailureClass.PERMISSION, unbilled=True)
+    with ScriptedModel([down, plan(step("add", a=1, b=1)), plan(step("table")), verdict(), answer()]) as model:
+        it = Agent(model, tools=[table], store=store).run("x")
+        it = Agent(model, tools=[table, add], store=store).resume(it.id)
+    assert it.plan is not None
+    assert (it.status, [s.tool for s in it.plan.steps]) == (Status.COMPLETED, ["table"])
+
+
+def test_an_extended_run_that_had_escalated_still_says_so(store: DiskStore) -> None:
+    """More calls buy its answer; they do not finish its plan."""
+    lines = [plan(step("add", a=1, b=1), step("add", a=2, b=2)), verdict("escalate"), answer("half")]
+    with ScriptedModel(lines) as model:
+        it = Agent(model, tools=[add], store=store, budget=Budget(model_calls=2, tokens=None)).run("x")
+        assert it.status is Status.STOPPED
+        it.extend(model_calls=5)
+    assert (it.status, it.stop_reason, it.output) == (Status.STOPPED, "escalated", "half")
+
+
+def test_a_dollar_cap_is_held_by_whoever_resumes(store: DiskStore) -> None:
+    """The run's budget counts, not the agent's: without a price it does not go on."""
+    it = run(store, ModelError("down", FailureClass.PERMISSION, unbilled=True), tools=[], budget=Budget(usd=1))
+    unpriced = ScriptedModel([], ref="scripted")
+    unpriced.ref = "someone:else"
+    records = [r.event for r in it.events]
+    assert records[0].budget.usd == 1
+    with pytest.raises(ConfigError, match="began with the model scripted"):
+        Agent(unpriced, store=store).resume(it.id)
+
+
+def test_a_tool_that_became_a_write_is_not_taken_for_the_read_that_it_was(store: DiskStore) -> None:
+    """Its effect is part of what the run began with."""
+
+    def look() -> int:
+        """Look."""
+        return 1
+
+    down = ModelError("down", FailureClass.PERMISSION, unbilled=True)
+    with ScriptedModel([down]) as model:
+        it = Agent(model, tools=[tool(effect="read")(look)], store=store).run("x")
+        with pytest.raises(ConfigError, match="tool 'look' is not the one"):
+            Agent(model, tools=[tool(look)], store=store).resume(it.id)
+
+
+def test_a_wait_longer_than_the_wall_clock_allows_is_not_waited(store: DiskStore) -> None:
+    """The run rests instead."""
+    late = ModelError("busy", FailureClass.RATE_LIMITED, retry_after_s=4, unbilled=True)
+    it = run(store, late, tools=[], budget=Budget(seconds=2), sleep=lambda s: pytest.fail(f"slept {s} s"))
+    assert it.status is Status.SUSPENDED
+
+
+def test_time_that_was_cut_short_is_work_too(store: DiskStore, fake_clock: Any) -> None:
+    """An interrupted call counts the seconds that it took."""
+
+    @tool(effect="read")
+    def slow() -> int:
+        """Be interrupted after 7 s."""
+        fake_clock.sleep(7)
+        raise KeyboardInterrupt
+
+    with ScriptedModel([plan(step("slow"))]) as model:
+        agent = Agent(model, tools=[slow], store=store, clock=fake_clock.clock())
+        with pytest.raises(KeyboardInterrupt):
+            agent.run("x")
+    assert agent.runs()[0].spent.working_seconds == 7
+
+
+def test_a_call_that_was_not_done_still_counts_as_a_call(store: DiskStore) -> None:
+    """A person who says so again and again does not get past the cap."""
+    calls: list[int] = []
+
+    @tool(effect="write", reversibility="full")
+    def send() -> None:
+        """Be interrupted."""
+        calls.append(1)
+        raise ConnectionError
+
+    with ScriptedModel([plan(step("send"))]) as model:
+        agent = Agent(model, tools=[send], store=store, approve="auto", budget=Budget(tool_calls=2))
+        it = agent.run("x")
+        it.resume(in_doubt="not_done")
+        it.resume(in_doubt="not_done")
+    assert (it.status, it.stop_reason, len(calls)) == (Status.STOPPED, "tool_calls", 2)
+    odd: Any = "yes"
+    with pytest.raises(ConfigError, match="neither 'done' nor 'not_done'"):
+        Agent(ScriptedModel([plan(step("send"))]), tools=[send], store=store, approve="auto").run("x").resume(
+            in_doubt=odd
+        )
+
+
+def test_a_write_is_not_begun_where_it_would_be_cut_short(store: DiskStore, fake_clock: Any) -> None:
+    """Ten seconds, or its own timeout, have to be left."""
+
+    def slow(_: object) -> Any:
+        fake_clock.sleep(95)
+        return plan(step("note", text="x"))[1]
+
+    budget = Budget(working_seconds=120)
+    it = run(store, slow, approve="auto", budget=budget, clock=fake_clock.clock())
+    assert (it.status, it.stop_reason, NOTES) == (Status.STOPPED, "working_seconds", [])
+    assert "10 working seconds needed, 7 working seconds left" in it.detail
+
+
+def test_a_limit_always_hands_over_what_there_is(store: DiskStore) -> None:
+    """Results that no critic has seen too, in code's words where no model can be paid for."""
+    it = run(store, plan(step("table"), step("add", a=1, b=1)), budget=Budget(model_calls=1, tokens=None))
+    assert "square" in it.output
+    assert (it.status, it.stop_reason) == (Status.STOPPED, "model_calls")
+
+
+def test_extending_says_what_helps(store: DiskStore) -> None:
+    """A cap that did not stop the run, or none at all, is refused before anything is lost."""
+    agent_lines = [plan(step("add", a=1, b=1), step("add", a=2, b=2)), verdict(), answer("half")]
+    with ScriptedModel(agent_lines) as model:
+        it = Agent(model, tools=[add], store=store, budget=Budget(steps=1)).run("x")
+        for wrong in ({}, {"tokens": 5}):
+            with pytest.raises(ConfigError, match="extend steps"):
+                it.extend(**wrong)
+        with pytest.raises(ConfigError, match="uses the tool 'add', which is not here"):
+            Agent(model, store=store).runs()[0].extend(steps=1)
+    assert (it.status, it.output) == (Status.STOPPED, "half")
+
+
+def test_the_line_that_extends_a_run_is_enough_to_go_on(store: DiskStore) -> None:
+    """What it suggests covers what was short, once."""
+    with ScriptedModel([plan(step("add", a=1, b=1)), verdict(), answer()]) as model:
+        it = Agent(model, tools=[add], store=store, budget=Budget(tokens=1000)).run("x")
+        assert it.status is Status.STOPPED
+        amount = int(it.summary.next.rpartition("--tokens ")[2].split()[0])
+        it.extend(tokens=amount)
+        assert any(r.event.kind == "plan_made" for r in it.events)
+        while str(it.status) == "stopped":  # a text, for it changes under mypy's nose
+            it.extend(tokens=20_000)
+    assert str(it.status) == "completed"
+
+
+def test_a_run_can_be_cancelled_for_good(store: DiskStore) -> None:
+    """It ends with the reason, and does not go on."""
+    it = run(store, plan(step("note", text="x")))
+    it.cancel("changed my mind")
+    assert (it.status, NOTES) == (Status.CANCELLED, [])
+    assert "changed my mind" in it.detail
+    with pytest.raises(ConfigError, match="is cancelled already"):
+        it.cancel()
+
+
+def test_an_approver_that_answers_nonsense_refuses(store: DiskStore) -> None:
+    """Only an Answer approves."""
+    yes: Any = lambda _: True  # noqa: E731
+    it = run(store, plan(step("note", text="x")), plan(step("add", a=1, b=1)), verdict(), answer(), approver=yes)
+    assert (it.status, NOTES) == (Status.COMPLETED, [])
+
+
+def test_a_replay_does_not_depend_on_how_fast_the_machine_is(store: DiskStore, tmp_path: Path) -> None:
+    """Only what was recorded counts as time."""
+
+    @tool(effect="read")
+    def slow() -> int:
+        """Take a moment."""
+        time.sleep(0.3)
+        return 1
+
+    tape = tmp_path / "tape.jsonl"
+    with ScriptedModel([plan(step("slow")), verdict(), answer("one")]) as model:
+        Agent(model, tools=[slow], store=store, cassette=tape, mode="record").run("x")
+    quick = Budget(working_seconds=0.2)
+    again = Agent(ScriptedModel([]), tools=[slow], store=store, cassette=tape, mode="replay", budget=quick).run("x")
+    assert again.output == "one"
 
 
 def test_the_sample_parts_are_what_they_say() -> None:

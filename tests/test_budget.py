@@ -160,12 +160,17 @@ def test_there_is_always_a_budget() -> None:
 
 
 def test_extending_raises_what_is_named_and_nothing_else() -> None:
-    """A cap that is not set stays unset; nonsense is refused."""
-    more = Budget(usd=1).extended(usd=0.5, tool_calls=3)
-    assert (more.usd, more.tool_calls, more.steps) == (1.5, None, 25)
+    """A cap that is not set has nothing to extend; nonsense is refused."""
+    more = Budget(usd=1).extended(usd=0.5, steps=3.0)
+    assert (more.usd, more.tool_calls, more.steps) == (1.5, None, 28)
+    assert isinstance(more.steps, int)
+    with pytest.raises(ConfigError, match="tool_calls is not limited"):
+        Budget().extended(tool_calls=3)
+    with pytest.raises(ConfigError, match="give a number above 0"):
+        Budget().extended(tokens="many")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no budget called 'cents'"):
         Budget().extended(cents=5)
-    with pytest.raises(ConfigError, match="give more than 0"):
+    with pytest.raises(ConfigError, match="give a number above 0"):
         Budget().extended(tokens=-5)
 
 

@@ -57,7 +57,7 @@ def outcome(made: Tool, run: Any = run_here, **args: Any) -> ToolReturned:
     returned = called(log, made, run)[-1]
     assert isinstance(returned, ToolReturned)
     log.flush()
-    assert list(log._store.read(log.run))[-1].event == returned
+    assert list(log.store.read(log.run))[-1].event == returned
     return returned
 
 

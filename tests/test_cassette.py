@@ -263,7 +263,7 @@ def test_a_cassette_that_cannot_be_written_says_so_and_leaves_nothing_behind(tmp
         recorded(tmp_path / "nowhere" / "tape.jsonl")
     cassette = Cassette(tmp_path / "tape.jsonl")
     (tmp_path / "tape.jsonl").mkdir()
-    with pytest.raises(CassetteError, match="cannot be written"):
+    with pytest.raises(CassetteError, match="cannot be read"):  # first what others wrote is taken in
         cassette.add(REQUEST, REPLY, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["tape.jsonl"]
 
@@ -340,3 +340,21 @@ def test_recording_again_replaces_what_was_said_before(path: Path) -> None:
     read = Cassette(path)
     assert [read.reply(REQUEST).text for _ in range(3)] == ["second", "third", "third"]
     assert (len(read), read.reply(other).text) == (3, REPLY.text)
+
+
+def test_two_recorders_of_one_file_keep_each_others_calls(path: Path) -> None:
+    """Whoever writes last does not forget what the other has written."""
+    one, two = Cassette(path), Cassette(path)
+    for n in range(3):
+        one.add(replace(REQUEST, prompt=f"one {n}"), REPLY, 1)
+        two.add(replace(REQUEST, prompt=f"two {n}", system="other rules"), REPLY, 1)
+    assert len(Cassette(path)) == 6
+
+
+def test_texts_that_no_call_uses_are_left_out(path: Path) -> None:
+    """A request that is recorded anew, with other rules, takes its old rules along only while a call needs them."""
+    cassette = recorded(path)
+    cassette._calls.clear()
+    cassette.path.unlink()
+    cassette.add(replace(REQUEST, system="other rules"), REPLY, 1)
+    assert "the rules" not in path.read_text(encoding="utf-8")

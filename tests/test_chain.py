@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentnb import Agent, Budget, ScriptedModel
-from agentnb.budget import Price, Usage
+from agentnb.budget import OverBudget, Price, Usage
 from agentnb.errors import FailureClass, Interrupted, ModelError
 from agentnb.events import (
     Event,
@@ -29,7 +29,6 @@ from agentnb.log import RunLog
 from agentnb.models.base import ModelReply, ModelRequest, input_bound
 from agentnb.models.chain import (
     MAX_TRIES,
-    OverBudget,
     Question,
     cached,
     chain,
@@ -91,7 +90,7 @@ class Bench:
                 approve="ask",
             )
         )
-        layers = [retrying(self.waits.append), metered(self.log, price)]
+        layers = [retrying(self.log, self.waits.append), metered(self.log, price)]
         if replies is not None:
             layers.insert(0, cached(self.log, replies, price, fresh=fresh))
         self.chain = chain(self.model, layers)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from IPython.utils.capture import capture_output
+from ipywidgets import Widget
 
 from agentnb import Agent
 from agentnb.cassette import Cassette
+from agentnb.errors import FailureClass, ModelError
 from agentnb.notebook.arguments import COMMANDS
 from agentnb.notebook.commands import _COMMANDS
+from agentnb.notebook.doctor import diagnosis
 from agentnb.notebook.fetching import Fetching
 from agentnb.notebook.host import Audience, Host
+from agentnb.settings import Settings
+from agentnb.state import Status
 from tests.cells import Cells, adding, notebook_in, scripted
 from tests.parts import NOTES, add, answer, note, plan, step
 
@@ -47,6 +53,10 @@ def test_bare_agent_lists_the_commands(cells: Cells) -> None:
         ("extend r1 --tokens 5", "did not stop at a limit", "nothing to go on with"),
         ("approve r1", "waits for a decision", "completed"),
         ("reject r1", "why", "reason"),
+        ("reject --strore x r1 no", "no flag --strore", "--store"),
+        ("cancel", "RUN is missing", "%agent cancel RUN [WHY]"),
+        ("cancel r1", "completed", "%agent"),
+        ("runs -n x", "not a whole number of runs", "-n"),
         ("cassette", "no cassette is named", "FILE"),
         ("cassette gone.jsonl", "gone.jsonl", "record"),
         ("cassette damaged.jsonl", "damaged.jsonl, line 1", "Restore"),
@@ -106,6 +116,59 @@ def test_a_person_decides_later(cells: Cells) -> None:
     assert NOTES == ["a"]
 
 
+@pytest.mark.parametrize("line", ["--store .agentnb r1", "r1", "r1 --store=.agentnb"])
+def test_a_reason_is_taken_as_it_stands(cells: Cells, line: str) -> None:
+    """Apostrophes, dashes and quotation marks of WHY mean nothing; flags come before it."""
+    refused = scripted(plan(step("note", text="b")), plan(), answer("not noted"))
+    Agent(refused, tools=[note]).run("Note it.")
+    cells.names["m"] = refused
+    cells.line(f"reject {line} don't do \"that --ever")
+    assert "don't do \"that --ever" in cells.line("show r1")
+
+
+def test_a_run_is_cancelled(cells: Cells) -> None:
+    """It ends where it is, with the reason; neither its tools nor its model are needed, and its variable shows it."""
+    cells.names["m"] = scripted(plan(step("add", a=1, b=2)), ModelError("down", FailureClass.PERMISSION, unbilled=True))
+    cells.error("r --model m --tools add")
+    del cells.names["m"], cells.names["add"]
+    assert "it's enough" in cells.line("cancel r1 it's enough")
+    assert cells.names["r"].status is Status.CANCELLED
+    assert "is cancelled already" in cells.line_error("cancel r1")[0]
+    assert "cancelled" in cells.line("runs")
+
+
+def test_a_run_is_not_bound_over_a_tool(cells: Cells) -> None:
+    """Neither the name on the line nor that of the first cell replaces what later cells work with."""
+    cells.names["m"] = scripted(plan(step("add", a=1, b=2)), ModelError("down", FailureClass.PERMISSION, unbilled=True))
+    cells.error("r --model m --tools add")
+    assert "the tool 'add'" in cells.line_error("resume r1 add")[0]
+    cells.names["r"] = add
+    assert "the tool 'r'" in cells.line_error("resume r1")[0]
+
+
+def test_a_run_that_was_left_behind_is_told_from_one_under_way(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes without a record are taken for the end of its process."""
+    Agent(adding(), tools=[add]).begin("Add.")
+    assert "in progress?" in cells.line("runs")
+    later = time.time() + 601
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert "interrupted: %agent resume r1-" in cells.line("runs")
+
+
+@pytest.mark.parametrize("line", ["--help", "-h"])
+def test_help_can_be_asked_for_as_elsewhere(cells: Cells, line: str) -> None:
+    """`%agent --help` is `%agent`."""
+    assert cells.line(line) == cells.line("")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_help(cells: Cells, command: str) -> None:
+    """`%agent COMMAND --help` shows its arguments, and does nothing."""
+    shown = cells.line(f"{command} --help")
+    assert f"%agent {command}" in shown
+    assert COMMANDS[command].help in shown
+
+
 def test_resuming_without_its_tools_names_them(cells: Cells) -> None:
     """What the run began with and this notebook does not have is named."""
     model = scripted(plan(step("note", text="a")))
@@ -131,6 +194,18 @@ def test_the_doctor_never_shows_a_value(cells: Cells, monkeypatch: pytest.Monkey
     assert "ANTHROPIC_API_KEY" in shown
     assert "can be written" in shown
     assert not Path(".agentnb").exists()
+
+
+@pytest.mark.parametrize(
+    ("audience", "asked", "said"), [("none", None, "no"), ("widgets", None, "not known"), ("widgets", object(), "yes")]
+)
+def test_the_doctor_says_whether_a_widget_can_be_clicked(
+    monkeypatch: pytest.MonkeyPatch, audience: Audience, asked: object, said: str
+) -> None:
+    """A front end that has asked the kernel for its widgets draws them."""
+    monkeypatch.setattr(Widget, "_control_comm", asked)
+    rows = dict(diagnosis(Host("a notebook", audience), Settings(), {}))
+    assert rows["can a widget be clicked"].partition(";")[0] == said
 
 
 def test_models_say_whether_they_can_be_used(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:

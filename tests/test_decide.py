@@ -15,6 +15,7 @@ from agentnb.decide import (
     BindArgs,
     CallTool,
     Critique,
+    HandOver,
     MakePlan,
     Note,
     WriteAnswer,
@@ -48,7 +49,8 @@ from agentnb.events import (
     ToolReturned,
 )
 from agentnb.plan import Step, numbered
-from agentnb.state import LEGAL, NEW, RunState, Stage, Status, Trail, apply, fold
+from agentnb.state import LEGAL, NEW, RunState, Stage, Status, apply, fold
+from agentnb.trail import Trail
 
 TOOLS = {
     "look": ToolFacts("read", "full", "a"),
@@ -137,6 +139,8 @@ class Walk:
             case WriteAnswer():
                 if self.ask_model("answer"):
                     self.answer()
+            case HandOver(status, reason, detail):
+                self.add(RunFinished(status=status, reason=reason, detail=detail, by="rule"))
 
     def bad_reply(self, phase: Any) -> bool:
         if self.draw(st.integers(0, 3)) == 0:

@@ -66,6 +66,27 @@ def test_an_undefined_name_is_an_error_with_the_nearest_match(text: str, said: s
     assert isinstance(caught.value, ConfigError)
 
 
+class Odd:
+    """It raises at whoever reads it."""
+
+    @property
+    def bad(self) -> int:
+        raise ValueError("the file is closed")
+
+    def __str__(self) -> str:
+        raise TypeError("it has no text")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{odd.bad}", "ValueError: the file is closed"), ("{odd}", "TypeError: it has no text")]
+)
+def test_a_value_that_cannot_be_read_is_an_error_in_words(text: str, said: str) -> None:
+    """What a property or `__str__` raises is named, with the way to write the braces themselves."""
+    with pytest.raises(ConfigError, match=r"Write \{\{") as caught:
+        expand(text, {"odd": Odd()})
+    assert said in str(caught.value)
+
+
 @given(identifiers, st.text())
 def test_a_value_is_put_in_once(name: str, value: str) -> None:
     """What a value contains, braces included, is never looked at again."""

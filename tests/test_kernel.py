@@ -347,6 +347,7 @@ m = Model(plan(step('send', text='x')), answer('Sent.'), first=lambda: None)
     shown = kernel.run("%agent resume r1")
     assert "sending" not in shown.text
     assert "--done" in shown.errors[0]["traceback"][1]
+    assert "go on with look" not in shown.errors[0]["traceback"][1]
     shown = kernel.run("%agent resume r1 --done")
     assert "sending" not in shown.text
     assert kernel.value("r.output") == "Sent."
@@ -370,18 +371,28 @@ m = Model(answer('Done.'), first=limited)
     assert kernel.value("r.output") == "Done."
 
 
-def test_interrupting_a_question(kernel: Kernel) -> None:
-    """Nothing was approved, nothing was done; it is asked again when the run is resumed."""
-    kernel.run("m = Model(plan(step('note', text='x')), answer('Noted.'))")
+@pytest.mark.parametrize(
+    ("way", "replies", "output"),
+    [
+        ("resume r1", "answer('Noted.')", "Noted."),
+        ("approve r1", "answer('Noted.')", "Noted."),
+        ("reject r1 don't", "plan(), answer('Left.')", "Left."),
+    ],
+)
+def test_interrupting_a_question(kernel: Kernel, way: str, replies: str, output: str) -> None:
+    """Nothing was approved, nothing was done; a person may decide later, or be asked again when it is resumed."""
+    kernel.run(f"m = Model(plan(step('note', text='x')), {replies})")
     began = time.monotonic()
     shown = kernel.run(
         "%%agent r --model m --tools note\nNote.", types=[], interrupt=lambda: time.monotonic() - began > 2
     )
     assert shown.seconds_after_interrupt < ENDS_S
-    assert "%agent resume" in shown.errors[0]["traceback"][1]
-    assert kernel.value("r.status") == "suspended"
-    kernel.run("%agent resume r1", types=["y"])
-    assert kernel.value("r.output") == "Noted."
+    what, todo = shown.errors[0]["traceback"]
+    assert "was stopped by you" in what
+    assert todo.startswith("go on with %agent approve r1-")
+    assert kernel.value("r.status") == "awaiting_approval"
+    kernel.run(f"%agent {way}", types=["y"])
+    assert kernel.value("r.output") == output
 
 
 def test_a_run_goes_on_in_a_new_kernel(tmp_path: Path) -> None:
@@ -504,10 +515,11 @@ def test_a_notebook_runs_headless_and_later_cells_use_the_result(tmp_path: Path)
     assert made.cells[3].outputs[0].text == "It is 3.\n"
 
 
-def test_nbval_fails_a_cell_that_ends_with_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cell", ["%%agent r --modle m\nDo it.", "%%agent r --model m"], ids=["flag", "no body"])
+def test_nbval_fails_a_cell_that_ends_with_an_error(tmp_path: Path, cell: str) -> None:
     """IPython's UsageError would pass here."""
     path = tmp_path / "bad.ipynb"
-    path.write_text(nbformat.writes(notebook("%load_ext agentnb", "%%agent r --modle m\nDo it.")))
+    path.write_text(nbformat.writes(notebook("%load_ext agentnb", cell)))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env"]
     done = subprocess.run(
         [*command, str(path)], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "agentnb"
 LAYERS = """
     errors
     budget
-    plan
+    plan trail
     checks events
     state settings
     decide
@@ -40,6 +40,8 @@ LAYERS = """
     markdown summary
     wording
     render
+    run
+    session
     agent
     trace audit metrics search calibration otel
     notebook.cell_error notebook.host notebook.expand notebook.listing notebook.asking notebook.namespace

@@ -15,6 +15,7 @@ from agentnb import Run, load_ipython_extension, unload_ipython_extension
 from agentnb.budget import LIMITS
 from agentnb.errors import FailureClass, ModelError, StoreError
 from agentnb.notebook.arguments import CAPS, CELL_FLAGS
+from agentnb.notebook.cell_error import CellError
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from tests.cells import Cells, adding, notebook_in, scripted
@@ -196,6 +197,15 @@ def test_what_a_replay_shows_is_the_same_each_time(cells: Cells) -> None:
         ("r --model m --params m", "--params m is a ScriptedModel", "dict"),
         ("r --model m --plan m", "--plan m is a ScriptedModel", "list of steps"),
         ("r --model m --plan bad_plan", "the plan cannot be carried out", "no tool 'nope'"),
+        ("r --model m --plan odd", "--plan odd is a Odd", "list of steps"),
+        ("--tokns 5", "there is no flag --tokns", "did you mean --tokens?"),
+        ("r --tokns=5", "there is no flag --tokns", "did you mean --tokens?"),
+        ("r -x 5", "there is no flag -x", "--model"),
+        (f"r --tokens 1{'0' * 400}", "is not a whole number of tokens", "--tokens 1000"),
+        ("r --usd 1e400", "budget usd=inf is not a number", "give"),
+        ("r --tools table, add", "--tools 'table,' ends with a comma", "no space after commas"),
+        ("r --model m --tools odd", "odd is a Odd and not a tool", "add"),
+        ("r --model odd", "no model 'odd'", "models are named"),
         ("r --model m --replay", "replaying needs a cassette", "--cassette"),
         ("r --model m --replay --cassette none.jsonl", "none.jsonl", "record"),
         ("r --model m --cassette damaged.jsonl", "damaged.jsonl, line 1", "Restore"),
@@ -205,13 +215,19 @@ def test_what_a_replay_shows_is_the_same_each_time(cells: Cells) -> None:
 def test_a_bad_line_is_two_lines(cells: Cells, line: str, what: str, todo: str) -> None:
     """Each mistake gets what happened and what to do, and nothing is asked of a model."""
 
+    class Odd:
+        """It raises at whoever looks at it."""
+
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
     def bare(x, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - the mistake
         """No types."""
 
     Path("a-file").write_text("not a folder")
     Path("damaged.jsonl").write_text('{"agentnb_cassette": 99')
     model = scripted()
-    cells.names.update(m=model, bare=bare, bad_plan=[{"tool": "nope"}])
+    cells.names.update(m=model, bare=bare, bad_plan=[{"tool": "nope"}], odd=Odd())
     first, second = cells.error(line)
     assert what in f"{first} {second}"
     assert todo in f"{first} {second}"
@@ -235,10 +251,50 @@ def test_an_empty_and_a_huge_cell(cells: Cells, text: str, what: str) -> None:
     assert what in cells.error("r --model m", text)[0]
 
 
-def test_a_cell_with_no_body_at_all_is_an_error(cells: Cells) -> None:
-    """IPython itself refuses it before the magic is called."""
-    result = cells.magic("run_cell", "%%agent r --model m\n")
-    assert "the cell body is empty" in str(result.error_in_exec)
+@pytest.mark.parametrize("body", ["", "\n", "\n  \n\t\n"])
+def test_a_cell_with_no_body_at_all_is_an_error_of_ours(cells: Cells, body: str) -> None:
+    """IPython's own UsageError for it has no error output, and nbval would pass the cell."""
+    cells.names["m"] = scripted()
+    result = cells.magic("run_cell", f"%%agent r --model m{body}")
+    assert isinstance(result.error_in_exec, CellError)
+    assert result.error_in_exec._render_traceback_() == [
+        "agentnb: the task is empty",
+        "say in words what is wanted",
+    ]
+
+
+def test_a_first_line_alone_is_still_incomplete(cells: Cells) -> None:
+    """A terminal goes on reading the cell after `%%agent …` and Enter."""
+    assert cells.shell.check_complete("%%agent r --model m\n")[0] == "incomplete"
+
+
+@pytest.mark.parametrize("name", ["add", "shout", "Path", "json", "m", "print"])
+def test_what_later_cells_work_with_is_not_replaced(cells: Cells, name: str) -> None:
+    """A Run is not bound over a tool, a function, a class, a module or a model, and nothing is asked of a model."""
+    model = adding()
+    cells.names.update(m=model, shout=lambda: None, Path=Path, json=json)
+    what, todo = cells.error(f"{name} --model m --tools add")
+    assert f"{name!r}" in what
+    assert f"{name}_run" in todo
+    assert model.requests == []
+
+
+def test_a_name_of_a_run_or_of_data_may_be_used_again(cells: Cells) -> None:
+    """A cell that is run twice binds twice."""
+    cells.names.update(m=scripted(answer("one"), answer("two")), r=[1, 2])
+    cells.cell("r --model m", "One.")
+    cells.cell("r --model m", "Two.")
+    assert cells.names["r"].output == "two"
+
+
+@pytest.mark.parametrize("line", ["--help", "-h", "r --model m --help"])
+def test_a_cell_shows_its_help(cells: Cells, line: str) -> None:
+    """`%%agent --help` is an output, needs no body, and starts nothing."""
+    cells.names["m"] = scripted()
+    cells._captured(lambda: cells.magic("run_cell", f"%%agent {line}"))
+    assert cells.text.startswith("usage:")
+    assert all(flag in cells.text for flag in CELL_FLAGS)
+    assert "r" not in cells.names
 
 
 def test_an_undefined_name_in_the_cell(cells: Cells) -> None:
@@ -345,6 +401,7 @@ def test_completion_is_silent_where_something_is_wrong(cells: Cells) -> None:
 def test_loading_is_idempotent_and_can_be_undone(cells: Cells) -> None:
     """Loaded twice there is one of everything; unloaded there is nothing left, and it can be loaded again."""
     shell = cells.shell
+    before = shell.input_transformers_cleanup[:-1]
     load_ipython_extension(shell)
     assert [type(c).__name__ for c in shell.configurables].count("AgentMagics") == 1
     unload_ipython_extension(shell)
@@ -352,6 +409,7 @@ def test_loading_is_idempotent_and_can_be_undone(cells: Cells) -> None:
     assert cells.magic("find_cell_magic", "agent") is None
     assert cells.magic("find_line_magic", "agent") is None
     assert "%%agent" not in shell.strdispatchers["complete_command"].strs
+    assert shell.input_transformers_cleanup == before
     assert "AgentMagics" not in [type(c).__name__ for c in shell.configurables]
     load_ipython_extension(shell)
     assert "%agent" in cells.line("")

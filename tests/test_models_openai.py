@@ -16,6 +16,7 @@ import pytest
 
 from agentnb.budget import Usage
 from agentnb.errors import FailureClass, Interrupted, MissingKey, MissingPackage, ModelError, NetworkForbidden
+from agentnb.models.anthropic import AnthropicModel
 from agentnb.models.base import ModelRequest, input_bound
 from agentnb.models.openai import OpenAIModel, _arguments, is_openai
 from tests.loopback import Play, Server, answering, event, failing, playing, streaming
@@ -360,3 +361,30 @@ def test_importing_the_adapters_imports_no_sdk() -> None:
     environment = {"AGENTNB_NO_NETWORK": "1", "PYTHONPATH": ":".join(sys.path)}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.split("\n")[:3] == ["NetworkForbidden", "NetworkForbidden", "[]"]
+
+
+@pytest.mark.parametrize("kind", [OpenAIModel, AnthropicModel])
+@pytest.mark.parametrize(
+    ("base_url", "variable", "endpoint"),
+    [
+        (None, None, ""),
+        ("{own}", None, ""),
+        ("{own}/", None, ""),
+        (None, "http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("{own}", "http://127.0.0.1:8000/v1", ""),
+        ("https://me:secret@proxy.example:8443/v1/?key=secret", None, "https://proxy.example:8443/v1"),
+        ("http://[::1", None, "http://[::1"),
+    ],
+)
+def test_endpoint(
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[OpenAIModel | AnthropicModel],
+    base_url: str | None,
+    variable: str | None,
+    endpoint: str,
+) -> None:
+    """Two servers never pass for one another; the provider's own has none, and nothing secret is in it."""
+    monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
+    if variable:
+        monkeypatch.setenv(f"{kind.provider.upper()}_BASE_URL", variable)
+    assert kind("m", base_url=base_url and base_url.format(own=kind.host)).endpoint == endpoint

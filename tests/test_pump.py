@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from agentnb import Agent, ScriptedModel, tool
-from agentnb.agent import Session
 from agentnb.events import (
     Event,
     ModelAsked,
@@ -24,6 +23,7 @@ from agentnb.events import (
 from agentnb.models.base import ModelReply, ModelRequest
 from agentnb.notebook.panel import Panel
 from agentnb.notebook.pump import Pump, ask_in_cell, run_in_cell
+from agentnb.session import Session
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from tests.parts import NOTES, answer, note, plan, step, verdict
@@ -166,6 +166,26 @@ def test_a_broken_panel_does_not_leave_the_run_behind(store: DiskStore) -> None:
     assert session.state.status is Status.SUSPENDED
     assert session.state.suspended
     assert session.state.suspended.reason == "closed"
+
+
+def test_a_question_left_without_an_answer_still_waits_for_one(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """■ at the question suspends the run as one that waits for approval, and approving it later goes on."""
+
+    def pressed(_: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", pressed)
+    agent = agent_of(store, plan(step("note", text="a")), answer(), approve="ask")
+    session = agent.begin("Note.")
+    with pytest.raises(KeyboardInterrupt):
+        Pump(session, Presses(), "stdin").drive()
+    assert last(store, session) == RunSuspended(reason="approval", detail="s1 note waits for a person")
+    (run,) = agent.runs()
+    assert run.status is Status.AWAITING_APPROVAL
+    assert run.approve().status is Status.COMPLETED
+    assert NOTES == ["a"]
 
 
 def test_tools_run_on_the_thread_that_drives(store: DiskStore) -> None:

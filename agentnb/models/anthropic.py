@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentnb.budget import Usage
-from agentnb.errors import FailureClass, MissingKey, MissingPackage, ModelError
+from agentnb.errors import FailureClass, MissingPackage, ModelError
 from agentnb.models.base import ModelReply, ModelRequest, Stop, input_bound
-from agentnb.models.network import http_client, require_network
+from agentnb.models.network import http_client
 from agentnb.models.schema import restored_text, strict_schema
-from agentnb.models.streaming import Stream, listen
+from agentnb.models.streaming import ProviderModel, Stream
 
 if TYPE_CHECKING:
     from anthropic.types import MessageDeltaUsage, RawMessageStreamEvent
     from anthropic.types import Usage as ProviderUsage
 
 __all__ = ["AnthropicModel"]
-
-_HOST = "https://api.anthropic.com"
-_KEY = "ANTHROPIC_API_KEY"
 
 _CACHED_FROM_BYTES = 4 * 1024
 """A system text shorter than some 1024 tokens is not cached by any Claude model, so marking it gains nothing."""
@@ -37,7 +33,7 @@ _STOPS: dict[str, Stop] = {
 
 
 @dataclass(frozen=True)
-class AnthropicModel:
+class AnthropicModel(ProviderModel["RawMessageStreamEvent"]):
     """A Claude model: streamed, with the schema enforced by the provider and the system text in its prompt cache.
 
     The SDK never retries, follows no redirect and sends no traces: retries are the run's matter and count against its
@@ -50,73 +46,36 @@ class AnthropicModel:
         base_url: where to call; without it ANTHROPIC_BASE_URL, or else Anthropic itself.
     """
 
-    name: str
-    api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
+    provider: ClassVar[str] = "anthropic"
+    host: ClassVar[str] = "https://api.anthropic.com"
 
-    @property
-    def ref(self) -> str:
-        """The name by which a user asks for it: "anthropic:claude-sonnet-4-5"."""
-        return f"anthropic:{self.name}"
+    def _sdk(self) -> ModuleType:  # takes 0.8 s to import, which nobody pays who asks another model
+        try:
+            import anthropic
+        except ImportError as error:
+            raise MissingPackage("anthropic: models need a package: run `pip install anthropic`") from error
+        return anthropic
 
-    @property
-    def address(self) -> str:
-        """Where it is called: `base_url`, or else ANTHROPIC_BASE_URL, or else Anthropic itself."""
-        return self.base_url or os.environ.get("ANTHROPIC_BASE_URL") or _HOST
+    def _answer(self) -> _Answer:
+        return _Answer()
 
-    @property
-    def lacking(self) -> str | None:
-        """The variable that has to hold a key before this model can be called, or None where nothing is lacking."""
-        return None if self._key else _KEY
-
-    @property
-    def _key(self) -> str:
-        return self.api_key or os.environ.get(_KEY) or ""
-
-    def ask(self, request: ModelRequest) -> ModelReply:
-        """The model's answer to `request`.
-
-        Raises:
-            NetworkForbidden: AGENTNB_NO_NETWORK is set and the server is not on this machine.
-            MissingKey: there is no key.
-            MissingPackage: `anthropic` is not installed.
-            ModelError: the call failed, classified.
-            Interrupted: `request.cancelled` said so.
-        """
-        key, address = self._key, self.address
-        require_network(self.ref, address)
-        if self.lacking:
-            raise MissingKey(f'{self.ref} needs {self.lacking}: set it, or use model="local:", which needs no key')
-        sdk = _sdk()
-        answer = _Answer()
-        listen(
-            lambda: _stream(sdk, self.name, request, key=key, address=address),
-            answer.take,
-            request=request,
-            ref=self.ref,
-            secret=key,
-        )
-        return answer.reply(self.ref, request)
-
-
-@contextmanager
-def _stream(
-    sdk: ModuleType, name: str, request: ModelRequest, *, key: str, address: str
-) -> Iterator[Stream[RawMessageStreamEvent]]:
-    """The open stream of one call; leaving it closes the connection."""
-    with (
-        http_client(address, request.timeout_s) as http,
-        sdk.Anthropic(
-            api_key=key,
-            base_url=address,
-            timeout=http.timeout,
-            max_retries=0,
-            open_telemetry=False,
-            http_client=http,
-        ) as client,
-        client.messages.create(**_arguments(name, request), stream=True) as stream,
-    ):
-        yield stream
+    @contextmanager
+    def _stream(
+        self, sdk: ModuleType, request: ModelRequest, *, key: str, address: str
+    ) -> Iterator[Stream[RawMessageStreamEvent]]:
+        with (
+            http_client(address, request.timeout_s) as http,
+            sdk.Anthropic(
+                api_key=key,
+                base_url=address,
+                timeout=http.timeout,
+                max_retries=0,
+                open_telemetry=False,
+                http_client=http,
+            ) as client,
+            client.messages.create(**_arguments(self.name, request), stream=True) as stream,
+        ):
+            yield stream
 
 
 def _arguments(name: str, request: ModelRequest) -> dict[str, Any]:
@@ -191,12 +150,3 @@ class _Answer:
         late: int | None = getattr(self._ended, name, None)
         early: int | None = getattr(self._begun, name, None)
         return early if late is None else late
-
-
-def _sdk() -> ModuleType:
-    """The SDK, imported by the first call: it takes 0.8 s, which nobody pays who asks another model."""
-    try:
-        import anthropic
-    except ImportError as error:
-        raise MissingPackage("anthropic: models need a package: run `pip install anthropic`") from error
-    return anthropic

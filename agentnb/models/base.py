@@ -37,6 +37,7 @@ class ModelRequest:
             prose.
         max_output_tokens: a hard limit; a reply that reaches it has stop "length".
         temperature: sampling temperature where the model takes one; adapters of models that take none leave it out.
+        endpoint: the server that is asked, where it is not the provider's own: two servers never share a cached reply.
         timeout_s: seconds after which the call is given up. Not part of the key.
         cancelled: asked now and then while the call runs; True gives it up. Not part of the key.
     """
@@ -48,6 +49,7 @@ class ModelRequest:
     schema: Mapping[str, Any] | None = None
     max_output_tokens: int = 1024
     temperature: float | None = 0.0
+    endpoint: str = ""
     timeout_s: float = field(default=120.0, compare=False)
     cancelled: Callable[[], bool] = field(default=_never, compare=False, repr=False)
 
@@ -62,6 +64,7 @@ class ModelRequest:
             "schema": self.schema,
             "max_output_tokens": self.max_output_tokens,
             "temperature": self.temperature,
+            **({"endpoint": self.endpoint} if self.endpoint else {}),
         }
 
     def key(self) -> str:

@@ -17,15 +17,15 @@ from typing import Any
 import tenacity
 from pydantic import TypeAdapter
 
-from agentnb.budget import Price, Refusal, Spent, Usage, affordable_output, worst_cost_usd
+from agentnb.budget import OverBudget, Price, Refusal, Spent, Usage, affordable_output, worst_cost_usd
 from agentnb.decide import kept_back
-from agentnb.errors import AgentError, CassetteError, ConfigError, FailureClass, ModelError, StoreError
+from agentnb.errors import CassetteError, ConfigError, FailureClass, ModelError, StoreError
 from agentnb.events import Event, ModelAsked, ModelCached, ModelFailed, ModelReplied
 from agentnb.log import RunLog
 from agentnb.models.base import Model, ModelReply, ModelRequest, input_bound
 from agentnb.store.base import ReplyCache
 
-__all__ = ["Ask", "OverBudget", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying"]
+__all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying"]
 
 MAX_TRIES = 4
 LONGEST_WAIT_S = 60.0
@@ -62,22 +62,16 @@ class Voice:
         ref: its name, part of every key.
         ask: its chain.
         thinking_tokens: output tokens that it may use before it answers, on top of the answer's own.
+        endpoint: the server that is asked, "" for the provider's own; part of every key too.
     """
 
     ref: str
     ask: Ask
     thinking_tokens: int = 0
+    endpoint: str = ""
 
 
 Layer = Callable[[Ask], Ask]
-
-
-class OverBudget(AgentError):
-    """The budget does not cover the worst case of a request; it was not sent."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(str(refusal))
-        self.refusal = refusal
 
 
 def chain(model: Model, layers: Iterable[Layer]) -> Ask:
@@ -154,10 +148,10 @@ def _reserve(log: RunLog, price: Price, question: Question) -> tuple[ModelReques
     return clamped, Spent(usd=worst_cost_usd(price, worst), input_tokens=tokens, output_tokens=room, model_calls=1)
 
 
-def retrying(sleep: Callable[[float], None]) -> Layer:
+def retrying(log: RunLog, sleep: Callable[[float], None]) -> Layer:
     """Ask again after failures that pass: exponential backoff with jitter, never sooner than the provider says.
 
-    A provider that asks to wait longer than a minute is not waited for: the run rests and says so.
+    Where that is more than a minute, or more than the wall-clock budget has left, the run rests instead and says so.
     """
     backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=20)
 
@@ -167,7 +161,9 @@ def retrying(sleep: Callable[[float], None]) -> Layer:
         return max(backoff(state), asked)  # in this order: a NaN is passed over
 
     def stop(state: tenacity.RetryCallState) -> bool:
-        return state.attempt_number >= MAX_TRIES or state.upcoming_sleep > LONGEST_WAIT_S
+        cap = log.state.budget.seconds
+        longest = LONGEST_WAIT_S if cap is None else min(LONGEST_WAIT_S, cap - log.now())
+        return state.attempt_number >= MAX_TRIES or state.upcoming_sleep > longest
 
     tries = tenacity.Retrying(
         retry=tenacity.retry_if_exception(lambda e: isinstance(e, ModelError) and e.failure.worth_retrying),

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentnb.budget import Usage
-from agentnb.errors import FailureClass, MissingKey, MissingPackage, ModelError
+from agentnb.errors import FailureClass, MissingPackage, ModelError
 from agentnb.models.base import ModelReply, ModelRequest, Stop, input_bound
-from agentnb.models.network import host_of, http_client, require_network
+from agentnb.models.network import host_of, http_client
 from agentnb.models.schema import restored_text, strict_schema
-from agentnb.models.streaming import Stream, listen
+from agentnb.models.streaming import ProviderModel, Stream
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletionChunk
 
 __all__ = ["OpenAIModel", "is_openai"]
-
-_HOST = "https://api.openai.com/v1"
-_KEY = "OPENAI_API_KEY"
 
 _NO_TEMPERATURE = re.compile(r"(?:.*/)?(?:gpt-[5-9]|o\d)")
 """Models that refuse a temperature: the reasoning ones, with a reseller's prefix or without ("openai/gpt-5.1")."""
@@ -45,7 +41,7 @@ def is_openai(address: str) -> bool:
 
 
 @dataclass(frozen=True)
-class OpenAIModel:
+class OpenAIModel(ProviderModel["ChatCompletionChunk"]):
     """A GPT model, or one on an OpenAI-compatible server: streamed, with the schema enforced by the server.
 
     The SDK never retries and follows no redirect: retries are the run's matter and count against its budget. Each call
@@ -61,77 +57,45 @@ class OpenAIModel:
         base_url: where to call, with its `/v1`; without it OPENAI_BASE_URL, or else OpenAI itself.
     """
 
-    name: str
-    api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
-
-    @property
-    def ref(self) -> str:
-        """The name by which a user asks for it: "openai:gpt-5.1"."""
-        return f"openai:{self.name}"
-
-    @property
-    def address(self) -> str:
-        """Where it is called: `base_url`, or else OPENAI_BASE_URL, or else OpenAI itself."""
-        return self.base_url or os.environ.get("OPENAI_BASE_URL") or _HOST
+    provider: ClassVar[str] = "openai"
+    host: ClassVar[str] = "https://api.openai.com/v1"
 
     @property
     def lacking(self) -> str | None:
-        """The variable that has to hold a key before this model can be called, or None where nothing is lacking."""
-        return _KEY if not self._key and is_openai(self.address) else None
+        """OPENAI_API_KEY where OpenAI is called without a key; None where nothing is lacking."""
+        return super().lacking if is_openai(self.address) else None
 
     @property
     def thinking_tokens(self) -> int:
         """Output tokens that it may use before it answers: reasoning counts as output."""
         return _THINKING if _NO_TEMPERATURE.match(self.name) else 0
 
-    @property
-    def _key(self) -> str:
-        return self.api_key or os.environ.get(_KEY) or ""
+    def _sdk(self) -> ModuleType:  # takes up to 1.7 s to import, which nobody pays who asks another model
+        try:
+            import openai
+        except ImportError as error:
+            raise MissingPackage("openai: models need a package: run `pip install openai`") from error
+        return openai
 
-    def ask(self, request: ModelRequest) -> ModelReply:
-        """The model's answer to `request`.
+    def _answer(self) -> _Answer:
+        return _Answer()
 
-        Raises:
-            NetworkForbidden: AGENTNB_NO_NETWORK is set and the server is not on this machine.
-            MissingKey: there is no key, and the server is OpenAI's.
-            MissingPackage: `openai` is not installed.
-            ModelError: the call failed, classified.
-            Interrupted: `request.cancelled` said so.
-        """
-        key, address = self._key, self.address
-        require_network(self.ref, address)
-        if self.lacking:
-            raise MissingKey(f'{self.ref} needs {self.lacking}: set it, or use model="local:", which needs no key')
-        sdk = _sdk()
-        answer = _Answer()
-        listen(
-            lambda: _stream(sdk, self.name, request, key=key, address=address),
-            answer.take,
-            request=request,
-            ref=self.ref,
-            secret=key,
-        )
-        return answer.reply(self.ref, request)
-
-
-@contextmanager
-def _stream(
-    sdk: ModuleType, name: str, request: ModelRequest, *, key: str, address: str
-) -> Iterator[Stream[ChatCompletionChunk]]:
-    """The open stream of one call; leaving it closes the connection."""
-    with (
-        http_client(address, request.timeout_s) as http,
-        sdk.OpenAI(
-            api_key=key or "none",  # the SDK insists on some text; servers without keys ignore it
-            base_url=address,
-            timeout=http.timeout,
-            max_retries=0,
-            http_client=http,
-        ) as client,
-        client.chat.completions.create(**_arguments(name, request, address), stream=True) as stream,
-    ):
-        yield stream
+    @contextmanager
+    def _stream(
+        self, sdk: ModuleType, request: ModelRequest, *, key: str, address: str
+    ) -> Iterator[Stream[ChatCompletionChunk]]:
+        with (
+            http_client(address, request.timeout_s) as http,
+            sdk.OpenAI(
+                api_key=key or "none",  # the SDK insists on some text; servers without keys ignore it
+                base_url=address,
+                timeout=http.timeout,
+                max_retries=0,
+                http_client=http,
+            ) as client,
+            client.chat.completions.create(**_arguments(self.name, request, address), stream=True) as stream,
+        ):
+            yield stream
 
 
 def _arguments(name: str, request: ModelRequest, address: str) -> dict[str, Any]:
@@ -203,12 +167,3 @@ def _counted(theirs: CompletionUsage | None, request: ModelRequest) -> Usage:
     written: int | None = getattr(details, "cache_write_tokens", None)
     read = (details.cached_tokens if details else None) or 0
     return Usage(theirs.prompt_tokens, theirs.completion_tokens, read, written or 0)
-
-
-def _sdk() -> ModuleType:
-    """The SDK, imported by the first call: it takes up to 1.7 s, which nobody pays who asks another model."""
-    try:
-        import openai
-    except ImportError as error:
-        raise MissingPackage("openai: models need a package: run `pip install openai`") from error
-    return openai

@@ -86,5 +86,5 @@ def _nearest(provider: str, name: str) -> str:
         for start, owner in by_name.items():
             if provider.lower().startswith(start):
                 return f'; did you mean "{owner}:{provider}"?'
-    near = get_close_matches(provider.lower(), PROVIDERS, n=1)
+    near = get_close_matches(provider.lower(), PROVIDERS, n=1, cutoff=0.7)
     return f'; did you mean "{near[0]}:{name}"?' if near else ""

@@ -1,4 +1,4 @@
-"""Reading a provider's stream so that a person can stop it, a deadline can end it, and every failure is classified.
+"""What the providers' models share: whom they call, and reading a stream that a person or a deadline can end.
 
 The SDK reads in a thread of its own, because a read that waits for the server cannot be woken to look at anything else:
 between two events there may be a minute of silence, and keep-alive comments, which the SDKs swallow, would keep a read
@@ -7,23 +7,28 @@ timeout from ever passing. The events themselves are handled in the caller's thr
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from urllib.parse import urlsplit
 
-from agentnb.errors import AgentError, FailureClass, Interrupted, ModelError
-from agentnb.models.base import ModelRequest
+from agentnb.errors import AgentError, FailureClass, Interrupted, MissingKey, ModelError
+from agentnb.models.base import ModelReply, ModelRequest
 from agentnb.models.failures import failure_of
+from agentnb.models.network import require_network
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Stream", "listen"]
+__all__ = ["Answer", "ProviderModel", "Stream", "listen"]
 
 _POLL_S = 0.05
 """How long a stop button may go unnoticed: shorter than a person sees, and 20 checks a second cost nothing."""
@@ -33,6 +38,7 @@ _GOODBYE_S = 0.5
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
+_T_contra = TypeVar("_T_contra", contravariant=True)
 
 
 class Stream(Protocol[_T_co]):
@@ -44,6 +50,118 @@ class Stream(Protocol[_T_co]):
 
     def __iter__(self) -> Iterator[_T_co]:
         """The events, as they arrive."""
+
+
+class Answer(Protocol[_T_contra]):
+    """The events of one stream, put together."""
+
+    def take(self, event: _T_contra, /) -> None:
+        """Adds the next event."""
+
+    def reply(self, ref: str, request: ModelRequest) -> ModelReply:
+        """The whole answer.
+
+        Raises:
+            ModelError: the stream ended, without any error, before the answer did.
+        """
+
+
+@dataclass(frozen=True)
+class ProviderModel(ABC, Generic[_T]):
+    """A model that a provider, or a server that speaks as one, answers for.
+
+    Args:
+        name: as the provider writes it.
+        api_key: the key; without it, that of the variable PROVIDER_API_KEY at the time of the call.
+        base_url: where to call; without it PROVIDER_BASE_URL, or else the provider itself.
+
+    Attributes:
+        provider: what its name begins with.
+        host: the provider's own address.
+    """
+
+    provider: ClassVar[str]
+    host: ClassVar[str]
+
+    name: str
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """The name by which a user asks for it: "PROVIDER:NAME"."""
+        return f"{self.provider}:{self.name}"
+
+    @property
+    def address(self) -> str:
+        """Where it is called: `base_url`, or else PROVIDER_BASE_URL, or else the provider itself."""
+        return self.base_url or os.environ.get(f"{self.provider.upper()}_BASE_URL") or self.host
+
+    @property
+    def endpoint(self) -> str:
+        """The address, without what may be secret in it; "" where it is the provider's own."""
+        try:
+            parts = urlsplit(self.address)
+        except ValueError:  # a bracket that does not close: nobody will answer there
+            return self.address
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+        return "" if shown == self.host else shown
+
+    @property
+    def lacking(self) -> str | None:
+        """The variable that has to hold a key before this model can be called, or None where nothing is lacking."""
+        return None if self._key else self._key_variable
+
+    @property
+    def _key(self) -> str:
+        return self.api_key or os.environ.get(self._key_variable) or ""
+
+    @property
+    def _key_variable(self) -> str:
+        return f"{self.provider.upper()}_API_KEY"
+
+    def ask(self, request: ModelRequest) -> ModelReply:
+        """The model's answer to `request`.
+
+        Raises:
+            NetworkForbidden: AGENTNB_NO_NETWORK is set and the server is not on this machine.
+            MissingKey: there is no key, and the server wants one.
+            MissingPackage: the provider's SDK is not installed.
+            ModelError: the call failed, classified.
+            Interrupted: `request.cancelled` said so.
+        """
+        key, address = self._key, self.address
+        require_network(self.ref, address)
+        if self.lacking:
+            raise MissingKey(f'{self.ref} needs {self.lacking}: set it, or use model="local:", which needs no key')
+        sdk = self._sdk()
+        answer = self._answer()
+        listen(
+            lambda: self._stream(sdk, request, key=key, address=address),
+            answer.take,
+            request=request,
+            ref=self.ref,
+            secret=key,
+        )
+        return answer.reply(self.ref, request)
+
+    @abstractmethod
+    def _sdk(self) -> ModuleType:
+        """The SDK, imported by the first call.
+
+        Raises:
+            MissingPackage: it is not installed.
+        """
+
+    @abstractmethod
+    def _stream(
+        self, sdk: ModuleType, request: ModelRequest, *, key: str, address: str
+    ) -> AbstractContextManager[Stream[_T]]:
+        """The open stream of one call; leaving it closes the connection."""
+
+    @abstractmethod
+    def _answer(self) -> Answer[_T]:
+        """An answer without any event yet."""
 
 
 def listen(

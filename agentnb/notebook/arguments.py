@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import keyword
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,11 @@ __all__ = [
     "BadArguments",
     "Command",
     "cell_arguments",
+    "command_arguments",
+    "help_of",
     "parsed",
     "parser_of",
+    "wants_help",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,14 +68,16 @@ def _number(kind: type[int | float], flag: str, unit: str, *, liftable: bool) ->
         if liftable and text.lower() == UNLIMITED:
             return UNLIMITED
         try:
-            return kind(text)
-        except ValueError:
+            value = kind(text)
+            float(value)  # four hundred digits are an int, and no number of anything
+        except (ValueError, OverflowError):
             what = "a whole number" if kind is int else "a number"
             example = "1000" if kind is int else "0.5"
             lift = f", or {UNLIMITED} to lift the cap" if liftable else ""
             raise argparse.ArgumentTypeError(
                 f"{text!r} is not {what} of {unit}: give e.g. {flag} {example}{lift}"
             ) from None
+        return value
 
     return number
 
@@ -101,6 +107,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _list(text: str) -> str:
+    if text.endswith(","):
+        raise argparse.ArgumentTypeError(f"{text!r} ends with a comma: leave no space after commas, as in --tools a,b")
+    return text
+
+
 def _tag(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (equals and key):
@@ -112,7 +124,7 @@ _CELL: Final[Sequence[Spec]] = (
     _spec("name", nargs="?", type=_name, metavar="NAME", help="variable that the Run is bound to, whatever happens"),
     _spec("--model", metavar="MODEL", help='plans and answers: "anthropic:NAME", "openai:NAME", "local:NAME"'),
     _spec("--cheap-model", metavar="MODEL", help="fills in arguments and criticises; the same as --model if not given"),
-    _spec("--tools", metavar="A,B", default="", help="functions that may be called, by name"),
+    _spec("--tools", type=_list, metavar="A,B", default="", help="functions that may be called, by name"),
     *_caps(liftable=True),
     _spec("--approve", type=_one_of(*APPROVE), metavar="|".join(APPROVE),
           help="before a call that writes: ask a person, refuse it, or let it (and ask if it cannot be undone)"),
@@ -151,10 +163,18 @@ class Command:
 
 _RUN: Final = _spec("run", metavar="RUN", help="a run's id, or the beginning of one: r7")
 _BOUND: Final = _spec("name", nargs="?", type=_name, metavar="NAME", help="variable that the Run is bound to")
+_WHY: Final = _spec("why", nargs="?", metavar="WHY", help="the rest of the line, just as it stands")
 _STORE: Final = _spec("--store", metavar="DIR", help="folder in which runs are kept")
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "runs": Command("[-n N]", "the newest runs", (_spec("-n", type=int, default=20, metavar="N"), _STORE)),
+    "runs": Command(
+        "[-n N]",
+        "the newest runs",
+        (
+            _spec("-n", type=_number(int, "-n", "runs", liftable=False), default=20, metavar="N", help="how many"),
+            _STORE,
+        ),
+    ),
     "show": Command("RUN", "a run's record", (_RUN, _STORE)),
     "replay": Command("RUN", "a run as it was, event by event, with no call of anything", (_RUN, _STORE)),
     "resume": Command(
@@ -172,9 +192,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "RUN [NAME] --tokens N …", "raise caps and go on", (_RUN, _BOUND, *_caps(liftable=False), _STORE)
     ),
     "approve": Command("RUN [NAME]", "allow the call that waits, and go on", (_RUN, _BOUND, _STORE)),
-    "reject": Command(
-        "RUN WHY", "refuse the call that waits, and go on", (_RUN, _spec("why", nargs="*", metavar="WHY"), _STORE)
-    ),
+    "reject": Command("RUN WHY", "refuse the call that waits, and go on", (_RUN, _WHY, _STORE)),
+    "cancel": Command("RUN [WHY]", "end it where it is", (_RUN, _WHY, _STORE)),
     "cassette": Command(
         "[FILE]", "check a cassette and say what is in it", (_spec("file", nargs="?", metavar="FILE"),)
     ),
@@ -205,6 +224,42 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+_FLAG: Final = r"""--[\w-]+(?:=|\s+)(?:"[^"]*"|'[^']*'|\S+)"""
+_BEFORE_WHY: Final = re.compile(rf"\s*(?:{_FLAG}\s+)*\S*(?:\s+{_FLAG})*")
+"""RUN, and flags with their values before and after it."""
+
+
+def command_arguments(command: str, line: str) -> argparse.Namespace:
+    """The arguments of one of COMMANDS in what follows its name; WHY is taken as it stands, apostrophes and all.
+
+    Raises:
+        BadArguments: see `parsed`.
+
+    >>> command_arguments("reject", "r1 don't do that").why
+    "don't do that"
+    """
+    parser = parser_of(command)
+    if _WHY not in COMMANDS[command].specs:
+        return parsed(parser, line)
+    head = _BEFORE_WHY.match(line)
+    end = head.end() if head else 0
+    found = parsed(parser, line[:end])
+    found.why = line[end:].strip()
+    return found
+
+
+def wants_help(line: str, command: str = "") -> bool:
+    """True where --help or -h is among the words; later than RUN and one more they may be those of a reason."""
+    words = line.split()
+    asking = words[:2] if command and _WHY in COMMANDS[command].specs else words
+    return "--help" in asking or "-h" in asking
+
+
+def help_of(parser: argparse.ArgumentParser) -> str:
+    """What the parser's line may hold; IPython's formatter begins it as reStructuredText."""
+    return f"usage:{parser.format_help().removeprefix('::')}".rstrip()
+
+
 def parsed(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
     """The arguments in `line`, split as a shell would: quotes group, backslashes stay.
 
@@ -212,19 +267,26 @@ def parsed(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
         BadArguments: an unknown flag, a bad value, a missing or superfluous word.
     """
     parser.allow_abbrev = False  # a flag added later must not change what an old notebook means
+    words = _words(line)
+    _require_known(words, parser)
     try:
-        found, rest = parser.parse_known_args(_words(line))
+        found, rest = parser.parse_known_args(words)
     except UsageError as error:
         raise BadArguments(_plain(str(error), parser)) from None
-    if not rest:
-        return found
-    flag = next((word for word in rest if word.startswith("-")), None)
-    if flag is None:
+    if rest:
         raise BadArguments(f"{' '.join(rest)!r} is one word too many: usage is {_usage(parser)}")
+    return found
+
+
+def _require_known(words: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Returns where every flag is one of the parser's; asked first, for argparse takes the value of others for NAME."""
     flags = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - there is no public list
-    name = flag.partition("=")[0]
-    known = f"there are {', '.join(flags)}" if flags else "it takes none"
-    raise BadArguments(f"there is no flag {name}: {_nearest(name, flags).removeprefix('; ') or known}")
+    for word in words:
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        if name in flags or " " in word or not re.match(r"--|-[^\W\d]", word):  # -5 is a number; with a space, a text
+            continue
+        known = f"there are {', '.join(flags)}" if flags else "it takes none"
+        raise BadArguments(f"there is no flag {name}: {_nearest(name, flags).removeprefix('; ') or known}")
 
 
 def _words(line: str) -> list[str]:
@@ -243,7 +305,7 @@ def _plain(message: str, parser: argparse.ArgumentParser) -> str:
         return f"{name} needs a value: `{name} …`, usage is {_usage(parser)}"
     if message.startswith("the following arguments are required"):
         return f"{problem} is missing: usage is {_usage(parser)}"
-    return f"{name}: {problem}" if problem else message
+    return f"{name} {problem}" if problem else message
 
 
 def _usage(parser: argparse.ArgumentParser) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable
 from typing import Literal
 
-from agentnb.approval import Answer, ApprovalRequest
+from agentnb.approval import Answer, ApprovalRequest, person
 
 __all__ = ["ask_by_text", "nobody_here"]
 
@@ -41,7 +40,7 @@ def ask_by_text(
         except (EOFError, NotImplementedError):  # ipykernel's StdinNotImplementedError is one too
             return None
         if decision:
-            return Answer(decision[0], by=_person(), reason=decision[1])
+            return Answer(decision[0], by=person(), reason=decision[1])
         say("Type y to allow it, n to refuse it, or the reason for refusing it.")
 
 
@@ -62,10 +61,3 @@ def _shown(request: ApprovalRequest) -> str:
     back = {"full": "can be taken back", "partial": "can be taken back in part", "irreversible": "cannot be taken back"}
     lines = [f"{request.run} asks before {request.step}: {request.title}", f"{request.tool} {args}"]
     return "\n".join([*lines, f"This {back.get(request.reversibility, request.reversibility)}."])
-
-
-def _person() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "a person"

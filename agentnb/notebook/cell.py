@@ -6,17 +6,19 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentnb.agent import Agent, InDoubt, Run, Session
+from agentnb.agent import Agent
 from agentnb.budget import LIMITS, Budget
 from agentnb.errors import AgentError
 from agentnb.notebook.arguments import UNLIMITED
 from agentnb.notebook.cell_error import CellError, in_two_lines
 from agentnb.notebook.expand import expand
 from agentnb.notebook.host import host_of
-from agentnb.notebook.namespace import model_named, params_named, plan_named, tools_named
+from agentnb.notebook.namespace import model_named, params_named, plan_named, require_free, tools_named
 from agentnb.notebook.panel import Panel, panel_for
 from agentnb.notebook.pump import Pump, ask_in_cell, run_in_cell
 from agentnb.plan import JSON, Plan, Step
+from agentnb.run import InDoubt, Run
+from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.state import Status
 from agentnb.summary import Summary
@@ -64,7 +66,8 @@ class CellAgent(Agent):
     def _drive(self, session: Session) -> Run:
         run = self.last = Run(self, session.log.run)
         host = host_of(self._shell)
-        panel = panel_for(host, self.store.read(run.id), bare=self.replaying)
+        history = [record for record in self.store.read(run.id) if record not in session.begun]  # those are to come
+        panel = panel_for(host, history, bare=self.replaying)
         try:
             Pump(session, panel, host.audience).drive()
         except KeyboardInterrupt:
@@ -96,6 +99,7 @@ def carry_out(shell: InteractiveShell, settings: Settings, args: Namespace, text
         CellError: the run rests.
     """
     names = shell.user_ns
+    require_free(args.name, names)
     chosen = settings.with_(store=args.store, cassette=args.cassette, mode="replay" if args.replay else None)
     task = expand(text, params_named(args.params, names), names)
     plan = plan_named(args.plan, names)
@@ -144,9 +148,14 @@ def _stopped(summary: Summary) -> CellError:
     where = f"after step {done} of {len(summary.steps)}" if summary.steps else "before it had a plan"
     if summary.status.ended:
         return CellError(f"{summary.run} was stopped by you as it ended", f"%agent show {summary.run} shows it")
-    return CellError(f"{summary.run} was stopped by you {where}", f"go on with %agent resume {summary.run}")
+    return CellError(f"{summary.run} was stopped by you {where}", _way_on(summary))
 
 
 def _resting(summary: Summary) -> CellError:
     what = ", ".join(filter(None, (summary.reason, summary.detail)))
-    return CellError(f"{summary.run} rests: {what}", f"go on with {summary.next}")
+    return CellError(f"{summary.run} rests: {what}", _way_on(summary))
+
+
+def _way_on(summary: Summary) -> str:
+    """What to do next as a sentence: what is to be typed, or what to look at before."""
+    return f"go on with {summary.next}" if summary.next.startswith("%") else summary.next

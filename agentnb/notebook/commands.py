@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from agentnb.agent import InDoubt, Run
+from agentnb.agent import Agent
 from agentnb.budget import LIMITS
 from agentnb.cassette import Cassette
 from agentnb.errors import AgentError, ConfigError, RunNotFound
 from agentnb.events import Record, RunStarted
 from agentnb.models.weights import KNOWN, fetch, present
-from agentnb.notebook.arguments import COMMANDS, parsed, parser_of
+from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, parser_of, wants_help
 from agentnb.notebook.cell import CellAgent
 from agentnb.notebook.doctor import diagnosis, why_not
 from agentnb.notebook.expand import expand
 from agentnb.notebook.fetching import Fetching
 from agentnb.notebook.host import host_of
 from agentnb.notebook.listing import Listing, show, show_text
-from agentnb.notebook.namespace import model_of_run, tools_in, tools_of_run
+from agentnb.notebook.namespace import model_of_run, require_free, tools_in, tools_of_run
 from agentnb.notebook.panel import show_summary
 from agentnb.notebook.retelling import retold
+from agentnb.run import InDoubt, Run
 from agentnb.settings import Settings
+from agentnb.state import Status
 from agentnb.store.disk import DiskStore
-from agentnb.summary import summarise
+from agentnb.summary import Summary, summarise
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["Desk", "carry_out_command"]
+
+_SILENT_S: Final = 600
+"""Seconds without a record after which a run that has not ended was left by its process: no call takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +85,15 @@ def carry_out_command(desk: Desk, line: str) -> None:
         CellError: a run that it went on with rests.
     """
     name, _, rest = line.strip().partition(" ")
-    name = name or "help"
+    name = "help" if name in ("", "--help", "-h") else name
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)
         meant = f"did you mean `%agent {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
         raise ConfigError(f"no command %agent {name}: {meant}")
-    _COMMANDS[name](desk, parsed(parser_of(name), expand(rest, desk.names)))
+    if wants_help(rest, name):
+        show_text(help_of(parser_of(name)))
+        return
+    _COMMANDS[name](desk, command_arguments(name, expand(rest, desk.names)))
 
 
 def full_id(store: DiskStore, text: str) -> str:
@@ -132,12 +141,19 @@ def _runs(desk: Desk, args: Namespace) -> None:
 
 def _run_row(store: DiskStore, run: str) -> tuple[str, ...]:
     try:
-        summary = summarise(store.read(run))
+        summary, silent = summarise(store.read(run)), time.time() - store.last(run).at
     except AgentError as error:  # one damaged run must not hide the others
         return run, "unreadable", "", "", str(error)
     done = sum(step.mark in ("done", "empty", "failed") for step in summary.steps)
-    status = f"{summary.status}: {summary.reason}" if summary.reason else str(summary.status)
-    return run, status, f"{done} of {len(summary.steps)}", f"{summary.spent.tokens:,}".replace(",", " "), summary.task
+    tokens = f"{summary.spent.tokens:,}".replace(",", " ")
+    return run, _status(summary, silent), f"{done} of {len(summary.steps)}", tokens, summary.task
+
+
+def _status(summary: Summary, silent: float) -> str:
+    """How the run is, by its records and the seconds since the last: nothing tells of a process that has died."""
+    if summary.status is Status.IN_PROGRESS:
+        return "in progress?" if silent < _SILENT_S else f"interrupted: %agent resume {summary.run}"
+    return f"{summary.status}: {summary.reason}" if summary.reason else str(summary.status)
 
 
 def _show(desk: Desk, args: Namespace) -> None:
@@ -278,7 +294,15 @@ def _reject(desk: Desk, args: Namespace) -> None:
     if not args.why:
         raise ConfigError(f"why: write `%agent reject {args.run} REASON`, the planner is told the reason")
     run = _reopened(desk, args)
-    _go_on(desk, args, run, lambda: run.reject(" ".join(args.why)))
+    _go_on(desk, args, run, lambda: run.reject(args.why))
+
+
+def _cancel(desk: Desk, args: Namespace) -> None:
+    store = desk.store(args)
+    keeper = Agent(store=store.place)  # with none of the run's tools and models: nothing is called any more
+    run = Run(keeper, full_id(store, args.run))
+    _go_on(desk, args, run, lambda: run.cancel(args.why))
+    show_summary(run.summary)
 
 
 def _after_end(run: Run) -> str:
@@ -322,16 +346,18 @@ def _head(record: Record) -> RunStarted:
 def _go_on(desk: Desk, args: Namespace, run: Run, work: Callable[[], Run]) -> None:
     """Do `work`, and bind the run to the name on the line, or else to that of its first cell in this kernel."""
     name = getattr(args, "name", None) or desk.bound.get(run.id)
+    require_free(name, desk.names)
     try:
         work()
     finally:
         if name:
             desk.bound[run.id] = name
-            desk.names[name] = Run(run._agent, run.id)  # noqa: SLF001 - with nothing remembered of how it was before
+            desk.names[name] = Run(run.keeper, run.id)  # with nothing remembered of how it was before
 
 
 _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "approve": _approve,
+    "cancel": _cancel,
     "cassette": _cassette,
     "doctor": _doctor,
     "extend": _extend,

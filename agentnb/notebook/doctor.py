@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,6 +36,7 @@ def diagnosis(host: Host, settings: Settings, environ: Mapping[str, str]) -> lis
         *((name, "is set" if environ.get(name) else "is not set") for name in _VARIABLES),
         ("front end", host.front_end),
         ("who can answer", host.who_answers),
+        ("can a widget be clicked", _clickable(host)),
         ("notebook", str(host.notebook) if host.notebook else "not known"),
         ("mode", settings.mode),
         *((f"model {name}", why_not(name)) for name in models),
@@ -49,6 +51,14 @@ def why_not(ref: str) -> str:
         return available(ref) or "yes"
     except AgentError as error:
         return str(error)
+
+
+def _clickable(host: Host) -> str:
+    """A kernel is not told whether its front end draws widgets, unless that has asked it for those that there are."""
+    if host.audience != "widgets":
+        return "no"
+    asked = getattr(getattr(sys.modules.get("ipywidgets"), "Widget", None), "_control_comm", None) is not None
+    return "yes" if asked else "not known; no question of agentnb needs it"
 
 
 def _installed(name: str) -> str:

@@ -32,6 +32,7 @@ def expand(text: str, *namespaces: Mapping[str, Any]) -> str:
 
     Raises:
         UndefinedName: a name, or a part of a dotted one, that is not there.
+        ConfigError: a value that cannot be read, or written as text.
 
     >>> expand('{n} rows of {{n}}, as {"n": 1}', {"n": 3})
     '3 rows of {n}, as {"n": 1}'
@@ -39,9 +40,21 @@ def expand(text: str, *namespaces: Mapping[str, Any]) -> str:
 
     def put_in(match: re.Match[str]) -> str:
         literal: str | None = match["literal"]
-        return f"{{{literal}}}" if literal else str(_value(match["name"], namespaces))
+        return f"{{{literal}}}" if literal else _text(match["name"], namespaces)
 
     return _BRACES.sub(put_in, text)
+
+
+def _text(path: str, namespaces: Iterable[Mapping[str, Any]]) -> str:
+    try:
+        return str(_value(path, namespaces))
+    except UndefinedName:
+        raise
+    except Exception as error:  # a property, `__str__` or `__contains__` of somebody's, which may raise anything
+        raise ConfigError(
+            f"the cell has {{{path}}}, and reading it raises {type(error).__name__}: {error}."
+            f" Write {{{{{path}}}}} for the text {{{path}}} itself"
+        ) from error
 
 
 def _value(path: str, namespaces: Iterable[Mapping[str, Any]]) -> Any:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Audience", "Host", "host_of"]
 
 Audience = Literal["widgets", "stdin", "tty", "none"]
-"""Who can answer: by a click or in an input box; in a console's input; at a terminal; nobody."""
+"""Who can answer: in a notebook, below the cell; in a console's input; at a terminal; nobody."""
 
 _ANSWERS: Mapping[Audience, str] = {
-    "widgets": "somebody, by clicking or typing",
+    "widgets": "somebody, by typing below the cell",
     "stdin": "somebody, by typing",
     "tty": "somebody, at this terminal",
     "none": "nobody",

@@ -15,8 +15,9 @@ from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_
 from traitlets import Enum, Unicode
 
 from agentnb.errors import AgentError
-from agentnb.notebook.arguments import APPROVE, cell_arguments, parsed
+from agentnb.notebook.arguments import APPROVE, cell_arguments, help_of, parsed, wants_help
 from agentnb.notebook.cell_error import CellError, in_two_lines
+from agentnb.notebook.listing import show_text
 from agentnb.settings import MODES, Settings
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ class AgentMagics(Magics):
         The result is shown, and bound to NAME as a Run whatever happens: `.output`, `.status`, `.plan`, `.spent`.
         """
         with _two_lines("run the cell again"):
+            if wants_help(line):
+                show_text(help_of(self.run_cell.parser))
+                return
             args = parsed(self.run_cell.parser, line)
             args.approve = args.approve or self.approve
             from agentnb.notebook.cell import carry_out
@@ -109,12 +113,25 @@ def _two_lines(again: str) -> Iterator[None]:
 _LINES = ("%agent", "%%agent")
 
 
+def _with_body(lines: list[str]) -> list[str]:
+    """A `%%agent` cell of one line with an empty one after it.
+
+    IPython does not call the magic of a cell without a body, but raises its own UsageError, which nbval passes.
+    """
+    alone = len(lines) == 1 and lines[0].split()[:1] == ["%%agent"]
+    return [*lines, "\n"] if alone else lines
+
+
+_with_body.has_side_effects = True  # type: ignore[attr-defined]  # not for IPython's check whether a cell is complete
+
+
 def load(shell: InteractiveShell) -> None:
     """Register the magics and their completion; the same when called again."""
     if "AgentMagics" in shell.magics_manager.registry:
         return
     magics = AgentMagics(shell)
     shell.register_magics(magics)
+    shell.input_transformers_cleanup.append(_with_body)
     for line in _LINES:
         shell.set_hook("complete_command", magics.complete, str_key=line)
 
@@ -127,5 +144,6 @@ def unload(shell: InteractiveShell) -> None:
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop("agent", None)
     shell.configurables.remove(magics)
+    shell.input_transformers_cleanup.remove(_with_body)
     for line in _LINES:
         shell.strdispatchers["complete_command"].strs.pop(line, None)

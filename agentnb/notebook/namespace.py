@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from agentnb.errors import ConfigError
@@ -21,6 +23,7 @@ __all__ = [
     "models_in",
     "params_named",
     "plan_named",
+    "require_free",
     "tools_in",
     "tools_named",
     "tools_of_run",
@@ -60,6 +63,16 @@ def tools_of_run(wanted: Iterable[str], names: Names) -> list[Tool | Callable[..
     return list(found.values())
 
 
+def require_free(name: str | None, names: Names) -> None:
+    """Returns where a Run may be bound to `name`: where nothing is, or another Run, or plain data.
+
+    Raises:
+        ConfigError: it holds something that later cells work with.
+    """
+    if name and (kind := _working_part(names.get(name, getattr(builtins, name, None)))):
+        raise ConfigError(f"the Run would replace the {kind} {name!r}: give another name, such as {name}_run")
+
+
 def models_in(names: Names) -> list[str]:
     """The variables that hold a model."""
     return [name for name, value in names.items() if _is_model(value) and not name.startswith("_")]
@@ -85,9 +98,13 @@ def plan_named(name: str | None, names: Names) -> Any:
     if not name:
         return None
     value = _defined(name, names, "--plan")
-    if isinstance(value, (str, bytes, Mapping)) or not (isinstance(value, Iterable) or hasattr(value, "steps")):
-        raise ConfigError(f"--plan {name} is a {type(value).__name__}: give a list of steps or a Plan")
-    return value if hasattr(value, "steps") else list(value)
+    wrong = ConfigError(f"--plan {name} is a {type(value).__name__}: give a list of steps or a Plan")
+    if isinstance(value, (str, bytes, Mapping)):
+        raise wrong
+    try:
+        return value if hasattr(value, "steps") else list(value)
+    except Exception as error:  # no iterable, or one of somebody's that breaks
+        raise wrong from error
 
 
 def params_named(name: str | None, names: Names) -> Mapping[str, Any]:
@@ -120,9 +137,24 @@ def _callable(value: object) -> bool:
     return inspect.isroutine(value) or any(value is tool for tool in tools_in({"it": value}).values())
 
 
+def _working_part(value: object) -> str:
+    """What `value` is in one word, "" where it is data."""
+    kinds = {
+        "class": isinstance(value, type),
+        "module": isinstance(value, ModuleType),
+        "model": _is_model(value),
+        "tool": bool(tools_in({"it": value})),
+        "function": callable(value),
+    }
+    return next((kind for kind, is_one in kinds.items() if is_one), "")
+
+
 def _is_model(value: object) -> bool:
-    named = isinstance(getattr(value, "ref", None), str)
-    return named and callable(getattr(value, "ask", None)) and not isinstance(value, type)
+    try:
+        named = isinstance(getattr(value, "ref", None), str)
+        return named and callable(getattr(value, "ask", None)) and not isinstance(value, type)
+    except Exception:  # noqa: BLE001 - any variable of the notebook is looked at, and may raise anything at it
+        return False
 
 
 def _defined(name: str, names: Names, flag: str) -> Any:

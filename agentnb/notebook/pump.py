@@ -19,9 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from agentnb.agent import Session
 from agentnb.approval import Answer, ApprovalRequest
 from agentnb.calls import run_here
 from agentnb.errors import Interrupted
@@ -29,6 +28,7 @@ from agentnb.events import Record, RunSuspended
 from agentnb.notebook.asking import ask_by_text, nobody_here
 from agentnb.notebook.host import Audience
 from agentnb.notebook.panel import Panel
+from agentnb.session import Session
 
 __all__ = ["Pump", "ask_in_cell", "run_in_cell"]
 
@@ -130,7 +130,7 @@ class Pump:
         try:
             error = self._serve()
         except BaseException as raised:
-            self._suspend("interrupted" if isinstance(raised, KeyboardInterrupt) else "closed")
+            self._suspend(stopped=isinstance(raised, KeyboardInterrupt))
             raise
         finally:
             self._close()
@@ -186,13 +186,21 @@ class Pump:
             with contextlib.suppress(queue.Empty):
                 return self._inbox.get(timeout=_BEAT_S)
 
-    def _suspend(self, reason: Literal["interrupted", "closed"]) -> None:
+    def _suspend(self, *, stopped: bool) -> None:
         """Take the run away from the worker, with the truth about a call that was announced."""
         with _deaf():
             self._await_outcome()
-            claim = self._session.state.claim
-            never_made = claim is not None and claim is not self._made_claim and claim is not self._old_claim
-            self._session.suspend(RunSuspended(reason=reason, withdrawn=never_made))
+            self._session.suspend(self._rest(stopped=stopped))
+
+    def _rest(self, *, stopped: bool) -> RunSuspended:
+        """How the run rests: a question that was left without an answer still waits for one."""
+        state, claim = self._session.state, self._session.state.claim
+        asking = self._job is not None and not self._job.calls_tool and not self._job.done.is_set()
+        if stopped and asking and state.approval:
+            detail = f"{state.approval.step} {state.approval.tool} waits for a person"
+            return RunSuspended(reason="approval", detail=detail)
+        never_made = claim is not None and claim is not self._made_claim and claim is not self._old_claim
+        return RunSuspended(reason="interrupted" if stopped else "closed", withdrawn=never_made)
 
     def _await_outcome(self) -> None:
         """A tool that has returned has had its effect: give the worker the moment that it needs to record that."""

@@ -69,7 +69,7 @@ def _agentnb(folder: Path, steps: int, timer: Timer, ref: str = "scripted") -> i
     from tests.bench.zero import begin, counted
 
     session = begin(folder, steps, ref)
-    with counted(session.agent.store) as commits:
+    with counted(session.log.store) as commits:
         for record in session:
             if record.event.kind == "tool_claimed":
                 timer.lap()

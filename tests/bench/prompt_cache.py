@@ -69,7 +69,7 @@ def _through_chain(folder: Path) -> Callable[[], str]:
         raise AssertionError("scripted models cost nothing")
     for n in range(_OTHERS):
         cache.put(_request(n).key(), reply_text(_REPLY))
-    layers = [cached(log, cache, price), retrying(lambda _: None), metered(log, price)]
+    layers = [cached(log, cache, price), retrying(log, lambda _: None), metered(log, price)]
     ask = chain(ZeroModel("zero:model"), layers)
 
     def hit() -> str:

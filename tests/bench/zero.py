@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentnb import Agent, Budget, ModelReply, ModelRequest, Step, Usage, tool
-from agentnb.agent import Session
+from agentnb.session import Session
 from agentnb.store.base import Store
 
 __all__ = ["ZeroModel", "begin", "counted", "look"]

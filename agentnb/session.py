@@ -1,0 +1,139 @@
+"""One run being driven by this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from agentnb.approval import Approver
+from agentnb.budget import Price, Usage
+from agentnb.calls import Runner
+from agentnb.errors import Interrupted, UnknownPrice
+from agentnb.events import Record, RunSuspended
+from agentnb.log import RunLog
+from agentnb.loop import drive
+from agentnb.models.base import Model
+from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying
+from agentnb.models.prices import price_of
+from agentnb.perform import Performer
+from agentnb.state import RunState, Status
+from agentnb.store.base import ReplyCache
+from agentnb.tools import Tool
+
+__all__ = ["Means", "Session"]
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run acts with.
+
+    Attributes:
+        model: plans and answers.
+        cheap_model: fills open arguments and criticises.
+        tools: by name; those that the run did not begin with are left out.
+        approver: who is asked before a gated call.
+        runner: where tools run.
+        sleep: how to wait, or None for a wait that a stop ends early.
+        replies: the prompt cache, or None for none.
+        fresh: True asks anew and replaces what the cache holds.
+    """
+
+    model: Model
+    cheap_model: Model
+    tools: Mapping[str, Tool]
+    approver: Approver
+    runner: Runner
+    sleep: Callable[[float], None] | None
+    replies: ReplyCache | None
+    fresh: bool
+
+
+class Session:
+    """One run being driven by this process: iterate it, or `finish` it; `suspend` it from any thread.
+
+    Args:
+        log: the run.
+        means: what it acts with.
+        begun: records that are durable already and are yielded first.
+
+    Raises:
+        UnknownPrice: its budget limits dollars, and nobody knows what a model costs.
+    """
+
+    def __init__(self, log: RunLog, means: Means, begun: tuple[Record, ...] = ()) -> None:
+        self.log = log
+        self._means = means
+        self.begun = begun
+        self._stop = threading.Event()
+        self._perform = Performer(
+            log,
+            {name: means.tools[name] for name in log.state.head.tools if name in means.tools},
+            strong=self._voice(means.model),
+            cheap=self._voice(means.cheap_model),
+            approver=means.approver,
+            runner=means.runner,
+            cancelled=self._stop.is_set,
+        )
+
+    @property
+    def state(self) -> RunState:
+        """What is known now; read it from any thread."""
+        return self.log.state
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.drive()
+
+    def drive(self) -> Generator[Record, None, None]:
+        """Carry the run on, one durable record at a time; closing it suspends the run."""
+        return drive(self.log, self._perform, self.begun)
+
+    def finish(self) -> None:
+        """Drive the run until it rests or ends; taken away by another thread, it rests too."""
+        with suppress(Interrupted):
+            for _ in self:
+                pass
+
+    def suspend(self, event: RunSuspended | None = None) -> None:
+        """Give up what is under way, now or at the next step.
+
+        Args:
+            event: recorded at once, and the run taken away from its thread, whatever that is waiting for.
+        """
+        self._stop.set()
+        if event is not None and self.state.status is Status.IN_PROGRESS:
+            self.log.revoke(event)
+
+    def _voice(self, model: Model) -> Voice:
+        price = price_for(model, self.log.state.budget.usd)
+        layers: list[Layer] = [retrying(self.log, self._means.sleep or self._sleep), metered(self.log, price)]
+        if self._means.replies is not None and not model.ref.startswith("scripted"):
+            layers.insert(0, cached(self.log, self._means.replies, price, fresh=self._means.fresh))
+        real = getattr(model, "inner", model)
+        thinking: int = getattr(real, "thinking_tokens", 0)
+        endpoint: str = getattr(real, "endpoint", "")
+        return Voice(model.ref, chain(model, layers), thinking, endpoint)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise Interrupted("stopped while waiting for a rate limit")
+
+
+def price_for(model: Model, usd: float | None) -> Price:
+    """What `model` costs; 0 where nobody knows and no dollars are limited.
+
+    Raises:
+        UnknownPrice: nobody knows, and `usd` is to be held.
+    """
+    real = getattr(model, "inner", model)
+    price: Price | None = getattr(real, "price", None) or price_of(model.ref, getattr(real, "base_url", None))
+    if price is None and usd is not None:
+        raise UnknownPrice(
+            f"the price of {model.ref} is not known, so a budget of ${usd:g} cannot be held: limit tokens instead"
+        )
+    return price or _unpriced
+
+
+def _unpriced(usage: Usage) -> float:  # noqa: ARG001 - a Price
+    return 0.0
