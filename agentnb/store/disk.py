@@ -315,6 +315,6 @@ def _clear_errors(folder: Path) -> Iterator[None]:
         raise StoreError(f"the store {folder} cannot be used: {error}. {safe}") from error
     except diskcache.Timeout as error:
         raise StoreError(f"the store {folder} is locked by another process for over 10 s. {safe}") from error
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or half a surrogate pair in it
         why = getattr(error, "strerror", None) or error
-        raise StoreError(f"the store {folder} cannot be used: {why}. {safe}") from error
+        raise StoreError(f"the store {str(folder)!r} cannot be used: {why}. {safe}") from error
