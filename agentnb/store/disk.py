@@ -95,6 +95,7 @@ class DiskStore:
             cull_limit=0,
             sqlite_wal_autocheckpoint=256,
         )
+        self._drop_bookkeeping()
         self._grow_wal()
         self._lock = threading.Lock()
 
@@ -187,6 +188,17 @@ class DiskStore:
         rows: list[tuple[Any, ...]] = self._cache._sql(query, values).fetchall()  # noqa: SLF001 - see above
         return rows
 
+    def _drop_bookkeeping(self) -> None:
+        """Take away what diskcache keeps for caches that evict: counts of rows and bytes, and an index of expiry times.
+
+        Nothing here expires or is evicted. Without them a commit writes four pages instead of six, a tenth of a
+        millisecond of a step's six. Whoever opens the folder with diskcache itself gets them back; nothing of ours reads
+        them.
+        """
+        with self._guard():
+            for statement in _BOOKKEEPING:
+                self._cache._sql(statement)  # noqa: SLF001 - see _rows
+
     def _grow_wal(self) -> None:
         """Give the write-ahead log its full size now: syncing a file that grows costs twice what overwriting it does.
 
@@ -235,6 +247,11 @@ _ADD: Final = (
     " filename, value) VALUES (?, 1, ?, NULL, ?, 0, NULL, 0, 1, NULL, ?)"
 )
 """What `Cache.add` does, in one statement where it takes three: 17 µs of a step's 400."""
+_BOOKKEEPING: Final = (
+    *(f"DROP TRIGGER IF EXISTS Settings_{what}" for what in ("count_insert", "count_delete")),
+    *(f"DROP TRIGGER IF EXISTS Settings_{what}" for what in ("size_insert", "size_update", "size_delete")),
+    "DROP INDEX IF EXISTS Cache_expire_time",
+)
 _RUN_ROWS: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
 
 
