@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agentnb.budget import Budget, Usage
     from agentnb.cassette import Cassette
     from agentnb.errors import AgentError, FailureClass, ModelError, ToolFailure
+    from agentnb.guards import Ruling, ask, at_most, deny, matching, max_value, min_value, one_of
     from agentnb.models.base import Model, ModelReply, ModelRequest
     from agentnb.models.scripted import ScriptedModel
     from agentnb.plan import Check, Plan, Step
@@ -45,6 +46,14 @@ _WHERE = {
     "Tool": "tools",
     "ToolFailure": "errors",
     "Usage": "budget",
+    "Ruling": "guards",
+    "ask": "guards",
+    "at_most": "guards",
+    "deny": "guards",
+    "matching": "guards",
+    "max_value": "guards",
+    "min_value": "guards",
+    "one_of": "guards",
     "tool": "tools",
 }
 
@@ -62,13 +71,21 @@ __all__ = [
     "ModelReply",
     "ModelRequest",
     "Plan",
+    "Ruling",
     "Run",
     "ScriptedModel",
     "Step",
     "Tool",
     "ToolFailure",
     "Usage",
+    "ask",
+    "at_most",
+    "deny",
     "load_ipython_extension",
+    "matching",
+    "max_value",
+    "min_value",
+    "one_of",
     "tool",
     "unload_ipython_extension",
 ]

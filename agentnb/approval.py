@@ -28,6 +28,7 @@ class ApprovalRequest:
         args: all arguments, as the tool will get them.
         expect: what the planner expects of it.
         reversibility: whether it can be taken back: "full", "partial", "irreversible".
+        reasons: why guards want a person's leave, where they do.
         binding: hash of run, step, tool and arguments: an answer holds for this and nothing else.
     """
 
@@ -39,6 +40,7 @@ class ApprovalRequest:
     expect: str
     reversibility: str
     binding: str
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from agentnb.approval import binding
@@ -14,12 +15,13 @@ from agentnb.budget import OverBudget
 from agentnb.checks import is_empty
 from agentnb.decide import kept_back
 from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure, ToolTimeout
-from agentnb.events import Event, RunSuspended, ToolClaimed, ToolRefused, ToolReturned
+from agentnb.events import Event, GateRaised, Kept, RunSuspended, ToolClaimed, ToolRefused, ToolReturned
+from agentnb.guards import GuardedCall, rulings
 from agentnb.log import RunLog
 from agentnb.plan import JSON, Step, UnmetReference, resolve
 from agentnb.tools import InvalidArguments, Tool, as_json
 
-__all__ = ["Runner", "call_tool", "resolved_args", "run_here"]
+__all__ = ["Runner", "call_tool", "prepare", "run_here"]
 
 LONGEST_MESSAGE = 500
 SHORTEST_WRITE_S = 10.0
@@ -87,15 +89,36 @@ def _abandonable(function: Callable[[], Any], timeout_s: float) -> Any:
     return box["value"]
 
 
-def resolved_args(log: RunLog, step: Step) -> dict[str, JSON]:
-    """The step's arguments with every reference and every filled opening in its place.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that may be made, but for a person's leave.
 
-    Raises:
-        UnmetReference: a reference to something that is not there.
+    Attributes:
+        args: every reference and every filled opening in its place.
+        kept: the same as records hold it.
+        kwargs: what the function takes.
+        ask: why guards want a person's leave.
     """
-    args: Mapping[str, JSON] = log.value(log.state.bound) if log.state.bound else step.args
-    found: dict[str, JSON] = resolve(dict(args), log.result_of)
-    return found
+
+    args: dict[str, JSON]
+    kept: Kept
+    kwargs: dict[str, Any]
+    ask: tuple[str, ...]
+
+
+def prepare(log: RunLog, tool: Tool, step: Step) -> Prepared | ToolRefused:
+    """The step's call with its arguments, or why it may not be made: they are wrong, or a guard denies it."""
+    given: Mapping[str, JSON] = log.value(log.state.bound) if log.state.bound else step.args
+    try:
+        args: dict[str, JSON] = resolve(dict(given), log.result_of)
+        kept = log.keep(args)
+        kwargs = tool.validated(copy.deepcopy(args))  # a tool may alter what it is given; earlier results stay
+    except (UnmetReference, NotJSON) as error:
+        return ToolRefused(step=step.id, problems=(str(error),))
+    except InvalidArguments as error:
+        return ToolRefused(step=step.id, problems=error.problems)
+    denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
+    return ToolRefused(step=step.id, problems=denied) if denied else Prepared(args, kept, kwargs, ask)
 
 
 def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner) -> Iterator[Event]:
@@ -107,24 +130,21 @@ def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner) -> Iterator[Even
     Raises:
         OverBudget: too little time is left; the call was not made.
     """
-    try:
-        args = resolved_args(log, step)
-        kept = log.keep(args)
-        kwargs = tool.validated(copy.deepcopy(args))  # a tool may alter what it is given; earlier results stay
-    except (UnmetReference, NotJSON) as error:
-        yield ToolRefused(step=step.id, problems=(str(error),))
+    call = prepare(log, tool, step)
+    if isinstance(call, ToolRefused):
+        yield call
         return
-    except InvalidArguments as error:
-        yield ToolRefused(step=step.id, problems=error.problems)
+    if call.ask and not log.state.approved and log.state.claim is None:
+        yield GateRaised(step=step.id, reasons=call.ask)
         return
     left = _seconds_left(log, tool)
     key = f"{log.run}/{step.id}"
-    what = binding(log.run, step.id, tool.name, kept) if log.state.gated else ""
-    yield ToolClaimed(step=step.id, attempt=log.state.attempt, tool=tool.name, args=kept, key=key, binding=what)
+    what = binding(log.run, step.id, tool.name, call.kept) if log.state.gated else ""
+    yield ToolClaimed(step=step.id, attempt=log.state.attempt, tool=tool.name, args=call.kept, key=key, binding=what)
     began = log.clock.monotonic()
     try:
         # The conversion belongs to the call: a generator runs only as it is read, and may never end.
-        value = run(lambda: as_json(tool.run(kwargs)), min(tool.timeout_s, left))
+        value = run(lambda: as_json(tool.run(call.kwargs)), min(tool.timeout_s, left))
         result = log.keep(value)
     except (KeyboardInterrupt, Interrupted):
         raise

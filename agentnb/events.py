@@ -28,6 +28,7 @@ __all__ = [
     "ArgsBound",
     "BudgetExtended",
     "Event",
+    "GateRaised",
     "Kept",
     "LimitReached",
     "ModelAsked",
@@ -180,6 +181,15 @@ class ArgsBound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GateRaised:
+    """A guard wants a person's leave for a call, whatever the policy says."""
+
+    kind: Literal["gate_raised"] = "gate_raised"
+    step: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsked:
     """Intent: a person is about to be asked whether exactly this call may be made."""
 
@@ -314,6 +324,7 @@ Event = (
     | ReplyRejected
     | PlanMade
     | ArgsBound
+    | GateRaised
     | ApprovalAsked
     | ApprovalAnswered
     | ToolClaimed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from agentnb.answer import answer_of, answer_question, handed_over
 from agentnb.approval import Answer, ApprovalRequest, Approver, binding
 from agentnb.budget import OverBudget
-from agentnb.calls import Runner, call_tool, resolved_args
+from agentnb.calls import Runner, call_tool, prepare
 from agentnb.critic import critique_question, verdict_by_check, verdict_of
 from agentnb.decide import (
     Action,
@@ -22,16 +22,16 @@ from agentnb.decide import (
     limit_reached,
 )
 from agentnb.errors import IllegalTransition, ModelError
-from agentnb.events import ApprovalAnswered, ApprovalAsked, Event, Phase, RunSuspended, ToolRefused
+from agentnb.events import ApprovalAnswered, ApprovalAsked, Event, GateRaised, Phase, RunSuspended, ToolRefused
 from agentnb.executor import args_of, bind_question
 from agentnb.log import RunLog
 from agentnb.memory import tool_specs
 from agentnb.models.base import ModelReply, ModelRequest
 from agentnb.models.chain import Question, Voice
-from agentnb.plan import Step, UnmetReference
+from agentnb.plan import Step
 from agentnb.planner import plan_of, plan_question
 from agentnb.prompts import Prompt
-from agentnb.tools import InvalidArguments, Tool
+from agentnb.tools import Tool
 
 __all__ = ["Performer"]
 
@@ -143,25 +143,31 @@ class Performer:
 
     def _ask_person(self, step: Step) -> Iterator[Event]:
         log, tool = self._log, self._tools[step.tool]
-        try:
-            args = resolved_args(log, step)
-            tool.validated(args)
-        except UnmetReference as error:
-            yield ToolRefused(step=step.id, problems=(str(error),))
+        call = prepare(log, tool, step)
+        if isinstance(call, ToolRefused):
+            yield call
             return
-        except InvalidArguments as error:
-            yield ToolRefused(step=step.id, problems=error.problems)
-            return
-        kept = log.keep(args)
-        bound_to = binding(log.run, step.id, tool.name, kept)
-        yield ApprovalAsked(step=step.id, tool=tool.name, args=kept, binding=bound_to)
+        if set(call.ask) - set(log.state.raised):
+            yield GateRaised(step=step.id, reasons=call.ask)
+        bound_to = binding(log.run, step.id, tool.name, call.kept)
+        yield ApprovalAsked(step=step.id, tool=tool.name, args=call.kept, binding=bound_to)
         if log.state.head.approve == "deny":
             yield ApprovalAnswered(
-                step=step.id, decision="reject", by="policy", reason="approve=deny refuses every write"
+                step=step.id, decision="reject", by="policy", reason="approve=deny refuses all that needs leave"
             )
             return
         answer: object = self._approver(
-            ApprovalRequest(log.run, step.id, step.title, tool.name, args, step.expect, tool.reversibility, bound_to)
+            ApprovalRequest(
+                run=log.run,
+                step=step.id,
+                title=step.title,
+                tool=tool.name,
+                args=call.args,
+                expect=step.expect,
+                reversibility=tool.reversibility,
+                binding=bound_to,
+                reasons=call.ask,
+            )
         )
         if not isinstance(answer, Answer | None):
             answer = Answer("reject", "policy", f"the approver gave {answer!r}, which is no Answer")

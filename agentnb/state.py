@@ -20,6 +20,7 @@ from agentnb.events import (
     ArgsBound,
     BudgetExtended,
     Event,
+    GateRaised,
     Kept,
     LimitReached,
     ModelAsked,
@@ -78,12 +79,15 @@ class Stage(StrEnum):
 
 
 _MODEL = frozenset({ModelAsked, ModelReplied, ModelFailed, ModelCached, ReplyRejected})
+_GATE = frozenset({GateRaised, ApprovalAsked, ApprovalAnswered})
 _ANY = frozenset({LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended})
 
 LEGAL: Mapping[Stage, frozenset[type]] = {
     Stage.NEW: frozenset({RunStarted}),
     Stage.PLAN: _MODEL | _ANY | {PlanMade},
-    Stage.STEP: _MODEL | _ANY | {ArgsBound, ApprovalAsked, ApprovalAnswered, ToolClaimed, ToolRefused, StepJudged},
+    Stage.STEP: _MODEL
+    | _ANY
+    | {ArgsBound, GateRaised, ApprovalAsked, ApprovalAnswered, ToolClaimed, ToolRefused, StepJudged},
     Stage.CALL: _ANY - {LimitReached} | {ToolReturned, ToolClaimed, ToolRefused},
     Stage.JUDGE: _MODEL | _ANY | {StepJudged},
     Stage.ANSWER: _MODEL | _ANY,
@@ -133,6 +137,8 @@ class RunState(NamedTuple):
     why: str = ""
     """Why the plan is being revised."""
     bound: Kept | None = None
+    raised: tuple[str, ...] = ()
+    """Why guards want a person's leave for the present step."""
     approval: ApprovalAsked | None = None
     approved: str = ""
     """Binding of the approved call, used once."""
@@ -180,9 +186,14 @@ class RunState(NamedTuple):
 
     @property
     def gated(self) -> bool:
-        """True where the present step acts and the policy does not let it; what is irreversible always."""
+        """True where the present step needs a person's leave.
+
+        A guard says so, or it acts and the policy does not let it; what acts and cannot be taken back always needs it.
+        """
         if self.step is None:
             return False
+        if self.raised:
+            return True
         facts = self.head.tools[self.step.tool]
         return facts.effect == "write" and (self.head.approve != "auto" or facts.reversibility == "irreversible")
 
@@ -283,7 +294,7 @@ def _planned(state: RunState, e: PlanMade) -> Changes:
 
 
 _CLEAN: Final[Changes] = {
-    "attempt": 1, "rejected": 0, "problems": (), "refused": False, "bound": None, "approval": None,
+    "attempt": 1, "rejected": 0, "problems": (), "refused": False, "bound": None, "raised": (), "approval": None,
     "approved": "", "claim": None, "returned": None,
 }  # fmt: skip
 """Of a step that has not been begun."""
@@ -307,6 +318,11 @@ def _current(state: RunState, step: str, e: Event) -> Step:
 def _bound(state: RunState, e: ArgsBound) -> Changes:
     _current(state, e.step, e)
     return {"bound": e.args, "rejected": 0, "problems": ()}
+
+
+def _gate_raised(state: RunState, e: GateRaised) -> Changes:
+    _current(state, e.step, e)
+    return {"raised": e.reasons, "approved": ""}
 
 
 def _approval_asked(state: RunState, e: ApprovalAsked) -> Changes:
@@ -422,6 +438,7 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ReplyRejected: _rejected,
     PlanMade: _planned,
     ArgsBound: _bound,
+    GateRaised: _gate_raised,
     ApprovalAsked: _approval_asked,
     ApprovalAnswered: _approval_answered,
     ToolClaimed: _claimed,

@@ -10,7 +10,7 @@ import math
 import threading
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
@@ -20,6 +20,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from agentnb.errors import ConfigError, NotJSON, ToolDefinitionError
 from agentnb.events import ToolFacts
+from agentnb.guards import Guard
 from agentnb.plan import JSON
 
 __all__ = ["InvalidArguments", "Tool", "as_json", "tool", "toolbox"]
@@ -53,6 +54,7 @@ class Tool:
         effect: "read" leaves the world as it is; "write" changes it and is asked about first.
         reversibility: of a write, whether it can be taken back: "full", "partial" or "irreversible".
         timeout_s: seconds after which a call is given up.
+        guards: preconditions, checked before anybody is asked and again right before a call; see `guards.py`.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Tool:
     effect: Effect = "write"
     reversibility: Reversibility = "irreversible"
     timeout_s: float = 60.0
+    guards: tuple[Guard, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as if it were no tool."""
@@ -100,7 +103,12 @@ class Tool:
 def tool(function: Callable[..., Any], /) -> Tool: ...
 @overload
 def tool(
-    *, effect: Effect = ..., reversibility: Reversibility = ..., timeout_s: float = ..., name: str = ...
+    *,
+    effect: Effect = ...,
+    reversibility: Reversibility = ...,
+    timeout_s: float = ...,
+    guards: Sequence[Guard] = ...,
+    name: str = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
@@ -109,6 +117,7 @@ def tool(
     effect: Effect = "write",
     reversibility: Reversibility = "irreversible",
     timeout_s: float = 60.0,
+    guards: Sequence[Guard] = (),
     name: str = "",
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function.
@@ -121,6 +130,7 @@ def tool(
         effect: "read" or "write".
         reversibility: of a write: "full", "partial" or "irreversible".
         timeout_s: seconds after which a call is given up.
+        guards: preconditions in code, such as `max_value("amount", 100)`; see `guards.py`.
         name: what models call it by; the function's name if left out.
 
     Raises:
@@ -139,8 +149,8 @@ def tool(
     ('metres.', 6)
     """
     if function is not None:
-        return _made(function, effect, reversibility, timeout_s, name)
-    return lambda f: _made(f, effect, reversibility, timeout_s, name)
+        return _made(function, effect, reversibility, timeout_s, guards, name)
+    return lambda f: _made(f, effect, reversibility, timeout_s, guards, name)
 
 
 def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
@@ -159,7 +169,12 @@ def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool
 
 
 def _made(
-    function: Callable[..., Any], effect: Effect, reversibility: Reversibility, timeout_s: float, name: str
+    function: Callable[..., Any],
+    effect: Effect,
+    reversibility: Reversibility,
+    timeout_s: float,
+    guards: Sequence[Guard],
+    name: str,
 ) -> Tool:
     name = name or getattr(function, "__name__", "")
     if not callable(function) or isinstance(function, type) or not name.isidentifier():
@@ -170,6 +185,8 @@ def _made(
         raise ToolDefinitionError(f"{name}: reversibility={reversibility!r} is not one of full, partial, irreversible")
     if not (isinstance(timeout_s, (int, float)) and 0 < timeout_s < math.inf):
         raise ToolDefinitionError(f"{name}: timeout_s={timeout_s!r} must be a number of seconds above 0")
+    if odd := [guard for guard in guards if not callable(guard)]:
+        raise ToolDefinitionError(f"{name}: the guard {odd[0]!r} is not a function: give e.g. max_value('amount', 100)")
     try:
         doc = docstring_parser.parse(inspect.getdoc(function) or "")
     except docstring_parser.ParseError as error:
@@ -178,7 +195,7 @@ def _made(
         raise ToolDefinitionError(f"{name} has no docstring: say in one line what it does, models choose by it")
     arguments, schema = _arguments(function, name, {p.arg_name: p.description or "" for p in doc.params})
     about = " ".join(filter(None, (doc.short_description, doc.long_description)))
-    return Tool(name, about, function, arguments, schema, effect, reversibility, float(timeout_s))
+    return Tool(name, about, function, arguments, schema, effect, reversibility, float(timeout_s), tuple(guards))
 
 
 def _arguments(

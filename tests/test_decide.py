@@ -29,6 +29,7 @@ from agentnb.events import (
     ApprovalAsked,
     ArgsBound,
     Event,
+    GateRaised,
     Kept,
     LimitReached,
     ModelAsked,
@@ -184,6 +185,9 @@ class Walk:
             self.add(ApprovalAnswered(step=self.step.id, decision=said, by="ada", reason=self.draw(WHY)))
 
     def call(self) -> None:
+        if self.state.claim is None and not self.state.approved and self.draw(st.integers(0, 5)) == 0:
+            self.add(GateRaised(step=self.step.id, reasons=("amount is 250, at most 100 is allowed",)))
+            return
         if self.state.claim is None and self.draw(st.integers(0, 5)) == 0:
             self.add(ToolRefused(step=self.step.id, problems=("wrong",)))
             return
@@ -277,17 +281,20 @@ def test_no_write_is_claimed_without_leave(walk: Walk) -> None:
     """Before each claim of a gated call stands an approval of that step that no other claim used."""
     if not walk.records:
         return
-    approve, leave = walk.state.head.approve, set()
+    approve, leave, raised = walk.state.head.approve, set(), set()
     for record in walk.records:
         match record.event:
+            case GateRaised(step=step):
+                raised.add(step)
             case ApprovalAnswered(decision="approve", step=step):
                 leave.add(step)
             case ToolClaimed(step=step, tool=name):
                 facts = TOOLS[name]
                 free = facts.effect == "read" or (approve == "auto" and facts.reversibility != "irreversible")
-                assert free or step in leave
+                assert (free and step not in raised) or step in leave
             case StepJudged(step=step):
                 leave.discard(step)
+                raised.discard(step)
 
 
 def test_a_record_out_of_place_is_refused() -> None:

@@ -28,6 +28,7 @@ LAYERS = """
     models.base
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
         models.scripted models.anthropic models.openai models.local models.cache models.chain models.resolve
+    guards
     tools
     approval
     preview forms

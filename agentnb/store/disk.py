@@ -192,8 +192,8 @@ class DiskStore:
         """Take away what diskcache keeps for caches that evict: counts of rows and bytes, and an index of expiry times.
 
         Nothing here expires or is evicted. Without them a commit writes four pages instead of six, a tenth of a
-        millisecond of a step's six. Whoever opens the folder with diskcache itself gets them back; nothing of ours reads
-        them.
+        millisecond of a step's six. Whoever opens the folder with diskcache itself gets them back, and nothing of ours
+        reads them.
         """
         with self._guard():
             for statement in _BOOKKEEPING:

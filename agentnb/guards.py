@@ -1,0 +1,161 @@
+"""Guards: preconditions of a tool call, in code that no model can argue with.
+
+A guard looks at one call and allows it, asks for a person, or denies it, with the numbers. Guards run before anybody is
+asked, and again right before the call; one that raises denies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agentnb.errors import ConfigError
+from agentnb.state import RunState
+
+__all__ = [
+    "ALLOW",
+    "Guard",
+    "GuardedCall",
+    "Ruling",
+    "ask",
+    "at_most",
+    "deny",
+    "matching",
+    "max_value",
+    "min_value",
+    "one_of",
+    "rulings",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a guard says.
+
+    Attributes:
+        decision: "allow", "ask" (only with a person's leave) or "deny" (not at all).
+        reason: why, with the numbers; the planner reads it, and so does the person.
+    """
+
+    decision: Literal["allow", "ask", "deny"]
+    reason: str = ""
+
+
+ALLOW = Ruling("allow")
+
+
+def ask(reason: str) -> Ruling:
+    """Only with a person's leave, whatever the policy says."""
+    return Ruling("ask", reason)
+
+
+def deny(reason: str) -> Ruling:
+    """Not at all; the planner is told why."""
+    return Ruling("deny", reason)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedCall:
+    """A call that is about to be made.
+
+    Attributes:
+        tool: the tool's name.
+        args: its arguments by name, validated and coerced to the tool's types.
+        run: the run so far; `run.outcomes` are its finished steps, `run.plan` what it means to do.
+    """
+
+    tool: str
+    args: Mapping[str, Any]
+    run: RunState
+
+    @property
+    def done_before(self) -> int:
+        """How often this run has carried out the same tool."""
+        steps = self.run.plan.steps if self.run.plan else ()
+        outcomes = zip(steps, self.run.outcomes, strict=False)
+        return sum(step.tool == self.tool and outcome.status != "failed" for step, outcome in outcomes)
+
+
+Guard = Callable[[GuardedCall], Ruling | None]
+"""A guard; None allows."""
+
+
+def rulings(guards: Sequence[Guard], call: GuardedCall) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The reasons to deny the call, and the reasons to ask a person; () and () allow it.
+
+    A guard that raises, or gives something else than a Ruling, denies: what cannot be checked is not done.
+    """
+    denied, asked = [], []
+    for guard in guards:
+        name = getattr(guard, "__name__", type(guard).__name__)
+        try:
+            ruling: object = guard(call)
+        except Exception as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
+            ruling = deny(f"the guard {name} failed: {type(error).__name__}: {error}")
+        if ruling is not None and not isinstance(ruling, Ruling):
+            ruling = deny(f"the guard {name} gave {ruling!r}, which is no Ruling: return allow, ask(…) or deny(…)")
+        if ruling is not None and ruling.decision == "deny":
+            denied.append(ruling.reason or f"the guard {name} denies it")
+        elif ruling is not None and ruling.decision == "ask":
+            asked.append(ruling.reason or f"the guard {name} asks for a person")
+    return tuple(denied), tuple(asked)
+
+
+def max_value(arg: str, most: float, *, otherwise: Literal["ask", "deny"] = "deny") -> Guard:
+    """A guard that lets `arg` be at most `most`.
+
+    >>> max_value("amount", 100)(GuardedCall("pay", {"amount": 250}, RunState())).reason
+    'amount is 250, at most 100 is allowed'
+    """
+    return _bound(arg, lambda value: value <= most, f"at most {most:g} is allowed", otherwise)
+
+
+def min_value(arg: str, least: float, *, otherwise: Literal["ask", "deny"] = "deny") -> Guard:
+    """A guard that lets `arg` be at least `least`."""
+    return _bound(arg, lambda value: value >= least, f"at least {least:g} is allowed", otherwise)
+
+
+def one_of(arg: str, *allowed: object, otherwise: Literal["ask", "deny"] = "deny") -> Guard:
+    """A guard that lets `arg` be one of `allowed`."""
+    listed = ", ".join(map(repr, allowed))
+    return _bound(arg, lambda value: value in allowed, f"it may be {listed}", otherwise)
+
+
+def matching(arg: str, pattern: str, *, otherwise: Literal["ask", "deny"] = "deny") -> Guard:
+    """A guard that lets the text `arg` match the regular expression `pattern`, from beginning to end.
+
+    Raises:
+        ConfigError: the pattern is no regular expression.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"the pattern {pattern!r} is no regular expression: {error}") from error
+    return _bound(arg, lambda value: compiled.fullmatch(str(value)) is not None, f"it must match {pattern}", otherwise)
+
+
+def at_most(times: int, *, otherwise: Literal["ask", "deny"] = "ask") -> Guard:
+    """A guard that lets a run carry out its tool so many times, and then asks."""
+
+    def at_most_times(call: GuardedCall) -> Ruling:
+        if call.done_before < times:
+            return ALLOW
+        return Ruling(
+            otherwise, f"{call.tool} was carried out {call.done_before} times in this run, {times} are allowed"
+        )
+
+    return at_most_times
+
+
+def _bound(arg: str, holds: Callable[[Any], bool], rule: str, otherwise: Literal["ask", "deny"]) -> Guard:
+    def bound(call: GuardedCall) -> Ruling:
+        if arg not in call.args:
+            return deny(f"{call.tool} has no argument {arg!r} to be guarded")
+        value = call.args[arg]
+        shown = f"{value:g}" if isinstance(value, float) else repr(value)
+        return ALLOW if value is None or holds(value) else Ruling(otherwise, f"{arg} is {shown}, {rule}")
+
+    bound.__name__ = f"{arg} ({rule})"
+    return bound

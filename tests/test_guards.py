@@ -1,0 +1,144 @@
+"""Guards: what code does not allow is not done, and what it is not sure of is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agentnb import Agent, Answer, ScriptedModel, ask, at_most, deny, matching, max_value, min_value, one_of, tool
+from agentnb.approval import ApprovalRequest
+from agentnb.errors import ConfigError, ToolDefinitionError
+from agentnb.guards import ALLOW, Guard, GuardedCall, Ruling, rulings
+from agentnb.state import RunState, Status
+from agentnb.store.disk import DiskStore
+from tests.parts import answer, plan, step, verdict
+
+PAID: list[float] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_paid() -> None:
+    PAID.clear()
+
+
+def paying(*guards: Guard, effect: Any = "write") -> Any:
+    """A tool that pays, under these guards."""
+
+    @tool(effect=effect, reversibility="full", guards=guards)
+    def pay(amount: float, to: str = "ada") -> str:
+        """Pay somebody.
+
+        Args:
+            amount: euros.
+            to: whom.
+        """
+        PAID.append(amount)
+        return f"{to} has got {amount}"
+
+    return pay
+
+
+def said(guard: Guard, **args: Any) -> Ruling | None:
+    return guard(GuardedCall("pay", args, RunState()))
+
+
+@pytest.mark.parametrize(
+    ("guard", "allowed", "denied", "words"),
+    [
+        (max_value("amount", 100), {"amount": 100}, {"amount": 100.5}, "amount is 100.5, at most 100 is allowed"),
+        (min_value("amount", 1), {"amount": 1}, {"amount": 0}, "amount is 0, at least 1 is allowed"),
+        (one_of("to", "ada", "bob"), {"to": "bob"}, {"to": "eve"}, "to is 'eve', it may be 'ada', 'bob'"),
+        (matching("to", r"\w+@us"), {"to": "ada@us"}, {"to": "ada@us.evil"}, "it must match"),
+    ],
+    ids=["max", "min", "one_of", "matching"],
+)
+def test_ready_made_guards_say_what_is_allowed(guard: Guard, allowed: Any, denied: Any, words: str) -> None:
+    """Each lets the one pass and denies the other with the numbers; an argument that is not there denies too."""
+    assert said(guard, **allowed) == ALLOW
+    ruling = said(guard, **denied)
+    assert ruling is not None
+    assert ruling.decision == "deny"
+    assert words in ruling.reason
+    assert "no argument" in (said(guard, other=1) or ALLOW).reason
+
+
+def test_a_guard_that_cannot_say_denies() -> None:
+    """One that raises, or gives something else than a Ruling, is no leave."""
+
+    def broken(_: GuardedCall) -> Ruling:
+        raise KeyError("limit")
+
+    odd: Any = lambda _: True  # noqa: E731
+    denied, asked = rulings([broken, odd, lambda _: None, lambda _: ask("look")], GuardedCall("pay", {}, RunState()))
+    assert [reason.split(":")[0] for reason in denied] == [
+        "the guard broken failed",
+        "the guard <lambda> gave True, which is no Ruling",
+    ]
+    assert asked == ("look",)
+
+
+def test_what_is_no_guard_is_refused_when_the_tool_is_made() -> None:
+    """A number is no guard, and a pattern that is none is said at once."""
+    with pytest.raises(ToolDefinitionError, match="the guard 100 is not a function"):
+        paying(100)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no regular expression"):
+        matching("to", "(")
+
+
+def test_a_denied_call_is_not_made_and_the_planner_reads_why(store: DiskStore) -> None:
+    """Nobody is even asked; the plan changes, with the numbers."""
+    made = paying(max_value("amount", 100))
+    asked: list[Any] = []
+
+    def approver(request: ApprovalRequest) -> Answer:
+        asked.append(request)
+        return Answer("approve", "ada")
+
+    lines = [plan(step("pay", amount=250)), plan(step("pay", amount=90)), answer()]
+    with ScriptedModel(lines) as model:
+        it = Agent(model, tools=[made], store=store, approver=approver).run("pay")
+    assert "amount is 250, at most 100 is allowed" in model.requests[1].prompt
+    assert (PAID, [request.args["amount"] for request in asked], it.status) == ([90.0], [90], Status.COMPLETED)
+
+
+def test_a_guard_that_asks_needs_a_person_whatever_the_policy_says(store: DiskStore) -> None:
+    """Even for what only reads, and under `auto`; the person is told why."""
+    made = paying(max_value("amount", 100, otherwise="ask"), effect="read")
+    seen: list[Any] = []
+
+    def approver(request: Any) -> Answer:
+        seen.append(request)
+        return Answer("approve", "ada")
+
+    with ScriptedModel(
+        [plan(step("pay", amount=250), step("pay", amount=10)), verdict(), verdict(), answer()]
+    ) as model:
+        Agent(model, tools=[made], store=store, approve="auto", approver=approver).run("pay")
+    assert PAID == [250.0, 10.0]
+    assert [request.reasons for request in seen] == [("amount is 250, at most 100 is allowed",)]
+
+
+def test_a_guard_is_asked_again_right_before_the_call(store: DiskStore) -> None:
+    """What has changed while a person thought about it is denied after all."""
+    open_now = [True]
+    made = paying(lambda _: ALLOW if open_now[0] else deny("the till is closed"))
+
+    def approver(request: ApprovalRequest) -> Answer:
+        open_now[0] = not request.tool
+        return Answer("approve", "ada")
+
+    with ScriptedModel([plan(step("pay", amount=5)), plan(), answer()]) as model:
+        it = Agent(model, tools=[made], store=store, approver=approver).run("pay")
+    assert PAID == []
+    assert "the till is closed" in it.state.outcomes[0].message
+
+
+def test_a_run_that_repeats_itself_is_asked_about(store: DiskStore) -> None:
+    """`at_most` counts what this run has carried out."""
+    made = paying(at_most(2))
+    steps = [step("pay", amount=n) for n in (1, 2, 3)]
+    with ScriptedModel([plan(*steps)]) as model:
+        it = Agent(model, tools=[made], store=store, approve="auto").run("pay")
+    assert (it.status, PAID) == (Status.AWAITING_APPROVAL, [1.0, 2.0])
+    assert it.state.raised == ("pay was carried out 2 times in this run, 2 are allowed",)
