@@ -250,7 +250,7 @@ class Agent:
             approver=self.approver,
             runner=self.runner,
             sleep=self.sleep,
-            replies=None if self.cassette else self.replies,
+            replies=None if self.replaying or isinstance(self.model, Recording) else self.replies,
             fresh=self.fresh,
         )
 

@@ -60,7 +60,7 @@ def handed_over(log: RunLog, action: HandOver) -> RunFinished:
     done, _ = done_steps(log)
     if state.returned and state.step:
         done.append(present_step(log, state.step))
-    found = [f"- {view.title}: {view.finding or view.preview}" for view in done if view.status == "ok"]
+    found = [f"- {view.title or view.tool}: {view.finding or view.preview}" for view in done if view.status == "ok"]
     return RunFinished(
         status=action.status, reason=action.reason, detail=action.detail, output="\n".join(found), by="rule"
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 from agentnb.plan import JSON, Check
 
-__all__ = ["failed_check", "is_empty"]
+__all__ = ["check_problem", "failed_check", "is_empty"]
 
 _LONGEST = 500
 _DIGITS = 300  # a float has no more, and round(1, -10**9) would calculate 10**10**9
@@ -74,6 +74,16 @@ def failed_check(check: Check, result: JSON) -> str | None:
                 return f"{check.expression} is not true of the result"
         except (ArithmeticError, LookupError, TypeError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
             return f"{check.expression} cannot be evaluated on the result: {type(error).__name__}: {error}"
+    return None
+
+
+def check_problem(check: Check) -> str | None:
+    """Why `check` could never be evaluated, in one sentence, or None."""
+    if check.expression is not None:
+        try:
+            ast.parse(check.expression, mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            return f"its check {check.expression[:80]!r} is no expression: {error}"
     return None
 
 

@@ -200,6 +200,8 @@ def _after_failure(state: RunState, step: Step, failure: FailureClass, message: 
     mendable = bool(open_args(step.args)) and failure is not FailureClass.PERMISSION
     if reads and state.attempt < MAX_ATTEMPTS and (mendable or failure.worth_retrying):
         return Note(StepJudged(step=step.id, verdict="retry", by="rule", reason=message))
+    if failure is FailureClass.PERMISSION:  # no other plan gives leave: a person has to
+        return Note(StepJudged(step=step.id, verdict="escalate", by="rule", reason=message))
     return _revise_or_escalate(state, message)
 
 
@@ -248,6 +250,8 @@ def finished_by_model(state: RunState, answer: str, confidence: Level, unknowns:
     """The end with a model's answer: complete where the plan is done, else a partial one."""
     complete = not state.stop
     left = tuple(f"not carried out: {step.title or step.tool}" for step in state.left[:_LEFT_SHOWN])
+    if not state.head.tools:
+        left = ("there were no tools: nothing was looked up",)
     return RunFinished(
         status="completed" if complete else "stopped",
         reason="complete" if complete else state.stop,

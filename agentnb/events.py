@@ -285,7 +285,7 @@ class RunSuspended:
     """The run rests and can be resumed."""
 
     kind: Literal["run_suspended"] = "run_suspended"
-    reason: Literal["interrupted", "closed", "approval", "in_doubt", "model_failed"]
+    reason: Literal["interrupted", "closed", "approval", "in_doubt", "model_failed", "error"]
     detail: str = ""
     withdrawn: bool = False
     """True where the intent before it was not acted upon."""

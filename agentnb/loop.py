@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 
 from agentnb.decide import Action, decide
-from agentnb.errors import Interrupted, StoreError
+from agentnb.errors import AgentError, Interrupted
 from agentnb.events import Event, Record, RunSuspended
 from agentnb.log import RunLog
 from agentnb.state import Status
@@ -40,9 +40,10 @@ def drive(log: RunLog, perform: Perform, begun: Sequence[Record] = ()) -> Genera
     except (KeyboardInterrupt, Interrupted):
         _suspend(log, RunSuspended(reason="interrupted"))
         raise
-    except Exception:
-        with suppress(StoreError):  # what the last effect gave is kept, whatever went wrong after it
+    except Exception as error:
+        with suppress(AgentError):  # what the last effect gave is kept, whatever went wrong after it
             log.flush()
+            _suspend(log, RunSuspended(reason="error", detail=f"{type(error).__name__}: {error}"[:500]))
         raise
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 
+from agentnb.checks import check_problem
 from agentnb.events import PlanMade, ReplyRejected
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
@@ -110,6 +111,8 @@ def plan_problems(steps: Sequence[Step], tools: Mapping[str, Tool], before: Sequ
             problems.append(f"{step.id} {step.tool}: its arguments cannot be kept as JSON: {why}")
         else:
             problems += [f"{step.id} {step.tool}: {p}" for p in _args_problems(step, tools[step.tool])]
+        if step.check and (why := check_problem(step.check)):
+            problems.append(f"{step.id}: {why}")
         for needed in sorted({*step.depends_on, *references(step.args)} - earlier):
             problems.append(f"{step.id} needs {needed}, which is not an earlier step")
         earlier.add(step.id)

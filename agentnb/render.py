@@ -37,7 +37,7 @@ from agentnb.wording import (
     window,
 )
 
-__all__ = ["as_html", "as_text"]
+__all__ = ["as_html", "as_text", "style_sheet"]
 
 COLUMNS = 96
 
@@ -52,11 +52,12 @@ def as_html(summary: Summary) -> str:
     kind = STATES[s.status][2]
     # The last two classes keep MathJax from setting what stands between two dollar amounts as a formula.
     card = f'<article class="agentnb {kind} mathjax_ignore tex2jax_ignore">{_header(s)}{body}{_footer(s)}</article>'
-    return f"<style>{_style()}</style>{card}"
+    return f"<style>{style_sheet()}</style>{card}"
 
 
 @cache
-def _style() -> str:
+def style_sheet() -> str:
+    """agentnb.css, without what only people read."""
     css = files("agentnb").joinpath("agentnb.css").read_text(encoding="utf-8")
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
     css = re.sub(r"\s+", " ", css)

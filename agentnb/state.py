@@ -337,7 +337,9 @@ def _approval_answered(state: RunState, e: ApprovalAnswered) -> Changes:
     if e.decision == "approve" and state.approval is not None:
         return {"status": status, "approved": state.approval.binding}
     said = f"{e.by} rejected the call" + (f": {e.reason}" if e.reason else "")
-    refused = ToolReturned(step=e.step, status="failed", seconds=0, failure=FailureClass.PERMISSION, message=said)
+    nobody = e.by == "policy" and state.head.approve != "deny"  # a person's no is planned around, an absent one is not
+    failure = FailureClass.PERMISSION if nobody else FailureClass.INVALID_DATA
+    refused = ToolReturned(step=e.step, status="failed", seconds=0, failure=failure, message=said)
     return {"status": status, "stage": Stage.JUDGE, "approval": None, "returned": refused}
 
 
@@ -414,8 +416,10 @@ def _suspended(state: RunState, e: RunSuspended) -> Changes:
 
 
 def _resumed(state: RunState, _: RunResumed) -> Changes:
-    # A call in flight when the last process ended may have been answered, and billed: it stays charged.
-    spent = state.spent + state.reserved
+    # A call in flight when the last process ended may have been answered, and billed: it stays charged. Nobody bills
+    # for a model on this machine.
+    here = state.inflight is not None and state.inflight.model.startswith("local:")
+    spent = state.spent + (Spent(model_calls=1) if here else state.reserved)
     return {"status": Status.IN_PROGRESS, "suspended": None, "inflight": None, "reserved": NOTHING, "spent": spent}
 
 

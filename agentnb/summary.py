@@ -126,6 +126,7 @@ class Tally:
     _usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _notes: dict[str, str] = field(default_factory=dict)
+    _faulted: set[str] = field(default_factory=set)
     _revisions: list[str] = field(default_factory=list)
     _decisions: list[str] = field(default_factory=list)
     _asked: ModelAsked | None = None
@@ -158,6 +159,7 @@ class Tally:
                 self._notes[step] = f"retry {self.state.attempt - 1} of {MAX_ATTEMPTS - 1}: {_first_line(event.reason)}"
             case StepJudged(step=step, verdict="revise" | "escalate"):
                 self._notes[step] = _first_line(event.reason)
+                self._faulted.add(step)
             case PlanMade(version=version) if version > 1:
                 self._revisions.append(event.reason)
             case ApprovalAnswered():
@@ -210,6 +212,7 @@ class Tally:
         mark: Mark = "todo"
         if outcome:
             mark = "done" if outcome.status == "ok" else outcome.status
+            mark = "failed" if step.id in self._faulted else mark
         elif present and state.status is Status.IN_PROGRESS and state.approval and not state.approved:
             mark = "waiting"
         elif present and state.status is Status.IN_PROGRESS and state.stage in (Stage.STEP, Stage.CALL, Stage.JUDGE):
@@ -254,6 +257,7 @@ _REASONS = {
     "approval": "waits for your decision",
     "in_doubt": "a call's outcome is not known",
     "model_failed": "the model could not be reached",
+    "error": "an error ended it",
 }
 
 

@@ -23,6 +23,7 @@ from agentnb.errors import (
     UnknownPrice,
 )
 from agentnb.events import RunSuspended
+from agentnb.models.scripted import UnexpectedCall
 from agentnb.plan import Plan
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
@@ -758,8 +759,9 @@ def test_a_run_can_be_cancelled_for_good(store: DiskStore) -> None:
 def test_an_approver_that_answers_nonsense_refuses(store: DiskStore) -> None:
     """Only an Answer approves."""
     yes: Any = lambda _: True  # noqa: E731
-    it = run(store, plan(step("note", text="x")), plan(step("add", a=1, b=1)), verdict(), answer(), approver=yes)
-    assert (it.status, NOTES) == (Status.COMPLETED, [])
+    it = run(store, plan(step("note", text="x")), answer("it was not noted"), approver=yes)
+    assert (it.status, it.stop_reason, NOTES) == (Status.STOPPED, "escalated", [])
+    assert "the approver gave True, which is no Answer" in it.detail
 
 
 def test_a_replay_does_not_depend_on_how_fast_the_machine_is(store: DiskStore, tmp_path: Path) -> None:
@@ -782,3 +784,57 @@ def test_a_replay_does_not_depend_on_how_fast_the_machine_is(store: DiskStore, t
 def test_the_sample_parts_are_what_they_say() -> None:
     """Tools stay callable as the functions they were."""
     assert parts.add(1, 2) == 3
+
+
+def test_a_users_check_that_is_no_expression_is_found_before_anything_starts(store: DiskStore) -> None:
+    """A bracket too few costs nothing."""
+    given = [Step(tool="table", check=Check(expression="len(result"))]
+    with pytest.raises(ConfigError, match=r"its check 'len\(result' is no expression"):
+        run(store, plan=given)
+
+
+def test_an_error_in_the_middle_leaves_the_run_resting_with_the_reason(store: DiskStore) -> None:
+    """It is not "in progress" for ever."""
+    with pytest.raises(UnexpectedCall):
+        Agent(ScriptedModel([]), store=store).run("x")
+    it = Agent(ScriptedModel([answer()]), store=store).runs()[0]
+    assert (it.status, it.stop_reason) == (Status.SUSPENDED, "error")
+    assert "UnexpectedCall" in it.detail
+    assert it.resume().status is Status.COMPLETED
+
+
+def test_an_answer_without_tools_is_not_taken_for_knowledge(store: DiskStore) -> None:
+    """Nothing was looked up, and the record says so."""
+    it = run(store, answer("100 000"), tools=[])
+    end = it.state.finished
+    assert end is not None
+    assert (end.confidence, end.unknowns) == ("low", ("there were no tools: nothing was looked up",))
+
+
+def test_recording_does_not_take_replies_from_the_prompt_cache(tmp_path: Path) -> None:
+    """What was cached before is asked anew, so that the cassette is whole."""
+
+    class Counting(ScriptedModel):
+        pass
+
+    tape = tmp_path / "tape.jsonl"
+    for mode in ("live", "record"):
+        model = Counting([answer("one")], ref="other:model")
+        Agent(model, store=tmp_path / "s", cassette=tape, mode=mode).run("x")
+        assert len(model.requests) == 1
+    assert tape.exists()
+
+
+def test_an_abandoned_call_of_a_local_model_is_not_charged(store: DiskStore) -> None:
+    """Nobody bills for it; one of a provider stays charged at its worst case."""
+    for ref, spent in (("local:x", 0), ("scripted", 1)):
+
+        def stop(_: object) -> Any:
+            raise KeyboardInterrupt
+
+        with ScriptedModel([stop, answer()], ref=ref) as model:
+            agent = Agent(model, store=store)
+            with pytest.raises(KeyboardInterrupt):
+                agent.run("x")
+            it = agent.runs()[0].resume()
+        assert (it.spent.tokens > 2_000) == bool(spent)

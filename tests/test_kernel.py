@@ -62,6 +62,8 @@ class Shown:
     displays: list[dict[str, Any]] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
+    asked: str = ""
+    """What an input was asked for with."""
     seconds_after_interrupt: float = 0.0
 
     @property
@@ -145,6 +147,7 @@ class Kernel:
                 case "status":
                     self._idle = content["execution_state"] == "idle"
                 case "input_request" if types:
+                    shown.asked += content["prompt"]
                     self.client.input(types.pop(0))
 
     def reached(self) -> bool:
@@ -438,14 +441,23 @@ def noting(kernel: Kernel, *replies: str) -> None:
     kernel.run(f"m = Model(plan(step('note', text='x')), {', '.join(replies)})")
 
 
-@pytest.mark.parametrize("metadata", [None, IN_LAB], ids=["console", "lab"])
-def test_a_person_is_asked(kernel: Kernel, metadata: dict[str, Any] | None) -> None:
+def test_a_person_at_a_console_is_asked_by_text(kernel: Kernel) -> None:
     """The whole call is shown; Enter alone is asked again, y makes it."""
     noting(kernel, "answer('Noted.')")
-    shown = kernel.run("%%agent r --model m --tools note\nNote.", metadata=metadata, types=["", "y"])
+    shown = kernel.run("%%agent r --model m --tools note\nNote.", types=["", "y"])
     assert '"text": "x"' in shown.text
     assert "Type y to allow it" in shown.text
     assert kernel.value("r.output") == "Noted."
+
+
+def test_a_kernel_of_another_build_asks_by_text_in_a_notebook_too(kernel: Kernel) -> None:
+    """Where a click would not be heard while the cell runs, nobody is shown a button."""
+    kernel.run("del get_ipython().kernel.shell_handlers['comm_msg']")
+    noting(kernel, "answer('Noted.')")
+    shown = kernel.run("%%agent r --model m --tools note\nNote.", metadata=IN_LAB, types=["y"])
+    assert "Make this call?" in shown.asked
+    assert kernel.value("r.output") == "Noted."
+    assert "no; this kernel" in kernel.run("%agent doctor", metadata=IN_LAB).last
 
 
 def test_a_refusal_reaches_the_planner(kernel: Kernel) -> None:
@@ -458,7 +470,7 @@ def test_a_refusal_reaches_the_planner(kernel: Kernel) -> None:
 
 def test_headless_nobody_is_asked_and_nothing_hangs(kernel: Kernel) -> None:
     """Where nobody can answer, a write is refused with the reason."""
-    noting(kernel, "plan()", "answer('Not noted.')")
+    noting(kernel, "answer('Not noted.')")
     shown = kernel.run("%%agent r --model m --tools note\nNote.")
     assert "nobody is here to be asked" in shown.last
     assert kernel.value("r.output") == "Not noted."
@@ -579,7 +591,7 @@ def test_a_terminal_asks_shows_text_and_can_be_interrupted(terminal: pexpect.spa
 def test_ipython_without_a_terminal_never_asks(tmp_path: Path) -> None:
     """`ipython -c` in a pipe shows the record and refuses what it cannot ask about."""
     code = (
-        "m = Model(plan(step('note', text='x')), plan(), answer('Not noted.'))\n"
+        "m = Model(plan(step('note', text='x')), answer('Not noted.'))\n"
         "get_ipython().run_cell_magic('agent', 'r --model m --tools note', 'Note.')\n"
     )
     (tmp_path / "script.ipy").write_text(SETUP + code)

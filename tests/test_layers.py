@@ -45,7 +45,8 @@ LAYERS = """
     session
     agent
     trace audit metrics search calibration otel
-    notebook.cell_error notebook.host notebook.expand notebook.listing notebook.asking notebook.namespace
+    notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing notebook.asking
+        notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
         notebook.fetching notebook.retelling notebook.commands notebook.magics
 """

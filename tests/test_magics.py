@@ -114,7 +114,7 @@ def test_a_plain_function_can_be_a_tool(cells: Cells) -> None:
         """Say it loudly."""
         raise AssertionError(text)
 
-    cells.names.update(m=scripted(plan(step("shout", text="x")), plan(), answer()), shout=shout)
+    cells.names.update(m=scripted(plan(step("shout", text="x")), answer()), shout=shout)
     cells.cell("r --model m --tools shout", "Shout.")
     assert "nobody is here to be asked" in cells.text
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from agentnb import Agent, ScriptedModel
 from agentnb.notebook.host import Host, host_of
 from agentnb.notebook.panel import InPlace, Panel, StatusLine, panel_for, status_line
 from agentnb.summary import Summary
 from tests.cells import Cells, adding, notebook_in
+from tests.parts import add
 
 
 @pytest.fixture
@@ -84,3 +86,23 @@ def test_updates_are_few(cells: Cells) -> None:
         panel.refresh(urgent=True)
     assert 1 <= len(drawn) <= 10
     assert "tokens" in status_line(panel.summary)
+
+
+def test_time_is_seen_to_pass_while_a_model_thinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no new record the display is drawn again each second, and says for how long; a replay never does."""
+    now = [100.0]
+    monkeypatch.setattr("agentnb.notebook.panel.time.monotonic", lambda: now[0])
+    session = Agent(ScriptedModel([]), tools=[add], store=tmp_path).begin("x")
+
+    class Drawn(InPlace):
+        def _draw(self, summary: Summary) -> None:
+            seen.append((summary.now, round(summary.spent.working_seconds)))
+
+    for bare, expected in ((False, [("planning", 0), ("planning, for 24 s", 24)]), (True, [("planning", 0)] * 2)):
+        seen: list[tuple[str, int]] = []
+        panel = Drawn(session.begun, bare=bare)
+        panel.refresh()
+        panel.refresh()
+        now[0] += 24
+        panel.refresh()
+        assert seen == expected

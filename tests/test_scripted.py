@@ -82,7 +82,7 @@ def test_a_wrong_script_stops_a_run_instead_of_being_a_result() -> None:
     with pytest.raises(UnexpectedCall, match="critique"):
         agent.run("x")
     kinds = [record.event.kind for record in agent.runs()[0].events]
-    assert kinds[-2:] == ["tool_returned", "model_asked"]
+    assert kinds[-3:] == ["tool_returned", "model_asked", "run_suspended"]
 
 
 def test_it_costs_what_a_test_wants_it_to() -> None:

@@ -54,9 +54,9 @@ def available(model: str | Model) -> str | None:
     provider, _, name = (model if isinstance(model, str) else model.ref).partition(":")
     if provider.strip() != "local":
         return None
-    from agentnb.models.local import why_unavailable
+    from agentnb.models.local import LocalModel, why_unavailable
 
-    return why_unavailable(name.strip())
+    return why_unavailable(name.strip()) if isinstance(model, (str, LocalModel)) else None
 
 
 def _why_not(model: AnthropicModel | OpenAIModel) -> str | None:

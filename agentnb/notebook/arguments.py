@@ -130,6 +130,7 @@ _CELL: Final[Sequence[Spec]] = (
           help="before a call that writes: ask a person, refuse it, or let it (and ask if it cannot be undone)"),
     _spec("--fresh", action="store_true", help="ask models anew instead of taking replies from the prompt cache"),
     _spec("--replay", action="store_true", help="take every reply from the cassette: no key, no network, no cost"),
+    _spec("--record", action="store_true", help="write every model call to the cassette"),
     _spec("--cassette", metavar="FILE", help="file of recorded model calls"),
     _spec("--plan", metavar="NAME", help="variable with the steps to carry out; models fill only what starts with $?"),
     _spec("--params", metavar="NAME", help="variable with a mapping, in which the cell's {names} are looked up first"),

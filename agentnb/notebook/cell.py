@@ -69,7 +69,7 @@ class CellAgent(Agent):
         history = [record for record in self.store.read(run.id) if record not in session.begun]  # those are to come
         panel = panel_for(host, history, bare=self.replaying)
         try:
-            Pump(session, panel, host.audience).drive()
+            Pump(session, panel, host.audience, getattr(self._shell, "kernel", None)).drive()
         except KeyboardInterrupt:
             raise _stopped(_finished(panel, run)) from None
         except AgentError as error:
@@ -100,7 +100,8 @@ def carry_out(shell: InteractiveShell, settings: Settings, args: Namespace, text
     """
     names = shell.user_ns
     require_free(args.name, names)
-    chosen = settings.with_(store=args.store, cassette=args.cassette, mode="replay" if args.replay else None)
+    mode = "replay" if args.replay else "record" if args.record else None
+    chosen = settings.with_(store=args.store, cassette=args.cassette, mode=mode)
     task = expand(text, params_named(args.params, names), names)
     plan = plan_named(args.plan, names)
     agent = CellAgent(

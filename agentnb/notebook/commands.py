@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from agentnb.agent import Agent
@@ -96,12 +97,14 @@ def carry_out_command(desk: Desk, line: str) -> None:
     _COMMANDS[name](desk, command_arguments(name, expand(rest, desk.names)))
 
 
-def full_id(store: DiskStore, text: str) -> str:
-    """The id of the run that `text` begins: "r7" is r7-kestrel and never r70-linnet.
+def full_id(store: DiskStore, text: str, names: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The id of the run that `text` begins, or that a variable of that name holds: "r7" is r7-kestrel, not r70-tern.
 
     Raises:
         RunNotFound: no run, or more than one, begins so.
     """
+    if isinstance(held := names.get(text), Run):
+        return held.id
     runs = store.runs()
     exact = [run for run in runs if text in (run, run.partition("-")[0])]
     found = exact or [run for run in runs if run.startswith(text)]
@@ -158,12 +161,12 @@ def _status(summary: Summary, silent: float) -> str:
 
 def _show(desk: Desk, args: Namespace) -> None:
     store = desk.store(args)
-    show_summary(summarise(store.read(full_id(store, args.run))))
+    show_summary(summarise(store.read(full_id(store, args.run, desk.names))))
 
 
 def _replay(desk: Desk, args: Namespace) -> None:
     store = desk.store(args)
-    run = full_id(store, args.run)
+    run = full_id(store, args.run, desk.names)
     records = list(store.read(run))
     rows = [(str(record.seq), f"{record.t:.2f}", *retold(record.event)) for record in records]
     show(Listing(f"{run}, event by event; nothing is called", ("#", "seconds", "event", "what"), rows))
@@ -300,7 +303,7 @@ def _reject(desk: Desk, args: Namespace) -> None:
 def _cancel(desk: Desk, args: Namespace) -> None:
     store = desk.store(args)
     keeper = Agent(store=store.place)  # with none of the run's tools and models: nothing is called any more
-    run = Run(keeper, full_id(store, args.run))
+    run = Run(keeper, full_id(store, args.run, desk.names))
     _go_on(desk, args, run, lambda: run.cancel(args.why))
     show_summary(run.summary)
 
@@ -319,7 +322,7 @@ def _reopened(desk: Desk, args: Namespace) -> Run:
         ConfigError: something that it began with is not here.
     """
     store = desk.store(args)
-    run = full_id(store, args.run)
+    run = full_id(store, args.run, desk.names)
     head = _head(store.first(run))
     agent = CellAgent(
         desk.shell,

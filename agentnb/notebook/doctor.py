@@ -54,11 +54,16 @@ def why_not(ref: str) -> str:
 
 
 def _clickable(host: Host) -> str:
-    """A kernel is not told whether its front end draws widgets, unless that has asked it for those that there are."""
+    """Whether the kernel hears a click while a cell runs, and whether the front end draws what is to be clicked.
+
+    The second is known only of a front end that has asked for the widgets that there are.
+    """
     if host.audience != "widgets":
         return "no"
+    if not host.clickable:
+        return "no; this kernel does not hear a click while a cell runs, and questions are asked by text"
     asked = getattr(getattr(sys.modules.get("ipywidgets"), "Widget", None), "_control_comm", None) is not None
-    return "yes" if asked else "not known; no question of agentnb needs it"
+    return "yes" if asked else "not known; the kernel hears it, and %agent approve answers without one"
 
 
 def _installed(name: str) -> str:

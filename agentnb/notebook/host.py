@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from agentnb.notebook.comms import CommPump
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -18,7 +20,7 @@ Audience = Literal["widgets", "stdin", "tty", "none"]
 """Who can answer: in a notebook, below the cell; in a console's input; at a terminal; nobody."""
 
 _ANSWERS: Mapping[Audience, str] = {
-    "widgets": "somebody, by typing below the cell",
+    "widgets": "somebody, below the cell",
     "stdin": "somebody, by typing",
     "tty": "somebody, at this terminal",
     "none": "nobody",
@@ -33,11 +35,13 @@ class Host:
         front_end: its name, for people.
         audience: who can answer there.
         notebook: the notebook's file, where that can be known.
+        clickable: False where this kernel lets nobody click while a cell runs.
     """
 
     front_end: str
     audience: Audience
     notebook: Path | None = None
+    clickable: bool = True
 
     @property
     def updates_in_place(self) -> bool:
@@ -65,7 +69,7 @@ def host_of(shell: InteractiveShell | None) -> Host:
     if "cellId" not in (request.get("metadata") or {}):
         return Host("a console", "stdin", notebook)
     vs_code = "__vsc_ipynb_file__" in shell.user_ns or "VSCODE_PID" in os.environ
-    return Host("VS Code" if vs_code else "JupyterLab or Notebook", "widgets", notebook)
+    return Host("VS Code" if vs_code else "JupyterLab or Notebook", "widgets", notebook, CommPump(kernel).usable)
 
 
 def _notebook(names: Mapping[str, Any]) -> Path | None:

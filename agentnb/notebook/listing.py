@@ -12,6 +12,8 @@ from IPython.display import display
 __all__ = ["Listing", "show", "show_text"]
 
 _WIDEST = 100
+_UNBROKEN = 24
+_CELL = "text-align:left;vertical-align:top;padding:2px 14px 2px 8px"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Listing:
         """A table with caption and scopes; everything in it is escaped."""
         if not self.rows:
             return f"<p>{escape(self.caption)}. {escape(self.note)}</p>"
-        head = "".join(f'<th scope="col" style="text-align:left">{escape(name)}</th>' for name in self.columns)
+        head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{_row(row)}</tr>" for row in self.rows)
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
         caption = f'<caption style="text-align:left">{escape(self.caption)}</caption>'
@@ -62,9 +64,13 @@ def show_text(text: str) -> None:
 
 
 def _row(cells: Sequence[str]) -> str:
-    first, *rest = (escape(cell) for cell in cells)
-    left = 'style="text-align:left"'
-    return f'<th scope="row" {left}>{first}</th>' + "".join(f"<td {left}>{cell}</td>" for cell in rest)
+    first, *rest = cells
+    return f'<th scope="row" style="{_CELL};white-space:nowrap">{escape(first)}</th>' + "".join(map(_cell, rest))
+
+
+def _cell(text: str) -> str:
+    short = len(text) <= _UNBROKEN  # ids, states and amounts stay in one piece, sentences wrap
+    return f'<td style="{_CELL}{";white-space:nowrap" if short else ""}">{escape(text)}</td>'
 
 
 def _one_line(text: str) -> str:

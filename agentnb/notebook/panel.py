@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.display import display
@@ -26,6 +27,10 @@ _PER_SECOND: Final = 10
 """Updates at most: one costs 0.3 ms, more than ten commits."""
 _PAUSE_S: Final = 0.2
 """Seconds between two updates that could as well wait."""
+_TICK_S: Final = 1.0
+"""Seconds between two updates while nothing happens but that time passes."""
+_PATIENCE_S: Final = 2.0
+"""Seconds that something may take before it is said how long it has been taking."""
 
 
 class Panel:
@@ -38,9 +43,13 @@ class Panel:
         bare: see `Summary`.
     """
 
+    watched = False
+    """True where somebody sees what `_draw` draws."""
+
     def __init__(self, history: Iterable[Record] = (), *, bare: bool = False) -> None:
         self._tally = Tally(bare=bare)
         self._stale = False
+        self._since = time.monotonic()
         self._drawn: deque[float] = deque(maxlen=_PER_SECOND)
         for record in history:
             self.add(record)
@@ -49,6 +58,7 @@ class Panel:
         """Take in the next record; it is seen with the next refresh."""
         self._tally.add(record)
         self._stale = True
+        self._since = time.monotonic()
 
     @property
     def summary(self) -> Summary:
@@ -64,10 +74,11 @@ class Panel:
         now, drawn = time.monotonic(), self._drawn
         too_soon = bool(drawn) and not urgent and now - drawn[-1] < _PAUSE_S
         too_often = len(drawn) == _PER_SECOND and now - drawn[0] < 1
-        if self._stale and not too_soon and not too_often:
+        ticks = self.watched and bool(drawn) and now - drawn[-1] >= _TICK_S
+        if (self._stale or ticks) and not too_soon and not too_often:
             self._stale = False
             drawn.append(now)
-            self._draw(self.summary)
+            self._draw(_aged(self.summary, now - self._since))
 
     def step_aside(self) -> None:
         """Make room for what a tool prints, or for a question."""
@@ -84,6 +95,7 @@ class Panel:
 class InPlace(Panel):
     """Shows one display and updates it in place: for notebooks that somebody watches."""
 
+    watched = True
     _handle: DisplayHandle | None = None
 
     def finish(self, summary: Summary) -> None:
@@ -100,6 +112,8 @@ class InPlace(Panel):
 class StatusLine(Panel):
     """Shows one line at the bottom of a terminal, and at the end the whole record."""
 
+    watched = True
+
     def step_aside(self) -> None:
         """Take the line away; it comes back with the next refresh."""
         sys.stdout.write("\r\x1b[K")
@@ -110,6 +124,18 @@ class StatusLine(Panel):
         width = shutil.get_terminal_size().columns - 1
         sys.stdout.write(f"\r\x1b[K{status_line(summary)[:width]}")
         sys.stdout.flush()
+
+
+def _aged(summary: Summary, seconds: float) -> Summary:
+    """The summary of a run whose present action has been under way for so many seconds."""
+    if summary.bare or not summary.now or seconds < _PATIENCE_S:
+        return summary
+    spent = replace(
+        summary.spent,
+        seconds=summary.spent.seconds + seconds,
+        working_seconds=summary.spent.working_seconds + seconds,
+    )
+    return replace(summary, now=f"{summary.now}, for {seconds:.0f} s", spent=spent)
 
 
 def panel_for(host: Host, history: Iterable[Record], *, bare: bool) -> Panel:

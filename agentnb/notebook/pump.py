@@ -25,7 +25,8 @@ from agentnb.approval import Answer, ApprovalRequest
 from agentnb.calls import run_here
 from agentnb.errors import Interrupted
 from agentnb.events import Record, RunSuspended
-from agentnb.notebook.asking import ask_by_text, nobody_here
+from agentnb.notebook.asking import ask_by_card, ask_by_text, nobody_here
+from agentnb.notebook.comms import CommPump
 from agentnb.notebook.host import Audience
 from agentnb.notebook.panel import Panel
 from agentnb.session import Session
@@ -106,12 +107,14 @@ class Pump:
         session: the run.
         panel: told of every record.
         audience: who can be asked.
+        kernel: whose main thread runs the cell; None where there is none.
     """
 
-    def __init__(self, session: Session, panel: Panel, audience: Audience) -> None:
+    def __init__(self, session: Session, panel: Panel, audience: Audience, kernel: Any = None) -> None:
         self._session = session
         self._panel = panel
         self._audience = audience
+        self._kernel = kernel
         self._inbox: queue.SimpleQueue[Record | _Job | _Ended] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._open = True
@@ -160,8 +163,16 @@ class Pump:
         """What a person says, or the policy where nobody is there; from the worker."""
         if self._audience == "none":
             return nobody_here(request)
-        answer: Answer | None = self.call(lambda: ask_by_text(request), calls_tool=False)
+        answer: Answer | None = self.call(lambda: self._ask_here(request), calls_tool=False)
         return answer
+
+    def _ask_here(self, request: ApprovalRequest) -> Answer | None:
+        """On the cell's thread: by buttons where they can be clicked while it waits."""
+        comms = CommPump(self._kernel)
+        if self._audience != "widgets" or not comms.usable:
+            return ask_by_text(request)
+        with comms:
+            return ask_by_card(request, comms, self._panel.summary)
 
     def _serve(self) -> BaseException | None:
         """The worker's last error, or None, once it has ended."""

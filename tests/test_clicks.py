@@ -1,0 +1,260 @@
+"""Clicks on a card while its cell runs, as a front end sends them: in real kernels, over the wire."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_kernel import ENDS_S, HANGS_S, IN_LAB, Kernel, Shown, kernel_in
+
+pytestmark = pytest.mark.slow
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+NOTE = "%%agent r --model m --tools note\nNote."
+CLICK_S = 0.3
+"""Seconds in which a click reaches the run."""
+
+
+class Notebook:
+    """A front end that draws no widgets and clicks them all the same."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.widgets: dict[str, dict[str, Any]] = {}
+        """State of each widget that there is, by the id of its comm."""
+        self.replies: dict[str, dict[str, Any]] = {}
+        """By the id of the request."""
+        self.states: list[str] = []
+        """Busy and idle, as they were told."""
+        self._cells: dict[str, Shown] = {}
+        self._cards = 0
+
+    def run_all(self, *cells: str, does: list[Callable[[], None]]) -> list[Shown]:
+        """Send all cells at once, as Run All does; `does` has what is done at each card, in their order."""
+        sent = [self._execute(cell) for cell in cells]
+        deadline = time.monotonic() + HANGS_S
+        while not all(request in self.replies for request in sent):
+            assert time.monotonic() < deadline, f"hangs: {self._cells}"
+            self.listen()
+            if self._cards and does:
+                self._cards -= 1
+                does.pop(0)()
+        self.listen()
+        for request in sent:
+            self._cells[request].status = self.replies[request]["status"]
+        return [self._cells[request] for request in sent]
+
+    def click(self, button: str) -> None:
+        """Click the button with this text."""
+        self._tell(self._widget("description", button), method="custom", content={"event": "click"})
+
+    def type(self, text: str) -> None:
+        """Type into the field."""
+        field = self._widget("_model_name", "TextModel")
+        self._tell(field, method="update", state={"value": text}, buffer_paths=[])
+
+    def enter(self) -> None:
+        """Press Enter in the field."""
+        self._tell(self._widget("_model_name", "TextModel"), method="custom", content={"event": "submit"})
+
+    def send(self, kind: str, **content: Any) -> str:
+        """Send a message over the shell's channel; returns its id."""
+        message = self.kernel.client.session.msg(kind, content)
+        self.kernel.client.shell_channel.send(message)
+        return str(message["header"]["msg_id"])
+
+    def wait_for(self, request: str) -> dict[str, Any]:
+        """The content of the reply."""
+        deadline = time.monotonic() + HANGS_S
+        while request not in self.replies:
+            assert time.monotonic() < deadline
+            self.listen()
+        return self.replies[request]
+
+    def listen(self) -> None:
+        """Take in what has come."""
+        for receive in (self.kernel.client.get_iopub_msg, self.kernel.client.get_shell_msg):
+            try:
+                while True:
+                    message = receive(timeout=0.02)
+                    self._take_in(message, message["parent_header"].get("msg_id", ""), message["content"])
+            except queue.Empty:
+                continue
+
+    def _take_in(self, message: dict[str, Any], request: str, content: dict[str, Any]) -> None:
+        shown = self._cells.get(request, Shown())
+        match message["msg_type"]:
+            case "comm_open":
+                self.widgets[content["comm_id"]] = content["data"]["state"]
+            case "comm_close":
+                del self.widgets[content["comm_id"]]
+            case "status":
+                self.states.append(content["execution_state"])
+            case "stream":
+                shown.text += content["text"]
+            case "error":
+                shown.errors.append(content)
+            case "display_data":
+                shown.displays.append(content["data"])
+                self._cards += VIEW in content["data"]
+            case "update_display_data":
+                shown.updates.append(content["data"])
+            case kind if kind.endswith("_reply"):
+                self.replies[request] = content
+
+    def _execute(self, cell: str) -> str:
+        content = {"code": cell, "silent": False, "store_history": True, "user_expressions": {}}
+        content |= {"allow_stdin": True, "stop_on_error": True}
+        message = self.kernel.client.session.msg("execute_request", content, metadata=IN_LAB)
+        self.kernel.client.shell_channel.send(message)
+        self._cells[message["header"]["msg_id"]] = Shown()
+        return str(message["header"]["msg_id"])
+
+    def _widget(self, trait: str, value: str) -> str:
+        return next(comm for comm, state in self.widgets.items() if state.get(trait) == value)
+
+    def _tell(self, comm: str, **data: Any) -> None:
+        self.send("comm_msg", comm_id=comm, data=data)
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Iterator[Notebook]:
+    with kernel_in(tmp_path) as kernel:
+        kernel.run("from tests.parts import NOTES")
+        yield Notebook(kernel)
+
+
+def scripted(notebook: Notebook, *replies: str) -> None:
+    notebook.kernel.run(f"m = Model(plan(step('note', title='Keep the note', text='x')), {', '.join(replies)})")
+
+
+def htmls(shown: Shown) -> str:
+    return "".join(bundle.get("text/html", "") for bundle in shown.updates)
+
+
+def test_a_click_makes_the_call_and_the_next_cells_run_in_order(notebook: Notebook) -> None:
+    """Cells that were sent before the click run after it; the card is one line, and its buttons are gone."""
+    scripted(notebook, "answer('Noted.')")
+    clicked: list[float] = []
+
+    def click() -> None:
+        notebook.click("Approve")
+        clicked.append(time.monotonic())
+
+    cells = notebook.run_all(NOTE, "seen = [list(NOTES)]; print(r.output)", "print(seen)", does=[click])
+    assert [cell.status for cell in cells] == ["ok"] * 3
+    assert [cell.text for cell in cells[1:]] == ["Noted.\n", "[['x']]\n"]
+    assert "✓ you approved</b> <span>note(text) at step s1" in htmls(cells[0])
+    assert notebook.widgets == {}
+    assert {"text/plain": ""} in cells[0].updates
+
+
+def test_a_click_reaches_the_run_soon(notebook: Notebook) -> None:
+    """The tool runs within a third of a second; the kernel was busy all the while."""
+    notebook.kernel.run(
+        "import time\n@tool(effect='write', reversibility='full')\ndef note(text: str) -> float:\n"
+        "    'Keep it.'\n    called.append(time.time())\n    return 0.0\ncalled = []"
+    )
+    scripted(notebook, "answer('Noted.')")
+    clicked: list[float] = []
+
+    def click() -> None:
+        time.sleep(1)
+        notebook.listen()
+        assert notebook.states[-1] == "busy"
+        clicked.append(time.time())
+        notebook.click("Approve")
+
+    notebook.run_all(NOTE, does=[click])
+    assert float(notebook.kernel.value("called[0]")) - clicked[0] < CLICK_S
+
+
+@pytest.mark.parametrize("ends", ["Confirm", "Enter"])
+def test_a_refusal_with_its_reason_reaches_the_planner(notebook: Notebook, ends: str) -> None:
+    """Reject… opens a field, Back closes it again; what is typed at last is what the planner reads."""
+    notebook.kernel.run("told = []\ndef anew(request):\n    told.append(request.prompt)\n    return plan()[1]")
+    scripted(notebook, "anew", "answer('Not noted.')")
+
+    def refuse() -> None:
+        for button in ("Reject…", "Back", "Reject…"):
+            notebook.click(button)
+        notebook.type("the text is wr")
+        notebook.type("the text is wrong & <b>bad</b>")
+        notebook.enter() if ends == "Enter" else notebook.click("Confirm")
+
+    (cell,) = notebook.run_all(NOTE, does=[refuse])
+    assert cell.status == "ok"
+    assert "you rejected</b> <span>note(text) at step s1: the text is wrong &amp; &lt;b&gt;bad" in htmls(cell)
+    assert notebook.kernel.value("NOTES, 'the text is wrong' in told[0], r.output") == "([], True, 'Not noted.')"
+
+
+def test_stop_leaves_the_question_and_it_can_be_answered_later(notebook: Notebook) -> None:
+    """■ ends the cell at once, aborts those after it, and says how to go on; that works."""
+    scripted(notebook, "answer('Noted.')")
+    pressed: list[float] = []
+
+    def stop() -> None:
+        time.sleep(0.3)
+        pressed.append(time.monotonic())
+        notebook.kernel.manager.interrupt_kernel()
+
+    cells = notebook.run_all(NOTE, "print('not reached')", does=[stop])
+    assert time.monotonic() - pressed[0] < ENDS_S
+    assert [cell.status for cell in cells] == ["error", "aborted"]
+    run = notebook.kernel.value("r.id")
+    assert f"note(text) at step s1: %agent approve {run} or %agent reject {run} WHY" in htmls(cells[0])
+    assert notebook.widgets == {}
+    assert notebook.kernel.value("r.status.value, NOTES") == "('awaiting_approval', [])"
+    assert notebook.kernel.run(f"%agent approve {run}").errors == []
+    assert notebook.kernel.value("r.output, NOTES") == "('Noted.', ['x'])"
+
+
+def test_an_error_after_the_click_aborts_the_next_cells(notebook: Notebook) -> None:
+    """What was held while the card waited is aborted like any cell of a Run All, and the kernel goes on after that."""
+    notebook.kernel.run("def fails(request):\n    raise ModelError('no', FailureClass.FATAL)")
+    scripted(notebook, "fails")
+    cells = notebook.run_all(NOTE, "print(1)", "print(2)", does=[lambda: notebook.click("Approve")])
+    assert [cell.status for cell in cells] == ["error", "aborted", "aborted"]
+    assert notebook.kernel.value("NOTES") == "['x']"
+
+
+def test_a_page_that_is_loaded_again_can_still_click(notebook: Notebook) -> None:
+    """What it asks first is answered while the card waits; a completion waits like a cell and is not lost."""
+    scripted(notebook, "answer('Noted.')")
+    asked: list[str] = []
+
+    def reload() -> None:
+        asked.append(notebook.send("complete_request", code="NOT", cursor_pos=3))
+        assert notebook.wait_for(notebook.send("kernel_info_request"))["status"] == "ok"
+        comms = notebook.wait_for(notebook.send("comm_info_request", target_name="jupyter.widget"))["comms"]
+        assert set(notebook.widgets) <= set(comms)
+        assert asked[0] not in notebook.replies
+        notebook.click("Approve")
+
+    (cell,) = notebook.run_all(NOTE, does=[reload])
+    assert cell.status == "ok"
+    assert "NOTES" in notebook.wait_for(asked[0])["matches"]
+
+
+def test_two_cards_in_a_row_and_each_is_answered_once(notebook: Notebook) -> None:
+    """A second click on the first card is not the answer to the second."""
+    notebook.kernel.run("m = Model(plan(step('note', text='a'), step('note', text='b')), plan(), answer('Half.'))")
+
+    def twice() -> None:
+        notebook.click("Approve")
+        notebook.click("Approve")
+
+    def reject() -> None:
+        notebook.click("Reject…")
+        notebook.click("Confirm")
+
+    (cell,) = notebook.run_all(NOTE, does=[twice, reject])
+    assert cell.status == "ok", cell.errors
+    assert "you approved</b> <span>note(text) at step s1" in htmls(cell)
+    assert "you rejected</b> <span>note(text) at step s2<" in htmls(cell)
+    assert notebook.kernel.value("NOTES") == "['a']"
