@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import AfterValidator
 
 from agentnb import Agent, Budget, Check, ScriptedModel, Step, tool
 from agentnb.approval import Answer, ApprovalRequest
@@ -23,6 +25,8 @@ from agentnb.errors import (
     UnknownPrice,
 )
 from agentnb.events import RunSuspended
+from agentnb.models.base import ModelRequest
+from agentnb.models.openai import OpenAIModel
 from agentnb.models.scripted import UnexpectedCall
 from agentnb.plan import Plan
 from agentnb.state import Status
@@ -838,3 +842,74 @@ def test_an_abandoned_call_of_a_local_model_is_not_charged(store: DiskStore) -> 
                 agent.run("x")
             it = agent.runs()[0].resume()
         assert (it.spent.tokens > 2_000) == bool(spent)
+
+
+def test_an_interrupt_that_comes_with_a_commit_loses_nothing(store: DiskStore) -> None:
+    """The commit was made, so its records are not appended a second time, and the interrupt is what is seen."""
+
+    class Late:
+        """The store, with somebody pressing ■ right after the third commit."""
+
+        def __init__(self) -> None:
+            self.commits = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store, name)
+
+        def append(self, run: str, records: Any, blobs: Any) -> None:
+            store.append(run, records, blobs)
+            self.commits += 1
+            if self.commits == 3:
+                raise KeyboardInterrupt
+
+    with ScriptedModel([plan(step("add", a=1, b=1)), verdict(), answer()]) as model:
+        with pytest.raises(KeyboardInterrupt):
+            Agent(model, tools=[add], store=Late()).run("x")
+        it = Agent(model, tools=[add], store=store).runs()[0]
+        assert it.status is Status.SUSPENDED
+        it.resume()
+    assert (it.status, it.result("s1")) == (Status.COMPLETED, 2)
+
+
+STRICT: list[bool] = []
+
+
+def only_rome(name: str) -> str:
+    """What a tool's own type says of its argument, once it has become strict."""
+    if STRICT and name != "Rome":
+        raise ValueError("only Rome")
+    return name
+
+
+def test_a_read_that_is_done_again_may_find_its_arguments_wrong(store: DiskStore) -> None:
+    """A tool that has become stricter since the interrupt refuses the call, and the planner is told."""
+    STRICT.clear()
+
+    @tool(effect="read")
+    def look(city: Annotated[str, AfterValidator(only_rome)]) -> int:
+        """Look, and be interrupted the first time.
+
+        Args:
+            city: where.
+        """
+        if not STRICT:
+            raise KeyboardInterrupt
+        return len(city)
+
+    with ScriptedModel(
+        [plan(step("look", city="Oslo")), plan(step("look", city="Rome")), verdict(), answer()]
+    ) as model:
+        agent = Agent(model, tools=[look], store=store)
+        with pytest.raises(KeyboardInterrupt):
+            agent.run("x")
+        STRICT.append(True)
+        it = agent.runs()[0].resume()
+    assert (it.status, [o.status for o in it.state.outcomes]) == (Status.COMPLETED, ["failed", "ok"])
+
+
+def test_two_servers_never_share_a_cached_reply() -> None:
+    """The same model's name elsewhere is another request."""
+    here = ModelRequest("openai:x", "answer", "s", "p")
+    there = replace(here, endpoint="http://127.0.0.1:1/v1")
+    assert here.key() != there.key() != replace(there, endpoint="http://127.0.0.1:2/v1").key()
+    assert OpenAIModel("x", base_url="http://127.0.0.1:1/v1").endpoint != OpenAIModel("x").endpoint == ""
