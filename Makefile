@@ -36,7 +36,9 @@ test: lint browser ## install and run every test, as .ci/run does
 	$(call say,weights of the small local model)
 	@$(PY) -m agentnb.models.weights smollm2
 	$(call say,unit and property tests)
-	@$(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/bench
+	@$(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/bench --ignore tests/browser
+	$(call say,a real JupyterLab in Chromium)
+	@$(PYTEST) tests/browser || { echo "once more, what failed: a browser on a loaded machine"; $(PYTEST) --last-failed tests/browser; }
 	$(call say,notebooks by replay: no key and no network)
 	@AGENTNB_MODE=replay AGENTNB_NO_NETWORK=1 $(PYTEST) --nbval --nbval-current-env notebooks
 	$(call say,all passed)

@@ -75,8 +75,17 @@ def page(tmp_path: Path) -> Iterator[Page]:
             viewport={"width": 1180, "height": 1000},
             args=FLAGS.split(),
         )
-        yield context.new_page()
+        opened = context.new_page()
+        # On a loaded machine JupyterLab may ask something before it is ready; no test waits for a dialog of its own.
+        dialog = opened.locator("dialog.jp-Dialog")
+        opened.add_locator_handler(dialog.first, lambda: _accept(opened), no_wait_after=True)
+        yield opened
         context.close()
+
+
+def _accept(page: Page) -> None:
+    """Say yes to what JupyterLab asks: on a loaded machine it may ask for a kernel before it has heard of any."""
+    page.locator("dialog.jp-Dialog button.jp-mod-accept").first.click()
 
 
 def _await(address: str, log: Path) -> None:
