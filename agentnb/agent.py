@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from agentnb.approval import Approver, nobody, person
 from agentnb.budget import Budget
 from agentnb.calls import Runner, run_here
-from agentnb.cassette import Cassette, Recording, Replaying
+from agentnb.cassette import Cassette, Recording, Replaying, behind
 from agentnb.errors import ConfigError, ModelUnavailable
 from agentnb.events import Event, PlanMade, Record, RunResumed, RunStarted, RunSuspended, ToolReturned
 from agentnb.log import Clock, RunLog
@@ -210,7 +210,7 @@ class Agent:
 
     def _require_callable(self) -> None:
         for model in {id(m): m for m in (self.model, self.cheap_model)}.values():
-            if not isinstance(model, Replaying) and (why := available(getattr(model, "inner", model))):
+            if not isinstance(model, Replaying) and (why := available(behind(model))):
                 hint = "" if model.ref.startswith("local") else '; model="local:" needs no key'
                 raise ModelUnavailable(f"{model.ref} cannot be called: {why}{hint}")
 

@@ -13,7 +13,7 @@ from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
 from agentnb.memory import LAST_STEPS, done_steps, present_step
 from agentnb.models.base import ModelReply
-from agentnb.prompts import Prompt, answer_prompt
+from agentnb.prompts import Prompt, StepView, answer_prompt
 from agentnb.replies import BadReply, read_reply
 
 __all__ = ["FinalAnswer", "answer_of", "answer_question", "handed_over"]
@@ -32,13 +32,19 @@ class FinalAnswer(BaseModel):
 def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     """What the strong model is asked at the end."""
     state = log.state
-    done, earlier = done_steps(log)
-    left = [step.title or step.tool for step in state.left]
-    if state.returned and state.step:  # a result that nobody has judged yet
-        done.append(present_step(log, state.step))
-        del left[:1]
+    done, earlier = _found(log)
+    shown = {view.id for view in done}
+    left = [step.title or step.tool for step in state.left if step.id not in shown]
     stopped = stop_in_words(state)
     return answer_prompt(state.head.task, specs, done, earlier=earlier, stopped=stopped, left=left)
+
+
+def _found(log: RunLog) -> tuple[list[StepView], int]:
+    """As `done_steps`, with the result that nobody has judged yet, where a limit came between."""
+    done, earlier = done_steps(log)
+    if log.state.returned and log.state.step:
+        done.append(present_step(log, log.state.step))
+    return done, earlier
 
 
 def answer_of(log: RunLog, reply: ModelReply) -> RunFinished | ReplyRejected:
@@ -56,10 +62,7 @@ def answer_of(log: RunLog, reply: ModelReply) -> RunFinished | ReplyRejected:
 
 def handed_over(log: RunLog, action: HandOver) -> RunFinished:
     """The end without a model: what was found, step by step, in code's words."""
-    state = log.state
-    done, _ = done_steps(log)
-    if state.returned and state.step:
-        done.append(present_step(log, state.step))
+    done, _ = _found(log)
     found = [f"- {view.title or view.tool}: {view.finding or view.preview}" for view in done if view.status == "ok"]
     return RunFinished(
         status=action.status, reason=action.reason, detail=action.detail, output="\n".join(found), by="rule"

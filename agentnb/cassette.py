@@ -24,7 +24,7 @@ from agentnb.budget import Usage
 from agentnb.errors import CassetteError, CassetteMiss
 from agentnb.models.base import Model, ModelReply, ModelRequest
 
-__all__ = ["Cassette", "Recording", "Replaying"]
+__all__ = ["Cassette", "Recording", "Replaying", "behind"]
 
 FORMAT: Final = 1
 _LARGEST_FILE: Final = 64 << 20
@@ -262,6 +262,11 @@ class Replaying:
     def ask(self, request: ModelRequest) -> ModelReply:
         """The recorded reply; raises CassetteMiss."""
         return self._cassette.reply(request)
+
+
+def behind(model: Model) -> Model:
+    """The model that `model` records, or itself where it records none: whose price, key and server count."""
+    return model.inner if isinstance(model, Recording) else model
 
 
 class Recording:

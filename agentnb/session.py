@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from agentnb.approval import Approver
 from agentnb.budget import Price, Usage
 from agentnb.calls import Runner
+from agentnb.cassette import behind
 from agentnb.errors import Interrupted, UnknownPrice
 from agentnb.events import Record, RunSuspended
 from agentnb.log import RunLog
@@ -110,7 +111,7 @@ class Session:
         layers: list[Layer] = [retrying(self.log, self._means.sleep or self._sleep), metered(self.log, price)]
         if self._means.replies is not None and not model.ref.startswith("scripted"):
             layers.insert(0, cached(self.log, self._means.replies, price, fresh=self._means.fresh))
-        real = getattr(model, "inner", model)
+        real = behind(model)
         thinking: int = getattr(real, "thinking_tokens", 0)
         endpoint: str = getattr(real, "endpoint", "")
         return Voice(model.ref, chain(model, layers), thinking, endpoint)
@@ -126,7 +127,7 @@ def price_for(model: Model, usd: float | None) -> Price:
     Raises:
         UnknownPrice: nobody knows, and `usd` is to be held.
     """
-    real = getattr(model, "inner", model)
+    real = behind(model)
     price: Price | None = getattr(real, "price", None) or price_of(model.ref, getattr(real, "base_url", None))
     if price is None and usd is not None:
         raise UnknownPrice(

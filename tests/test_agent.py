@@ -634,14 +634,13 @@ def test_an_extended_run_that_had_escalated_still_says_so(store: DiskStore) -> N
 
 
 def test_a_dollar_cap_is_held_by_whoever_resumes(store: DiskStore) -> None:
-    """The run's budget counts, not the agent's: without a price it does not go on."""
-    it = run(store, ModelError("down", FailureClass.PERMISSION, unbilled=True), tools=[], budget=Budget(usd=1))
-    unpriced = ScriptedModel([], ref="scripted")
-    unpriced.ref = "someone:else"
-    records = [r.event for r in it.events]
-    assert records[0].budget.usd == 1
-    with pytest.raises(ConfigError, match="began with the model scripted"):
-        Agent(unpriced, store=store).resume(it.id)
+    """The run's budget counts, not the agent's: a model whose price nobody knows does not go on with it."""
+    down = ModelError("down", FailureClass.PERMISSION, unbilled=True)
+    priced = ScriptedModel([down], ref="other:model", price=lambda _: 0.1)
+    it = Agent(priced, store=store, budget=Budget(usd=1)).run("x")
+    assert it.status is Status.SUSPENDED
+    with pytest.raises(UnknownPrice, match=r"a budget of \$1 cannot be held"):
+        Agent(ScriptedModel([], ref="other:model"), store=store).resume(it.id)
 
 
 def test_a_tool_that_became_a_write_is_not_taken_for_the_read_that_it_was(store: DiskStore) -> None:
