@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
 NOTEBOOK := 01_quickstart.ipynb
+# All of them are recorded, unless one is named: make record NOTEBOOK=02_approvals.ipynb
+RECORDED := $(if $(filter file,$(origin NOTEBOOK)),$(notdir $(sort $(wildcard notebooks/*.ipynb))),$(NOTEBOOK))
 JOBS ?= 2
 PYTEST := $(PY) -m pytest
 
@@ -21,7 +23,7 @@ help: ## list the targets
 
 # ------------------------------------------------------------------------------------------------- what people run
 
-demo: .venv/.demo ## run the quickstart on a real model, here, and open it in JupyterLab (HEADLESS=1: print the answer)
+demo: .venv/.demo ## run the quickstart, or NOTEBOOK=…, on a real model, and open it in JupyterLab (HEADLESS=1: print the answer)
 	$(call say,the model's weights)
 	@$(PY) -m agentnb.models.weights
 	$(call say,$(NOTEBOOK) on the real model)
@@ -32,7 +34,7 @@ ifndef HEADLESS
 	@AGENTNB_MODE=live $(PY) -m jupyterlab $(AS_ROOT) --LabApp.news_url=None build/$(NOTEBOOK)
 endif
 
-test: lint browser ## install and run every test, as .ci/run does
+test: lint browser kernels ## install and run every test, as .ci/run does
 	$(call say,weights of the small local model)
 	@$(PY) -m agentnb.models.weights smollm2
 	$(call say,unit and property tests)
@@ -55,7 +57,7 @@ format: .venv/.dev ## format, and mend what ruff can mend
 	@$(PY) -m ruff format
 	@$(PY) -m ruff check --fix
 
-coverage: .venv/.dev ## branch coverage of the tests
+coverage: .venv/.dev kernels ## branch coverage of the tests
 	@$(PY) -m coverage erase
 	@$(PY) -m coverage run -m pytest --ignore tests/bench
 	@$(PY) -m coverage combine --quiet
@@ -65,13 +67,18 @@ bench: build/venv-bench/.bench ## measure the loop's own cost against what it mu
 	$(call say,benchmarks)
 	@build/venv-bench/bin/python -m pytest tests/bench -s
 
-record: .venv/.demo ## record the quickstart's cassette anew from the real model, then its outputs from the cassette
+record: .venv/.demo ## record the notebooks' cassettes anew from the real model, then their outputs from the cassettes
 	$(call say,the model's weights)
 	@$(PY) -m agentnb.models.weights
-	$(call say,recording $(NOTEBOOK))
-	@AGENTNB_MODE=record $(PY) tools/run_notebook.py notebooks/$(NOTEBOOK) notebooks/$(NOTEBOOK)
+	@set -e; for notebook in $(RECORDED); do $(MAKE) "record/$$notebook"; done
+
+# What was recorded for prompts that are asked no more would stay in the cassette for ever: it begins empty.
+record/%: .venv/.demo
+	$(call say,recording $*)
+	@rm -f notebooks/$(*:.ipynb=.cassette.jsonl)
+	@AGENTNB_MODE=record $(PY) tools/run_notebook.py notebooks/$* notebooks/$*
 	$(call say,replaying it once so that what it shows is what a replay shows)
-	@AGENTNB_MODE=replay AGENTNB_NO_NETWORK=1 $(PY) tools/run_notebook.py notebooks/$(NOTEBOOK) notebooks/$(NOTEBOOK)
+	@AGENTNB_MODE=replay AGENTNB_NO_NETWORK=1 $(PY) tools/run_notebook.py notebooks/$* notebooks/$*
 
 clean: ## remove all that make and the tests made (weights stay in the user's cache folder)
 	rm -rf .venv build dist htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage* notebooks/.agentnb
@@ -95,4 +102,8 @@ browser:
 	$(call say,Chromium for the browser tests)
 	@tools/chromium.sh
 
-.PHONY: help demo test lint format coverage bench record clean browser
+kernels: .venv/.dev
+	$(call say,kernels for the click tests)
+	@$(PY) tools/kernels.py
+
+.PHONY: help demo test lint format coverage bench record clean browser kernels

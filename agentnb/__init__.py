@@ -13,14 +13,27 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from agentnb.agent import Agent
-    from agentnb.approval import Answer, ApprovalRequest
+    from agentnb.approval import Answer, ApprovalRequest, DoubtRequest
     from agentnb.budget import Budget, Usage
     from agentnb.cassette import Cassette
-    from agentnb.errors import AgentError, FailureClass, ModelError, ToolFailure
+    from agentnb.errors import (
+        AgentError,
+        FailureClass,
+        Fatal,
+        InvalidData,
+        ModelError,
+        Permission,
+        RateLimited,
+        StaleData,
+        ToolFailure,
+        Transient,
+    )
     from agentnb.guards import Ruling, ask, at_most, deny, matching, max_value, min_value, one_of
     from agentnb.models.base import Model, ModelReply, ModelRequest
     from agentnb.models.scripted import ScriptedModel
+    from agentnb.pending import Pending
     from agentnb.plan import Check, Plan, Step
+    from agentnb.policy import Policy, confidence
     from agentnb.run import Run
     from agentnb.tools import Tool, tool
 
@@ -34,21 +47,31 @@ _WHERE = {
     "Budget": "budget",
     "Cassette": "cassette",
     "Check": "plan",
+    "DoubtRequest": "approval",
     "FailureClass": "errors",
+    "Fatal": "errors",
+    "InvalidData": "errors",
     "Model": "models.base",
     "ModelError": "errors",
     "ModelReply": "models.base",
     "ModelRequest": "models.base",
+    "Permission": "errors",
+    "Pending": "pending",
     "Plan": "plan",
+    "Policy": "policy",
+    "RateLimited": "errors",
     "Run": "run",
     "ScriptedModel": "models.scripted",
+    "StaleData": "errors",
     "Step": "plan",
     "Tool": "tools",
     "ToolFailure": "errors",
+    "Transient": "errors",
     "Usage": "budget",
     "Ruling": "guards",
     "ask": "guards",
     "at_most": "guards",
+    "confidence": "policy",
     "deny": "guards",
     "matching": "guards",
     "max_value": "guards",
@@ -65,21 +88,31 @@ __all__ = [
     "Budget",
     "Cassette",
     "Check",
+    "DoubtRequest",
     "FailureClass",
+    "Fatal",
+    "InvalidData",
     "Model",
     "ModelError",
     "ModelReply",
     "ModelRequest",
+    "Pending",
+    "Permission",
     "Plan",
+    "Policy",
+    "RateLimited",
     "Ruling",
     "Run",
     "ScriptedModel",
+    "StaleData",
     "Step",
     "Tool",
     "ToolFailure",
+    "Transient",
     "Usage",
     "ask",
     "at_most",
+    "confidence",
     "deny",
     "load_ipython_extension",
     "matching",

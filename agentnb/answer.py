@@ -11,7 +11,7 @@ from agentnb.decide import HandOver, finished_by_model, stop_in_words
 from agentnb.events import ReplyRejected, RunFinished
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
-from agentnb.memory import LAST_STEPS, done_steps, present_step
+from agentnb.memory import done_steps, present_step
 from agentnb.models.base import ModelReply
 from agentnb.prompts import Prompt, StepView, answer_prompt
 from agentnb.replies import BadReply, read_reply
@@ -36,7 +36,8 @@ def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     shown = {view.id for view in done}
     left = [step.title or step.tool for step in state.left if step.id not in shown]
     stopped = stop_in_words(state)
-    return answer_prompt(state.head.task, specs, done, earlier=earlier, stopped=stopped, left=left)
+    undone = [view.title or view.tool for view in _missing(done) if state.head.tools[view.tool].acts]
+    return answer_prompt(state.head.task, specs, done, earlier=earlier, stopped=stopped, left=left, undone=undone)
 
 
 def _found(log: RunLog) -> tuple[list[StepView], int]:
@@ -55,9 +56,23 @@ def answer_of(log: RunLog, reply: ModelReply) -> RunFinished | ReplyRejected:
             return ReplyRejected(phase="answer", problems=("the answer is empty",))
     except BadReply as bad:
         return ReplyRejected(phase="answer", problems=bad.problems)
-    failed = [outcome for outcome in log.state.outcomes.last(LAST_STEPS) if outcome.status == "failed"]
-    unknown = [f"{outcome.step} failed: {outcome.message}" for outcome in failed]
-    return finished_by_model(log.state, said.answer.strip(), said.confidence, (*said.unknowns, *unknown))
+    done, _ = done_steps(log)
+    missing, tools = _missing(done), log.state.head.tools
+    told = [f"{view.id} {'was not done' if tools[view.tool].acts else 'failed'}: {view.preview}" for view in missing]
+    acts = any(tools[view.tool].acts for view in missing)  # a model may say that it was done, whatever it was told
+    sure = "low" if acts else said.confidence
+    return finished_by_model(log.state, said.answer.strip(), sure, (*said.unknowns, *told))
+
+
+def _missing(done: Sequence[StepView]) -> list[StepView]:
+    """The steps that have not brought or done what they should, unless a later one with the same tool has."""
+    good = ("ok", "empty", "simulated")
+    return [
+        view
+        for place, view in enumerate(done)
+        if view.status in ("failed", "proposed")
+        and not any(later.tool == view.tool and later.status in good for later in done[place + 1 :])
+    ]
 
 
 def handed_over(log: RunLog, action: HandOver) -> RunFinished:

@@ -1,11 +1,15 @@
-"""Asking a person whether a call may be made: what is asked, who answers, and what silence means."""
+"""Asking a person: whether a call may be made, or whether one happened whose outcome is not known.
+
+An approver is one function: it gets a request and gives an `Answer`, or None where nobody has answered, and the run
+then waits. One that raises, or gives something else, denies.
+"""
 
 from __future__ import annotations
 
 import getpass
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import rfc8785
@@ -13,10 +17,59 @@ import rfc8785
 from agentnb.events import Kept
 from agentnb.plan import JSON
 
-__all__ = ["Answer", "ApprovalRequest", "Approver", "binding", "nobody", "person"]
+__all__ = [
+    "Answer",
+    "ApprovalRequest",
+    "Approver",
+    "DoubtRequest",
+    "OtherCall",
+    "Request",
+    "Source",
+    "binding",
+    "nobody",
+    "person",
+]
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Untrusted text that a call may come out of.
+
+    Attributes:
+        step: the step that brought it.
+        tool: the tool that it came from.
+        preview: its beginning.
+    """
+
+    step: str
+    tool: str
+    preview: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherCall:
+    """Another call of the plan that needs leave and is known already: it can be decided in the same breath.
+
+    Attributes:
+        binding: hash of exactly this call.
+        reasons: why it needs a person, beyond the policy.
+    """
+
+    step: str
+    title: str
+    tool: str
+    args: Mapping[str, JSON]
+    expect: str
+    reversibility: str
+    binding: str
+    reasons: tuple[str, ...] = ()
+
+
+def _fits(args: Mapping[str, JSON]) -> tuple[str, ...]:  # noqa: ARG001 - stands in for a tool's own check
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequest:
     """Exactly what a person is asked to allow.
 
@@ -28,8 +81,21 @@ class ApprovalRequest:
         args: all arguments, as the tool will get them.
         expect: what the planner expects of it.
         reversibility: whether it can be taken back: "full", "partial", "irreversible".
-        reasons: why guards want a person's leave, where they do.
-        binding: hash of run, step, tool and arguments: an answer holds for this and nothing else.
+        binding: hash of run, tool and arguments: an answer holds for this and nothing else, once.
+        effect: "read" (that sends data out) or "write".
+        egress: the arguments leave this machine.
+        task: what the run is for.
+        confidence: of the planner, in this step: "low", "medium", "high".
+        reasoning: what led to the call: findings of the steps that it rests on.
+        so_far: the steps that the run has carried out, one line each, the last ones.
+        reasons: why it is asked whatever the policy says: guards, untrusted text.
+        sources: the untrusted text that the call may come out of.
+        on_silence: what happens if nobody answers.
+        within_s: seconds after which nobody's answer is that.
+        parameters: JSON Schema of the arguments object, for editing them.
+        problems: why the tool or its guards would refuse other arguments, one sentence each; () where they would not.
+        others: further calls of the plan that need leave and are known; see `Answer.others`.
+        allowable: True where "allow this tool for the rest of this run" may be answered.
     """
 
     run: str
@@ -40,26 +106,80 @@ class ApprovalRequest:
     expect: str
     reversibility: str
     binding: str
+    effect: str = "write"
+    egress: bool = False
+    task: str = ""
+    confidence: str = "medium"
+    reasoning: tuple[str, ...] = ()
+    so_far: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    on_silence: Literal["approve", "reject"] = "reject"
+    within_s: float = 86_400.0
+    parameters: Mapping[str, JSON] = field(default_factory=dict, repr=False)
+    problems: Callable[[Mapping[str, JSON]], tuple[str, ...]] = field(default=_fits, repr=False, compare=False)
+    others: tuple[OtherCall, ...] = ()
+    allowable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtRequest:
+    """A call was begun and its outcome is not known: a person is asked to look.
+
+    Attributes:
+        run: the run's id.
+        step: the step's id.
+        title: what the step is for.
+        tool: the tool's name.
+        args: the arguments that it was called with.
+        key: the key that it was called under, by which the other side may know it.
+        known: what is known: when it was begun, how it ended.
+        reversibility: whether it can be taken back.
+    """
+
+    run: str
+    step: str
+    title: str
+    tool: str
+    args: Mapping[str, JSON]
+    key: str
+    known: tuple[str, ...]
+    reversibility: str
+
+
+Request = ApprovalRequest | DoubtRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A decision, and whose it is."""
+    """A decision, and whose it is.
 
-    decision: Literal["approve", "reject"]
+    Attributes:
+        decision: of an ApprovalRequest "approve", "edit" or "reject"; of a DoubtRequest "happened" or "not_happened".
+        by: who decided.
+        reason: why; the planner is told why a call was rejected.
+        args: with "edit": the arguments to call with instead, all of them.
+        allow: with "approve": True allows this tool for the rest of this run; not where it cannot be taken back.
+        others: of each other call of the request, by its binding, whether it may be made; one that is left out is
+            asked about when it comes.
+    """
+
+    decision: Literal["approve", "edit", "reject", "happened", "not_happened"]
     by: str
     reason: str = ""
+    args: Mapping[str, JSON] | None = None
+    allow: bool = False
+    others: Mapping[str, bool] = field(default_factory=dict)
 
 
 class Approver(Protocol):
     """Somebody, or something, that decides."""
 
-    def __call__(self, request: ApprovalRequest) -> Answer | None:
+    def __call__(self, request: Request, /) -> Answer | None:
         """The decision, or None where nobody has answered: the run is suspended and waits."""
 
 
-def nobody(request: ApprovalRequest) -> Answer | None:  # noqa: ARG001 - an Approver
+def nobody(request: Request) -> Answer | None:  # noqa: ARG001 - an Approver
     """Where nobody can be asked: the run waits for `Run.approve()` or `%agent approve`."""
     return None
 
@@ -72,6 +192,9 @@ def person() -> str:
         return "a person"
 
 
-def binding(run: str, step: str, tool: str, args: Kept) -> str:
-    """SHA-256 over exactly what is called, as canonical JSON (RFC 8785), so that other programs can recompute it."""
-    return hashlib.sha256(rfc8785.dumps([run, step, tool, args.blob or args.text])).hexdigest()
+def binding(run: str, tool: str, args: Kept) -> str:
+    """SHA-256 over exactly what is called, as canonical JSON (RFC 8785), so that other programs can recompute it.
+
+    The step is no part of it: what was approved in a card of many stays approved, once, when the plan is revised.
+    """
+    return hashlib.sha256(rfc8785.dumps([run, tool, args.blob or args.text])).hexdigest()

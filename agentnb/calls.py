@@ -1,158 +1,300 @@
-"""One tool call, from its arguments to its recorded outcome: resolve, validate, claim, call in time, settle."""
+"""One tool call, from its arguments to its recorded outcome: resolve, validate, guard, claim, call in time, settle."""
 
 from __future__ import annotations
 
 import copy
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
 
 from agentnb.approval import binding
-from agentnb.budget import OverBudget
+from agentnb.budget import OverBudget, Spent
 from agentnb.checks import is_empty
 from agentnb.decide import kept_back
-from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure, ToolTimeout
-from agentnb.events import Event, GateRaised, Kept, RunSuspended, ToolClaimed, ToolRefused, ToolReturned
-from agentnb.guards import GuardedCall, rulings
+from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure
+from agentnb.events import (
+    ApprovalExpired,
+    CallInDoubt,
+    CallSimulated,
+    DoubtResolved,
+    Event,
+    GateRaised,
+    RunSuspended,
+    ToolClaimed,
+    ToolRefused,
+    ToolRetried,
+    ToolReturned,
+)
+from agentnb.failures import Failure, classify
 from agentnb.log import RunLog
-from agentnb.plan import JSON, Step, UnmetReference, resolve
-from agentnb.tools import InvalidArguments, Tool, as_json
+from agentnb.plan import Step
+from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare
+from agentnb.retry import wait_s
+from agentnb.runner import Runner
+from agentnb.tools import Tool
+from agentnb.values import as_json
 
-__all__ = ["Runner", "call_tool", "prepare", "run_here"]
+__all__ = ["call_tool", "in_words", "look_whether_it_happened", "simulate"]
 
-LONGEST_MESSAGE = 500
 SHORTEST_WRITE_S = 10.0
 """Seconds that must be left before a write is begun, or its `timeout_s` where that is less."""
-_LONGEST_S = 1e8  # three years: timers refuse more
-_AGAIN_S = 5.0
-"""Seconds after which a tool that swallowed its timeout is interrupted again, and so on."""
+LONGEST_WAIT_S: Final = 60.0
+"""Seconds that are waited for a failure to pass; where a server asks for more, the call has failed."""
 
 
-class Runner(Protocol):
-    """Where a tool's function runs, and how it is given up."""
+def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[[float], None]) -> Iterator[Event]:
+    """Make the step's call and yield what happens; what fails in a way that passes is tried again, after a while.
 
-    def __call__(self, function: Callable[[], Any], timeout_s: float) -> Any:
-        """What `function` returns or raises.
-
-        Raises:
-            ToolTimeout: it took longer than `timeout_s` seconds.
-            KeyboardInterrupt, Interrupted: a person stopped it.
-        """
-
-
-def run_here(function: Callable[[], Any], timeout_s: float) -> Any:
-    """Run on this thread where a timer signal can interrupt it (the main thread, on POSIX), else on one of its own.
-
-    On a thread of its own a call that takes too long is abandoned: it may go on, and what it returns is dropped.
-    """
-    timeout_s = min(timeout_s, _LONGEST_S)
-    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
-        return _with_timer(function, timeout_s)
-    return _abandonable(function, timeout_s)
-
-
-def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
-    def ring(*_: object) -> None:
-        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was interrupted")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        try:
-            signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
-            return function()
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    finally:  # once more, for it may ring at the very moment in which it is being stopped
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _abandonable(function: Callable[[], Any], timeout_s: float) -> Any:
-    box: dict[str, Any] = {}
-
-    def target() -> None:
-        try:
-            box["value"] = function()
-        except BaseException as error:  # noqa: BLE001 - handed to the caller
-            box["error"] = error
-
-    thread = threading.Thread(target=target, name="agentnb-tool", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if thread.is_alive():
-        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was abandoned")
-    if "error" in box:
-        raise box["error"]
-    return box["value"]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A call that may be made, but for a person's leave.
-
-    Attributes:
-        args: every reference and every filled opening in its place.
-        kept: the same as records hold it.
-        kwargs: what the function takes.
-        ask: why guards want a person's leave.
-    """
-
-    args: dict[str, JSON]
-    kept: Kept
-    kwargs: dict[str, Any]
-    ask: tuple[str, ...]
-
-
-def prepare(log: RunLog, tool: Tool, step: Step) -> Prepared | ToolRefused:
-    """The step's call with its arguments, or why it may not be made: they are wrong, or a guard denies it."""
-    given: Mapping[str, JSON] = log.value(log.state.bound) if log.state.bound else step.args
-    try:
-        args: dict[str, JSON] = resolve(dict(given), log.result_of)
-        kept = log.keep(args)
-        kwargs = tool.validated(copy.deepcopy(args))  # a tool may alter what it is given; earlier results stay
-    except (UnmetReference, NotJSON) as error:
-        return ToolRefused(step=step.id, problems=(str(error),))
-    except InvalidArguments as error:
-        return ToolRefused(step=step.id, problems=error.problems)
-    denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
-    return ToolRefused(step=step.id, problems=denied) if denied else Prepared(args, kept, kwargs, ask)
-
-
-def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner) -> Iterator[Event]:
-    """Make the step's call and yield what happens.
-
-    A call that may have had its effect and did not say so (a write that timed out, or raised anything but a
-    ToolFailure) is left claimed: it is in doubt, and the run rests until a person has looked.
+    A call that may have acted and did not say so (one that timed out, or raised something that does not tell) is left
+    claimed: it is in doubt.
 
     Raises:
         OverBudget: too little time is left; the call was not made.
     """
-    call = prepare(log, tool, step)
-    if isinstance(call, ToolRefused):
+    call, claim = prepare(log, tool, step), log.state.claim
+    begun = claim is not None and not log.state.cleared and tool.facts.acts
+    if isinstance(call, ToolRefused) and begun:  # it may have acted before it was refused
+        detail = f"{step.id} {tool.name} may have acted, and is not made again: {'; '.join(call.problems)}"
+        yield RunSuspended(reason="in_doubt", detail=detail[: 2 * LONGEST_MESSAGE])
+    elif isinstance(call, ToolRefused):
         yield call
-        return
-    if call.ask and not log.state.approved and log.state.claim is None:
+    elif _unasked(log, call):
         yield GateRaised(step=step.id, reasons=call.ask)
-        return
-    left = _seconds_left(log, tool)
-    key = f"{log.run}/{step.id}"
-    what = binding(log.run, step.id, tool.name, call.kept) if log.state.gated else ""
-    yield ToolClaimed(step=step.id, attempt=log.state.attempt, tool=tool.name, args=call.kept, key=key, binding=what)
-    began = log.clock.monotonic()
+    elif _expired(log):
+        yield ApprovalExpired(step=step.id)
+    elif not isinstance(entry := entry_of(log, tool, step, call), int):
+        yield entry
+    elif tool.breaker.refusal():
+        yield _kept_from(log, tool, step)
+    elif claim is not None and not log.state.cleared and (short := _too_late(log, tool)):
+        yield _cut_short(tool, step, short)
+    else:
+        claimed = _claim(log, tool, step, call, entry)
+        yield from _Making(log, tool, step, call, run, sleep).events(claimed, _seconds_left(log, tool))
+
+
+def _unasked(log: RunLog, call: Prepared) -> bool:
+    """True where guards want a person who has not been asked, or was asked for other reasons before the last try."""
+    state = log.state
+    if state.claim is None:
+        return bool(call.ask) and not state.approved
+    return state.cleared and not set(call.ask) <= set(state.raised)
+
+
+def _expired(log: RunLog) -> bool:
+    """True where leave may run out before the claim is recorded: of a call that is made again as well."""
+    state, valid_s = log.state, log.state.head.policy.valid_s
+    given = bool(state.approved) if state.claim is None else state.cleared and state.gated
+    return given and log.now() > state.approved_until - min(1.0, valid_s / 10)
+
+
+def _claim(log: RunLog, tool: Tool, step: Step, call: Prepared, entry: int) -> ToolClaimed:
+    """The claim of the call; the one that there is, counted on, where it is made again."""
+    if log.state.claim is not None:
+        return replace(log.state.claim, attempt=log.state.claim.attempt + 1)
+    key = key_of(log, tool, step, call)
+    what = binding(log.run, tool.name, call.kept) if log.state.gated else ""
+    return ToolClaimed(step=step.id, attempt=1, tool=tool.name, args=call.kept, key=key, binding=what, entry=entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A call that raised.
+
+    Attributes:
+        kind: what that means.
+        said: the exception in words.
+    """
+
+    kind: Failure
+    said: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """One prepared call being made, as often as it takes and may."""
+
+    log: RunLog
+    tool: Tool
+    step: Step
+    call: Prepared
+    run: Runner
+    sleep: Callable[[float], None]
+
+    def events(self, claim: ToolClaimed, left: float) -> Iterator[Event]:
+        """What happens; `left` are the seconds that the budget leaves for the first try."""
+        first, refreshed = claim.attempt, False
+        while True:
+            yield claim
+            outcome = self._attempt(claim, left)
+            if not isinstance(outcome, _Failed):
+                yield outcome
+                return
+            kind = outcome.kind.failure
+            stale = kind is FailureClass.STALE_DATA and not refreshed
+            wait = self._wait(outcome, claim.attempt - first + 1, stale=stale)
+            if wait is None:
+                yield _final(self.log, self.tool, self.step, outcome)
+                return
+            yield ToolRetried(
+                step=self.step.id, failure=kind, message=outcome.said, seconds=outcome.seconds, wait_s=wait,
+                acted=outcome.kind.acted,
+            )  # fmt: skip
+            self.sleep(wait)
+            if self.log.state.unsure and (short := _too_late(self.log, self.tool)):
+                yield _cut_short(self.tool, self.step, short)
+                return
+            if stale and (broken := self._refresh()):
+                yield _final(self.log, self.tool, self.step, replace(outcome, said=broken, seconds=0))
+                return
+            if (no := self._forbidden()) is not None:
+                yield no if self.log.state.cleared else _final(self.log, self.tool, self.step, outcome)
+                return
+            refreshed, left = refreshed or stale, _seconds_left(self.log, self.tool)
+            claim = replace(claim, attempt=claim.attempt + 1)
+
+    def _attempt(self, claim: ToolClaimed, left: float) -> ToolReturned | _Failed:
+        """One call of the function, counted by the breaker."""
+        log, tool, step = self.log, self.tool, self.step
+        if not tool.breaker.begin():  # another run is probing it since
+            return _Failed(Failure(FailureClass.TRANSIENT, "no", None), tool.breaker.refusal() or "it is tried", 0)
+        again = claim.attempt > 1  # the last one may have altered what it was given
+        kwargs = tool.validated(copy.deepcopy(self.call.args)) if again else self.call.kwargs
+        began = log.clock.monotonic()
+        try:
+            # The conversion belongs to the call: a generator runs only as it is read, and may never end.
+            value = self.run(lambda: as_json(tool.run(kwargs, claim.key)), min(tool.timeout_s, left))
+            result = log.keep(value)
+        except (KeyboardInterrupt, Interrupted):
+            tool.breaker.abandoned()
+            raise
+        except BaseException as error:  # noqa: BLE001 - a tool may raise anything, SystemExit too; all of it is a result
+            return self._failed(error, log.clock.monotonic() - began)
+        tool.breaker.succeeded()
+        seconds = log.clock.monotonic() - began
+        return ToolReturned(step=step.id, status="empty" if is_empty(value) else "ok", seconds=seconds, result=result)
+
+    def _failed(self, error: BaseException, seconds: float) -> ToolReturned | _Failed:
+        if isinstance(error, NotJSON) and self.tool.facts.acts:  # it has returned, so it has acted
+            self.tool.breaker.succeeded()
+            said = f"its result is not kept: {error}"
+            return ToolReturned(step=self.step.id, status="ok", seconds=seconds, message=said)
+        failed = _Failed(classify(error, self.tool.failures), in_words(error), seconds)
+        if failed.kind.failure.worth_retrying:
+            self.tool.breaker.failed(failed.said)
+        else:
+            self.tool.breaker.abandoned()  # the other side answered: the mistake is the caller's
+        return failed
+
+    def _wait(self, failed: _Failed, made: int, *, stale: bool) -> float | None:
+        """Seconds until the call may be made again, or None where it may not."""
+        kind, tool, log, state = failed.kind, self.tool, self.log, self.log.state
+        safe = kind.acted == "no" or tool.facts.repeatable
+        passes = kind.failure.worth_retrying and made < tool.tries
+        if not safe or not (passes or (stale and tool.refresh is not None)):
+            return None
+        wait = 0.0 if stale else wait_s(made, kind.retry_after_s)
+        cap = state.budget.seconds
+        longest = LONGEST_WAIT_S if cap is None else min(LONGEST_WAIT_S, cap - log.now())
+        short = state.budget.first_short(state.used(), Spent(tool_calls=1))
+        left = state.budget.seconds_left(state.used(), kept_back(state.budget))
+        return None if short or wait > longest or left <= failed.seconds + _least_s(tool) else wait
+
+    def _forbidden(self) -> Event | None:
+        """Why the call may not be made again as it is: guards look at each try, and leave has its time."""
+        call = prepare(self.log, self.tool, self.step)
+        if isinstance(call, ToolRefused):
+            return call
+        if _unasked(self.log, call):
+            return GateRaised(step=self.step.id, reasons=call.ask)
+        return ApprovalExpired(step=self.step.id) if _expired(self.log) else None
+
+    def _refresh(self) -> str:
+        """Let the tool read again what it rests on; what went wrong with that, or ""."""
+        try:
+            left = _seconds_left(self.log, self.tool)
+            self.run(lambda: self.tool.refreshed(self.call.kwargs), min(self.tool.timeout_s, left))
+        except (KeyboardInterrupt, Interrupted, OverBudget):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as of the tool itself
+            return f"reading anew failed: {in_words(error)}"
+        return ""
+
+
+def _final(log: RunLog, tool: Tool, step: Step, failed: _Failed) -> Event:
+    """What is left of a call that failed for good: whether it may have acted, in any try, matters more than why."""
+    if tool.facts.acts and (failed.kind.acted == "unknown" or log.state.unsure):
+        return CallInDoubt(step=step.id, message=failed.said, seconds=failed.seconds)
+    return ToolReturned(
+        step=step.id, status="failed", seconds=failed.seconds, failure=failed.kind.failure, message=failed.said
+    )
+
+
+def _kept_from(log: RunLog, tool: Tool, step: Step) -> Event:
+    """The tool has kept failing and is left alone for a while: that is planned around, unless a call is in doubt."""
+    if log.state.claim is not None and tool.facts.acts:
+        return RunSuspended(reason="in_doubt", detail=f"{step.id} {tool.name}: {tool.breaker.refusal()}")
+    why = f"{tool.name} is not called for now: {tool.breaker.trouble()}"
+    return ToolRefused(step=step.id, problems=(why,), by="breaker")
+
+
+def _cut_short(tool: Tool, step: Step, short: str) -> Event:
+    """The call was begun before, which no limit undoes, and there is no time to make it again."""
+    said = f"it was cut short, and there is no time to make it again: {short}"
+    if tool.facts.acts:
+        return RunSuspended(reason="in_doubt", detail=f"{step.id} {tool.name}: {said}; whether it acted is not known")
+    return ToolReturned(step=step.id, status="failed", seconds=0, failure=FailureClass.TRANSIENT, message=said)
+
+
+def look_whether_it_happened(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event | str:
+    """What the tool's `reconcile` says of the claimed call; a text where nobody can tell: why."""
+    claim = log.state.claim
+    if claim is None:
+        raise AssertionError("stage CALL has a claim")
+    if tool.reconcile is None:
+        return ""
     try:
-        # The conversion belongs to the call: a generator runs only as it is read, and may never end.
-        value = run(lambda: as_json(tool.run(call.kwargs)), min(tool.timeout_s, left))
-        result = log.keep(value)
+        kwargs = tool.validated(log.value(claim.args))
+        left = _seconds_left(log, tool)
+        found = run(lambda: as_json(tool.happened(kwargs, claim.key)), min(tool.timeout_s, left))
+        result = log.keep(found)
     except (KeyboardInterrupt, Interrupted):
         raise
-    except BaseException as error:  # noqa: BLE001 - a tool may raise anything, SystemExit too; all of it is a result
-        yield _outcome(tool, step, error, log.clock.monotonic() - began)
-        return
-    seconds = log.clock.monotonic() - began
-    yield ToolReturned(step=step.id, status="empty" if is_empty(value) else "ok", seconds=seconds, result=result)
+    except OverBudget as error:
+        return f"there was no time to ask its reconcile function: {error}"
+    except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
+        return f"its reconcile function could not tell: {in_words(error)}"
+    if found is None and claim.attempt >= tool.tries:
+        said = f"it did not happen in {claim.attempt} tries: {log.state.doubt or 'its outcome was not known'}"
+        return ToolReturned(step=step.id, status="failed", seconds=0, failure=FailureClass.TRANSIENT, message=said)
+    happened = found is not None
+    return DoubtResolved(step=step.id, happened=happened, by="reconcile", result=result if happened else None)
+
+
+def simulate(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event:
+    """In a dry run: what the present step's call would do, and who would be asked before it."""
+    call = prepare(log, tool, step)
+    if isinstance(call, ToolRefused):
+        return call
+    try:
+        value = run(lambda: as_json(tool.simulated(call.kwargs)), min(tool.timeout_s, _seconds_left(log, tool)))
+        result = log.keep(value)
+    except (KeyboardInterrupt, Interrupted, OverBudget):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
+        return ToolRefused(step=step.id, problems=(f"its simulation failed: {in_words(error)}",))
+    state = log.state
+    policy = ("the policy asks",) if state.asked_about(step) else ()
+    if tool.effect == "destructive":
+        policy = ("it is destructive: a person carries it out",)
+    gate = (*policy, *call.ask, *state.taint)
+    return CallSimulated(step=step.id, tool=tool.name, args=call.kept, result=result, gate=gate)
+
+
+def _least_s(tool: Tool) -> float:
+    return min(tool.timeout_s, SHORTEST_WRITE_S) if tool.facts.acts else 0
 
 
 def _seconds_left(log: RunLog, tool: Tool) -> float:
@@ -165,43 +307,28 @@ def _seconds_left(log: RunLog, tool: Tool) -> float:
         return math.inf
     budget, used, keep = log.state.budget, log.state.used(), kept_back(log.state.budget)
     left = budget.seconds_left(used, keep)
-    needed = min(tool.timeout_s, SHORTEST_WRITE_S) if tool.effect == "write" else 0
+    needed = _least_s(tool)
     if left <= needed:
         raise OverBudget(budget.shortest(used, keep, needed))
     return left
 
 
-def _outcome(tool: Tool, step: Step, error: BaseException, seconds: float) -> Event:
-    """What an exception means: only a ToolFailure says that a write did not act; after any other it may have."""
-    failed = _failure(step, error, seconds)
-    if tool.effect == "read" or (isinstance(error, ToolFailure) and not isinstance(error, ToolTimeout)):
-        return failed
-    if isinstance(error, NotJSON):  # it has returned, so it has acted
-        return ToolReturned(step=step.id, status="ok", seconds=seconds, message=f"its result is not kept: {error}")
-    doubt = f"{step.id} {tool.name}: {failed.message}; whether it acted is not known"
-    return RunSuspended(reason="in_doubt", detail=doubt, seconds=seconds)
+def _too_late(log: RunLog, tool: Tool) -> str:
+    """Why there is no time for a call, or ""."""
+    try:
+        _seconds_left(log, tool)
+    except OverBudget as error:
+        return str(error)
+    return ""
 
 
-def _failure(step: Step, error: BaseException, seconds: float) -> ToolReturned:
+def in_words(error: BaseException) -> str:
+    """What an exception says, short enough for a record and with its type where it is not one of ours."""
     try:
         text = str(error)
     except Exception as worse:  # noqa: BLE001 - a tool's exception may not even have a text
         text = f"(no message: {type(worse).__name__})"
-    said = text if isinstance(error, (ToolFailure, NotJSON)) else f"{type(error).__name__}: {text}"
-    clean = said[:LONGEST_MESSAGE].encode("utf-8", "replace").decode()
-    return ToolReturned(step=step.id, status="failed", seconds=seconds, failure=classify(error), message=clean)
-
-
-def classify(error: BaseException) -> FailureClass:
-    """What kind of failure an exception of a tool is, by its type."""
-    match error:
-        case ToolFailure():
-            return error.failure
-        case PermissionError():
-            return FailureClass.PERMISSION
-        case TimeoutError() | ConnectionError():
-            return FailureClass.TRANSIENT
-        case NotJSON() | ValueError() | TypeError() | LookupError() | ArithmeticError() | OSError():
-            return FailureClass.INVALID_DATA
-        case _:
-            return FailureClass.FATAL
+    said = (
+        text if isinstance(error, (ToolFailure, NotJSON)) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+    )
+    return said[:LONGEST_MESSAGE].encode("utf-8", "replace").decode()

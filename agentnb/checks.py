@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agentnb.plan import JSON, Check
+from agentnb.values import digest, json_text
 
 __all__ = ["check_problem", "failed_check", "is_empty"]
 
@@ -66,6 +67,8 @@ def failed_check(check: Check, result: JSON) -> str | None:
     """Why `result` does not pass `check`, in one sentence, or None where it does."""
     if check.non_empty and is_empty(result):
         return f"the result is empty ({result!r})"
+    if check.sha256 is not None and digest(json_text(result)) != check.sha256:
+        return "the result is not what it was"
     if check.schema is not None and (why := _schema_violation(check.schema, result)):
         return why
     if check.expression is not None:

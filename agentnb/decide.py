@@ -19,8 +19,9 @@ from typing import Final, Literal
 
 from agentnb.budget import Budget, Refusal, Spent
 from agentnb.errors import FailureClass
-from agentnb.events import Event, Level, LimitReached, PlanMade, RunFinished, RunSuspended, StepJudged
+from agentnb.events import Event, LimitReached, PlanMade, RunFinished, StepJudged
 from agentnb.plan import Step, open_args
+from agentnb.policy import Level
 from agentnb.state import RunState, Stage, Status
 
 __all__ = [
@@ -32,6 +33,9 @@ __all__ = [
     "HandOver",
     "MakePlan",
     "Note",
+    "Propose",
+    "SettleDoubt",
+    "Simulate",
     "WriteAnswer",
     "decide",
     "kept_back",
@@ -79,6 +83,21 @@ class CallTool:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleDoubt:
+    """Find out whether the claimed call happened: the tool's `reconcile` is asked, or else a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Put the present step's destructive call into the queue of pending actions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulate:
+    """In a dry run: note what the present step's call would do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Critique:
     """Judge the present step's result: by its check where it has one, else by the critic."""
 
@@ -100,17 +119,29 @@ class HandOver:
     """End without a model's answer: hand over what was found, as it is.
 
     Attributes:
-        status: "stopped" or "failed".
+        status: "completed", "stopped" or "failed".
         reason: why, in one word.
         detail: the same in a sentence.
     """
 
-    status: Literal["stopped", "failed"]
+    status: Literal["completed", "stopped", "failed"]
     reason: str
     detail: str
 
 
-Action = MakePlan | BindArgs | AskPerson | CallTool | Critique | WriteAnswer | HandOver | Note
+Action = (
+    MakePlan
+    | BindArgs
+    | AskPerson
+    | CallTool
+    | SettleDoubt
+    | Propose
+    | Simulate
+    | Critique
+    | WriteAnswer
+    | HandOver
+    | Note
+)
 
 
 def decide(state: RunState) -> Action | None:  # noqa: PLR0911 - a table, one line a stage
@@ -134,10 +165,9 @@ def decide(state: RunState) -> Action | None:  # noqa: PLR0911 - a table, one li
 
 def _limit(state: RunState) -> Note | None:
     """A limit on time, steps or tool calls; tokens and dollars are checked where they are reserved."""
-    if state.stage is Stage.CALL:
+    if state.stage is Stage.CALL and not state.cleared:
         return None  # a claimed call is settled first
-    next_step = state.stage is Stage.STEP
-    extra = Spent(steps=1, tool_calls=1) if next_step else Spent()
+    extra = {Stage.STEP: Spent(steps=1, tool_calls=1), Stage.CALL: Spent(tool_calls=1)}.get(state.stage, Spent())
     used = state.used()
     short = state.budget.exhausted(used, kept_back(state.budget)) or state.budget.first_short(used, extra)
     return Note(limit_reached(short, state.stage)) if short else None
@@ -156,27 +186,29 @@ def _plan(state: RunState) -> Action:
     return MakePlan()
 
 
-def _step(state: RunState) -> Action:
+def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a case
     step = _present(state)
     if state.attempt > MAX_ATTEMPTS or state.rejected >= MAX_REJECTED:
         return _revise_or_escalate(state, f"{step.tool} could not be called: {'; '.join(state.problems)}")
-    if state.refused and not open_args(step.args):
-        return _revise_or_escalate(state, f"{step.tool} was called wrongly: {'; '.join(state.problems)}")
+    if state.refused and (state.refused != "arguments" or not open_args(step.args)):
+        how = {"guard": "may not be made so", "breaker": "is not made now"}.get(state.refused, "was wrong")
+        return _revise_or_escalate(state, f"the call of {step.tool} {how}: {'; '.join(state.problems)}")
     if open_args(step.args) and state.bound is None:
         return BindArgs()
+    facts = state.head.tools[step.tool]
+    if state.head.dry and facts.acts:
+        return Simulate()
+    if facts.effect == "destructive":
+        return Propose()
     if state.gated and not state.approved:
         return AskPerson()
     return CallTool()
 
 
 def _unsettled(state: RunState) -> Action:
-    """Only seen after a resume: a call was claimed and its outcome is not known. What only reads is done again."""
-    step = _present(state)
-    if state.head.tools[step.tool].effect == "read":
-        return CallTool()
-    return Note(
-        RunSuspended(reason="in_doubt", detail=f"{step.id} {step.tool} was started and its outcome is not known")
-    )
+    """A call is claimed and has no outcome: it is made again where that is safe, else somebody has to look."""
+    facts = state.head.tools[_present(state).tool]
+    return CallTool() if state.cleared or (facts.repeatable and not state.given_up) else SettleDoubt()
 
 
 def _judge(state: RunState) -> Action:
@@ -185,9 +217,12 @@ def _judge(state: RunState) -> Action:
         raise AssertionError("stage JUDGE has a result")
     if got.status == "failed":
         return _after_failure(state, step, got.failure or FailureClass.FATAL, got.message)
-    if state.head.tools[step.tool].effect == "write" and step.check is None:
+    if got.status == "proposed":
+        return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason="it waits for a person"))
+    if state.head.tools[step.tool].acts and step.check is None:
         # It was approved as it is and cannot be tried again: there is nothing for a critic to decide.
-        return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason="the call was carried out"))
+        said = "the call was simulated" if state.head.dry else "the call was carried out"
+        return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason=said))
     if state.rejected >= MAX_REJECTED:
         why = f"no valid verdict on {step.id} in {state.rejected} tries"
         return Note(StepJudged(step=step.id, verdict="escalate", by="rule", reason=why))
@@ -195,12 +230,15 @@ def _judge(state: RunState) -> Action:
 
 
 def _after_failure(state: RunState, step: Step, failure: FailureClass, message: str) -> Action:
-    """Try again where that can help: a model that wrote the arguments sees the error, a passing failure may pass."""
-    reads = state.head.tools[step.tool].effect == "read"
-    mendable = bool(open_args(step.args)) and failure is not FailureClass.PERMISSION
-    if reads and state.attempt < MAX_ATTEMPTS and (mendable or failure.worth_retrying):
+    """What follows from a failure that did not pass: only new arguments, a new plan or a person can help.
+
+    What passes by itself was tried again already, within the call.
+    """
+    acts = state.head.tools[step.tool].acts
+    mendable = bool(open_args(step.args)) and failure not in (FailureClass.PERMISSION, FailureClass.FATAL)
+    if mendable and not acts and state.attempt < MAX_ATTEMPTS:
         return Note(StepJudged(step=step.id, verdict="retry", by="rule", reason=message))
-    if failure is FailureClass.PERMISSION:  # no other plan gives leave: a person has to
+    if failure in (FailureClass.PERMISSION, FailureClass.FATAL):  # no other plan gives leave, or mends what is broken
         return Note(StepJudged(step=step.id, verdict="escalate", by="rule", reason=message))
     return _revise_or_escalate(state, message)
 
@@ -208,7 +246,7 @@ def _after_failure(state: RunState, step: Step, failure: FailureClass, message: 
 def can_retry(state: RunState) -> bool:
     """True where trying the present step again may give something else: it reads, and a model fills its arguments."""
     step = _present(state)
-    return state.attempt < MAX_ATTEMPTS and state.head.tools[step.tool].effect == "read" and bool(open_args(step.args))
+    return state.attempt < MAX_ATTEMPTS and not state.head.tools[step.tool].acts and bool(open_args(step.args))
 
 
 def can_revise(state: RunState) -> bool:
@@ -222,6 +260,9 @@ def _revise_or_escalate(state: RunState, reason: str) -> Note:
 
 
 def _answer(state: RunState) -> Action:
+    if state.head.executes:  # what was to be said, the dry run has said
+        said = _in_execution(state) or f"what {state.head.executes} had shown was carried out"
+        return HandOver("stopped" if state.stop else "completed", state.stop or "complete", said)
     cut_short = state.no_answer is not None or (state.limit is not None and state.budget.exhausted(state.used()))
     if cut_short or (state.stop and not len(state.outcomes) and state.returned is None):
         return HandOver("stopped", state.stop, stop_in_words(state))
@@ -229,6 +270,15 @@ def _answer(state: RunState) -> Action:
         why = _with_problems(state, f"no valid answer in {state.rejected} tries")
         return HandOver("stopped", state.stop, why) if state.stop else HandOver("failed", "malformed_output", why)
     return WriteAnswer()
+
+
+def _in_execution(state: RunState) -> str:
+    """Why an execution ends before its plan is done, and which step it was, or ""."""
+    if state.stop != "escalated" or state.plan is None:
+        return stop_in_words(state)
+    step = state.plan.steps[len(state.outcomes) - 1]
+    acted = any(outcome.call and outcome.status != "failed" for outcome in state.outcomes)
+    return f"{step.id} {step.title or step.tool}: {state.why}" + ("" if acted else "; nothing was done")
 
 
 def _with_problems(state: RunState, why: str) -> str:
@@ -257,7 +307,7 @@ def finished_by_model(state: RunState, answer: str, confidence: Level, unknowns:
         reason="complete" if complete else state.stop,
         detail=stop_in_words(state),
         output=answer,
-        confidence="low" if left else confidence,
+        confidence="low" if left or state.stop == "escalated" else confidence,
         unknowns=(*unknowns, *left),
     )
 

@@ -12,12 +12,20 @@
     ├── StoreError             the store cannot be opened, read or written
     │   ├── RunNotFound        no run of that id
     │   ├── DamagedRecord      a record that cannot be read; the run stops rather than guess
-    │   └── RunConflict        somebody else appended to this run
+    │   ├── RunConflict        somebody else appended to this run
+    │   ├── RunHeld            somebody else drives this run
+    │   └── KeyTaken           somebody else has claimed the same key
     ├── CassetteError          a cassette that is damaged, or lacks a request
     │   └── CassetteMiss
     ├── ModelError             a model call failed; carries a FailureClass
     ├── ToolFailure            a tool call failed; carries a FailureClass
-    │   └── ToolTimeout
+    │   ├── Transient          try again after a while
+    │   ├── RateLimited        try again no sooner than the server says
+    │   ├── StaleData          what the call rested on has changed
+    │   ├── Permission         a person has to grant something
+    │   ├── InvalidData        the same call will fail again
+    │   ├── Fatal              nothing in the run can mend it
+    │   └── ToolTimeout        it took too long, and may have acted
     ├── NotJSON                a value that cannot be kept as JSON
     ├── Interrupted            a person stopped the run
     └── IllegalTransition      a bug in agentnb: an event that this state does not admit
@@ -37,20 +45,28 @@ __all__ = [
     "ConfigError",
     "DamagedRecord",
     "FailureClass",
+    "Fatal",
     "IllegalTransition",
     "Interrupted",
+    "InvalidData",
+    "KeyTaken",
     "MissingKey",
     "MissingPackage",
     "ModelError",
     "ModelUnavailable",
     "NetworkForbidden",
     "NotJSON",
+    "Permission",
+    "RateLimited",
     "RunConflict",
+    "RunHeld",
     "RunNotFound",
+    "StaleData",
     "StoreError",
     "ToolDefinitionError",
     "ToolFailure",
     "ToolTimeout",
+    "Transient",
     "UnknownModel",
     "UnknownPrice",
 ]
@@ -130,6 +146,14 @@ class RunConflict(StoreError):
     """Another process has appended to this run since it was read."""
 
 
+class RunHeld(StoreError):
+    """Another kernel, process or thread is driving this run, and nobody else may meanwhile."""
+
+
+class KeyTaken(StoreError):
+    """A row of that key is kept already: another run has claimed the same call. Nothing was kept of this commit."""
+
+
 class CassetteError(AgentError):
     """A cassette cannot be read, or its lines do not hold what their keys promise."""
 
@@ -158,19 +182,65 @@ class ModelError(AgentError):
 
 
 class ToolFailure(AgentError):
-    """A tool call failed in a known way; raise it in a tool to say in which.
+    """A tool call failed in a known way and did not act; raise it, or a kind of it, in a tool to say in which.
 
     Attributes:
         failure: what kind of failure it was.
+        retry_after_s: seconds that the tool's service asks to wait, or None.
     """
 
-    def __init__(self, message: str, failure: FailureClass = FailureClass.FATAL) -> None:
+    def __init__(
+        self, message: str, failure: FailureClass = FailureClass.INVALID_DATA, *, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.failure = FailureClass(failure)  # a tool's author may have written "transient"
+        self.retry_after_s = retry_after_s
+
+
+class Transient(ToolFailure):
+    """A tool's service is out of order for the moment: the same call may succeed a while later."""
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, FailureClass.TRANSIENT, retry_after_s=retry_after_s)
+
+
+class RateLimited(ToolFailure):
+    """A tool's service was called too often: the same call may succeed after `retry_after_s`."""
+
+    def __init__(self, message: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message, FailureClass.RATE_LIMITED, retry_after_s=retry_after_s)
+
+
+class StaleData(ToolFailure):
+    """What a tool call rested on has changed since it was read: read it again first."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, FailureClass.STALE_DATA)
+
+
+class Permission(ToolFailure):
+    """A tool call lacks what only a person can grant: a key, a role, a quota."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, FailureClass.PERMISSION)
+
+
+class InvalidData(ToolFailure):
+    """A tool call's arguments or the data it met are wrong: the same call will fail again."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, FailureClass.INVALID_DATA)
+
+
+class Fatal(ToolFailure):
+    """A tool call met something that nothing in the run can mend."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, FailureClass.FATAL)
 
 
 class ToolTimeout(ToolFailure):
-    """A tool call took longer than its `timeout_s`."""
+    """A tool call took longer than its `timeout_s`; whether it acted is not known."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, FailureClass.TRANSIENT)

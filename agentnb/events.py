@@ -7,26 +7,31 @@ and time.
 
 from __future__ import annotations
 
-import functools
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Literal
 
 from agentnb.budget import Budget, Spent, Usage
-from agentnb.errors import DamagedRecord, FailureClass, NotJSON
+from agentnb.errors import FailureClass
 from agentnb.plan import Step
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from agentnb.policy import Level, Policy, ToolFacts
 
 __all__ = [
     "FORMAT",
     "INTENTS",
+    "ActionClaimed",
+    "ActionProposed",
+    "ActionSettled",
     "ApprovalAnswered",
     "ApprovalAsked",
+    "ApprovalExpired",
     "ArgsBound",
+    "AskedCall",
     "BudgetExtended",
+    "CallInDoubt",
+    "CallSimulated",
+    "DoubtResolved",
+    "EarlierResult",
     "Event",
     "GateRaised",
     "Kept",
@@ -45,16 +50,14 @@ __all__ = [
     "StepJudged",
     "ToolClaimed",
     "ToolRefused",
+    "ToolRetried",
     "ToolReturned",
-    "decode",
-    "encode",
 ]
 
 FORMAT = 1
 """Of the records in a store; raised when a kind changes its meaning."""
 
 Phase = Literal["plan", "bind", "critique", "answer"]
-Level = Literal["low", "medium", "high"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +75,6 @@ class Kept:
     blob: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ToolFacts:
-    """What the policy needs to know of a tool."""
-
-    effect: Literal["read", "write"]
-    reversibility: Literal["full", "partial", "irreversible"]
-    schema: str
-    """Hash of its argument schema, by which a resumed run sees that the tool has changed."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """A run exists. First record of every run."""
@@ -93,8 +86,15 @@ class RunStarted:
     cheap_model: str
     tools: Mapping[str, ToolFacts]
     budget: Budget
-    approve: Literal["ask", "deny", "auto"]
+    policy: Policy = field(default_factory=Policy)
     tags: Mapping[str, str] = field(default_factory=dict)
+    dry: bool = False
+    """True where calls that act are only simulated."""
+    executes: str = ""
+    """The dry run whose effects this one performs."""
+    uid: str = ""
+    """What tells this run from those of the same id in other stores."""
+    process: int = 0
     format: int = FORMAT
 
 
@@ -189,15 +189,31 @@ class GateRaised:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AskedCall:
+    """Another call of the plan that is asked about in the same breath."""
+
+    step: str
+    tool: str
+    args: Kept
+    binding: str
+    reasons: tuple[str, ...] = ()
+    """Why it needs a person, beyond the policy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalAsked:
-    """Intent: a person is about to be asked whether exactly this call may be made."""
+    """Intent: a person is about to be asked whether exactly this call may be made, and perhaps further ones."""
 
     kind: Literal["approval_asked"] = "approval_asked"
     step: str
     tool: str
     args: Kept
     binding: str
+    others: tuple[AskedCall, ...] = ()
+    expires: float | None = None
+    """Seconds on the run's clock, after which `on_silence` holds."""
+    on_silence: Literal["approve", "reject"] = "reject"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,9 +222,29 @@ class ApprovalAnswered:
 
     kind: Literal["approval_answered"] = "approval_answered"
     step: str
-    decision: Literal["approve", "reject"]
+    decision: Literal["approve", "edit", "reject"]
     by: str
     reason: str = ""
+    args: Kept | None = None
+    """Of an edit: what is called instead, with every argument in its place."""
+    binding: str = ""
+    """Of the call that may be made, where it is not the one that was asked about: edited, or decided earlier."""
+    allow: bool = False
+    """True where the tool may be called for the rest of the run."""
+    others: Mapping[str, bool] = field(default_factory=dict)
+    """Whether each other call that was asked about may be made, by its binding."""
+    earlier: bool = False
+    """True where it was decided together with an earlier call: nobody is asked again."""
+    silent: bool = False
+    """True where nobody answered in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalExpired:
+    """An approval was not used in its time: a person is asked anew."""
+
+    kind: Literal["approval_expired"] = "approval_expired"
+    step: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,15 +259,17 @@ class ToolClaimed:
     key: str
     binding: str = ""
     """Of a gated call: hash of exactly what is called, which must be what was approved."""
+    entry: int = 0
+    """Of a key that holds for all runs: the number of this claim among the key's entries in the ledger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolReturned:
-    """The call ended: with a result, with nothing found, or failed."""
+    """The call ended: with a result, with nothing found, failed, or put before a person instead of being made."""
 
     kind: Literal["tool_returned"] = "tool_returned"
     step: str
-    status: Literal["ok", "empty", "failed"]
+    status: Literal["ok", "empty", "failed", "proposed"]
     seconds: float
     result: Kept | None = None
     failure: FailureClass | None = None
@@ -239,12 +277,110 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRetried:
+    """A call failed in a way that passes, and did not act, or acts once for its key: it is made again under it."""
+
+    kind: Literal["tool_retried"] = "tool_retried"
+    step: str
+    failure: FailureClass
+    message: str
+    seconds: float
+    wait_s: float
+    acted: Literal["no", "unknown"] = "no"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRefused:
-    """A call that never reached its function: arguments that are unknown, missing or of the wrong type."""
+    """A call that never reached its function: wrong arguments, a guard's no, or a tool that keeps failing."""
 
     kind: Literal["tool_refused"] = "tool_refused"
     step: str
     problems: tuple[str, ...]
+    by: Literal["arguments", "guard", "breaker"] = "arguments"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallInDoubt:
+    """A call that acts was begun, and whether it did is not known: it timed out, or its connection dropped."""
+
+    kind: Literal["call_in_doubt"] = "call_in_doubt"
+    step: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubtResolved:
+    """Somebody, or the tool's own `reconcile`, has looked whether the call happened."""
+
+    kind: Literal["doubt_resolved"] = "doubt_resolved"
+    step: str
+    happened: bool
+    by: str
+    reason: str = ""
+    result: Kept | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierResult:
+    """What the step would do was done before, under a key that holds for all runs: its result is given back."""
+
+    kind: Literal["earlier_result"] = "earlier_result"
+    step: str
+    key: str
+    run: str
+    at_step: str
+    result: Kept | None = None
+    tainted: bool = False
+    """True where that run had it from text that strangers wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSimulated:
+    """In a dry run: what a call that acts would have done."""
+
+    kind: Literal["call_simulated"] = "call_simulated"
+    step: str
+    tool: str
+    args: Kept
+    result: Kept
+    gate: tuple[str, ...] = ()
+    """Why a person would be asked before it; () where nobody would."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionProposed:
+    """A destructive call is put into the run's queue: only a person, or a validator by name, carries it out."""
+
+    kind: Literal["action_proposed"] = "action_proposed"
+    step: str
+    tool: str
+    args: Kept
+    reasons: tuple[str, ...] = ()
+    """What whoever carries it out should know: what guards ask, and where its arguments come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionClaimed:
+    """Intent: a proposed action is about to be carried out, outside the loop."""
+
+    kind: Literal["action_claimed"] = "action_claimed"
+    step: str
+    key: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionSettled:
+    """What came of a proposed action: carried out, failed without having acted, in doubt, or dropped."""
+
+    kind: Literal["action_settled"] = "action_settled"
+    step: str
+    status: Literal["done", "failed", "in_doubt", "dropped"]
+    by: str
+    message: str = ""
+    seconds: float = 0.0
+    result: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,9 +463,18 @@ Event = (
     | GateRaised
     | ApprovalAsked
     | ApprovalAnswered
+    | ApprovalExpired
     | ToolClaimed
     | ToolReturned
+    | ToolRetried
     | ToolRefused
+    | CallInDoubt
+    | DoubtResolved
+    | EarlierResult
+    | CallSimulated
+    | ActionProposed
+    | ActionClaimed
+    | ActionSettled
     | StepJudged
     | LimitReached
     | BudgetExtended
@@ -338,10 +483,13 @@ Event = (
     | RunFinished
 )
 
-INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked)
+INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked, ActionClaimed)
 """Kinds that must be durable before what they announce starts."""
 
-DURABLE_AT_ONCE = (*INTENTS, RunStarted, RunSuspended, RunResumed, RunFinished, BudgetExtended)
+DURABLE_AT_ONCE = (
+    *INTENTS, ToolRetried, CallInDoubt, ActionSettled,
+    RunStarted, RunSuspended, RunResumed, RunFinished, BudgetExtended,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,57 +508,3 @@ class Record:
     at: float
     t: float
     event: Event
-
-
-@functools.cache
-def _codec() -> TypeAdapter[Any]:
-    from pydantic import Field, TypeAdapter
-
-    line = Annotated[Event, Field(discriminator="kind")]
-    return TypeAdapter(list[tuple[int, float, float, line]])
-
-
-def encode(records: Sequence[Record]) -> str:
-    """`records` as one line of JSON: `[[seq, at, t, {"kind": …}], …]`.
-
-    Raises:
-        NotJSON: a value in them has no JSON form.
-    """
-    rows = [(r.seq, r.at, r.t, r.event) for r in records]
-    try:
-        text: str = _codec().dump_json(rows, exclude_defaults=False).decode()
-    except ValueError:  # half of a surrogate pair, as a browser may send it; whatever else it was fails again
-        try:
-            text = json.dumps(_codec().dump_python(rows, mode="json"), ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise NotJSON(f"{' and '.join(r.event.kind for r in records)} cannot be recorded: {error}") from error
-        text = text.encode("utf-8", "replace").decode()
-    return text
-
-
-def decode(text: str) -> Iterable[Record]:
-    """The records of one line that `encode` wrote.
-
-    Raises:
-        DamagedRecord: it is not JSON, or not of a kind and form that this release knows.
-    """
-    try:
-        records = [Record(*row) for row in _codec().validate_json(text)]
-    except ValueError as error:
-        raise DamagedRecord(f"a record of {len(text)} characters cannot be read: {_first_problem(error)}") from error
-    for record in records:
-        if isinstance(record.event, RunStarted) and record.event.format > FORMAT:
-            raise DamagedRecord(
-                f"{record.event.run} was recorded in format {record.event.format}, and this agentnb reads up to"
-                f" {FORMAT}: install a newer one"
-            )
-    return records
-
-
-def _first_problem(error: ValueError) -> str:
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return str(error)[:300]
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from agentnb.errors import ConfigError
+from agentnb.errors import ConfigError, Interrupted
 from agentnb.state import RunState
 
 __all__ = [
@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+Decision = Literal["allow", "ask", "deny"]
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What a guard says.
@@ -39,7 +42,7 @@ class Ruling:
         reason: why, with the numbers; the planner reads it, and so does the person.
     """
 
-    decision: Literal["allow", "ask", "deny"]
+    decision: Decision
     reason: str = ""
 
 
@@ -92,14 +95,18 @@ def rulings(guards: Sequence[Guard], call: GuardedCall) -> tuple[tuple[str, ...]
         name = getattr(guard, "__name__", type(guard).__name__)
         try:
             ruling: object = guard(call)
-        except Exception as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
+        except (KeyboardInterrupt, Interrupted):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
             ruling = deny(f"the guard {name} failed: {type(error).__name__}: {error}")
         if ruling is not None and not isinstance(ruling, Ruling):
             ruling = deny(f"the guard {name} gave {ruling!r}, which is no Ruling: return allow, ask(…) or deny(…)")
+        if ruling is not None and ruling.decision not in get_args(Decision):
+            ruling = deny(f"the guard {name} said {ruling.decision!r}: it is allow, ask(…) or deny(…)")
         if ruling is not None and ruling.decision == "deny":
-            denied.append(ruling.reason or f"the guard {name} denies it")
+            denied.append(str(ruling.reason or f"the guard {name} denies it"))
         elif ruling is not None and ruling.decision == "ask":
-            asked.append(ruling.reason or f"the guard {name} asks for a person")
+            asked.append(str(ruling.reason or f"the guard {name} asks for a person"))
     return tuple(denied), tuple(asked)
 
 

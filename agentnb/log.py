@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 import time
@@ -11,18 +10,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentnb.errors import DamagedRecord, Interrupted, NotJSON, StoreError
+from agentnb.errors import DamagedRecord, Interrupted, KeyTaken, RunConflict, StoreError
 from agentnb.events import DURABLE_AT_ONCE, Event, Kept, Record, RunSuspended
+from agentnb.ledger import rows_of
 from agentnb.plan import JSON, UnmetReference
-from agentnb.state import NEW, RunState, apply, fold
+from agentnb.state import NEW, RunState, Status
 from agentnb.store.base import Store
+from agentnb.transitions import apply, fold
+from agentnb.values import digest, json_text
 
 __all__ = ["Clock", "RunLog"]
 
 INLINE: Final = 400
 """Characters of JSON up to which a value stays in its record; longer ones are kept aside, once, under their hash."""
 _REMEMBERED: Final = 16
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _DIGITS: Final = 9  # of a step's number; int() itself refuses thousands, with an error of its own
 
 
@@ -62,6 +63,7 @@ class RunLog:
         self.state: RunState = fold(history, NEW)
         self._waiting: list[Record] = []
         self._blobs: dict[str, str] = {}
+        self._rows: dict[str, str] = {}
         self._values: OrderedDict[str, JSON] = OrderedDict()
         self._lock = threading.RLock()
         self._revoked = False
@@ -78,16 +80,34 @@ class RunLog:
         Raises:
             IllegalTransition: the state does not admit one of them.
             Interrupted: the run was taken away from this thread, see `revoke`.
+            KeyTaken: another run has claimed the same call; `events` are not taken in.
             StoreError: they could not be kept.
         """
         with self._lock:
             if self._revoked:
                 raise Interrupted(f"{self.run} was suspended")
             for event in events:
-                record = Record(self.state.seq + 1, self.clock.wall(), self.now(), event)
-                self.state = apply(self.state, record)
+                before = self.state
+                record = Record(before.seq + 1, self.clock.wall(), self.now(), event)
+                self.state = apply(before, record)
+                self._rows |= rows_of(before, event)
                 self._waiting.append(record)
-            return self.flush() if any(isinstance(event, DURABLE_AT_ONCE) for event in events) else ()
+            # What the ledger says is read by other runs, and by the next step of this one.
+            return self.flush() if self._rows or any(isinstance(event, DURABLE_AT_ONCE) for event in events) else ()
+
+    def claim(self, event: Event) -> tuple[Record, ...]:
+        """Append one intent whose key other runs may want too.
+
+        Raises:
+            KeyTaken: another run was faster; it is as if `event` had not been appended, and what waited waits on.
+        """
+        with self._lock:
+            before, waiting, blobs, rows = self.state, [*self._waiting], {**self._blobs}, {**self._rows}
+            try:
+                return self.append(event)
+            except KeyTaken:
+                self.state, self._waiting, self._blobs, self._rows = before, waiting, blobs, rows
+                raise
 
     def suspend(self, event: RunSuspended) -> tuple[Record, ...]:
         """Append `event`, with the time that went into what it cuts short: that was work too."""
@@ -99,13 +119,17 @@ class RunLog:
         with self._lock:
             if not self._waiting:
                 return ()
-            durable, blobs = self._waiting, self._blobs
-            self._waiting, self._blobs = [], {}
+            durable, blobs, rows = self._waiting, self._blobs, self._rows
+            self._waiting, self._blobs, self._rows = [], {}, {}
             try:
-                self.store.append(self.run, durable, blobs)
+                self.store.append(self.run, durable, blobs, rows)
+            except RunConflict:  # another drives it: nothing more is added, or its records would lie in between
+                self._revoked = True
+                raise
             except BaseException:
                 if not self._has(durable[-1].seq):  # an interrupt may come when the commit is made already
                     self._waiting, self._blobs = durable + self._waiting, blobs | self._blobs
+                    self._rows = rows | self._rows
                 raise
             return tuple(durable)
 
@@ -119,7 +143,7 @@ class RunLog:
         """Append a last event from another thread; whatever the driving thread appends after it is dropped."""
         with self._lock:
             try:
-                return self.suspend(event)
+                return self.suspend(event) if self.state.status is Status.IN_PROGRESS else ()  # it may just have ended
             finally:
                 self._revoked = True
 
@@ -129,21 +153,13 @@ class RunLog:
         Raises:
             NotJSON: it has no JSON form; says where.
         """
-        try:
-            text = _ENCODER.encode(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise NotJSON(f"the value has no JSON form: {error}") from error
-        whole = text if text.isascii() else text.encode("utf-8", "replace").decode()  # half a surrogate pair becomes ?
-        return self.keep_text(whole, value if whole == text else None)
-
-    def keep_text(self, text: str, value: JSON = None) -> Kept:
-        """JSON `text` as a record holds it."""
+        text = json_text(value)
         if len(text) <= INLINE:
             return Kept(len(text), text=text)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        self._blobs[digest] = text
-        self._remember(digest, value if value is not None else json.loads(text))
-        return Kept(len(text), blob=digest)
+        name = digest(text)
+        self._blobs[name] = text
+        self._remember(name, json.loads(text) if "?" in text else value)  # as it is read back, whatever was replaced
+        return Kept(len(text), blob=name)
 
     def value(self, kept: Kept) -> JSON:
         """The value that `kept` stands for.
@@ -153,10 +169,10 @@ class RunLog:
         """
         if kept.text is not None:
             return self._parsed(kept.text)
-        digest = kept.blob or ""
-        if digest not in self._values:
-            self._remember(digest, self._parsed(self.store.blob(digest)))
-        return self._values[digest]
+        name = kept.blob or ""
+        if name not in self._values:
+            self._remember(name, self._parsed(self.store.blob(name)))
+        return self._values[name]
 
     def _parsed(self, text: str) -> JSON:
         try:
@@ -171,15 +187,16 @@ class RunLog:
             UnmetReference: it is not finished, or has no result.
         """
         digits = step[1:]
-        place = int(digits) - 1 if len(digits) <= _DIGITS else len(self.state.outcomes)
-        if place >= len(self.state.outcomes):
+        known = digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS
+        place = int(digits) - 1 if known else len(self.state.outcomes)
+        if place < 0 or place >= len(self.state.outcomes):
             raise UnmetReference(f"${step} refers to a step that has not been carried out")
         outcome = self.state.outcomes[place]
         if outcome.result is None:
             raise UnmetReference(f"${step} refers to a step that has no result: {outcome.message or outcome.status}")
         return self.value(outcome.result)
 
-    def _remember(self, digest: str, value: JSON) -> None:
-        self._values[digest] = value
+    def _remember(self, name: str, value: JSON) -> None:
+        self._values[name] = value
         while len(self._values) > _REMEMBERED:
             self._values.popitem(last=False)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 
 from agentnb.decide import Action, decide
-from agentnb.errors import AgentError, Interrupted
-from agentnb.events import Event, Record, RunSuspended
+from agentnb.errors import AgentError, Interrupted, KeyTaken
+from agentnb.events import Event, Record, RunSuspended, ToolClaimed
 from agentnb.log import RunLog
 from agentnb.state import Status
 
@@ -32,7 +32,13 @@ def drive(log: RunLog, perform: Perform, begun: Sequence[Record] = ()) -> Genera
         while (action := decide(log.state)) is not None:
             with closing(perform(action)) as events:
                 for event in events:
-                    yield from log.append(event)
+                    if not _shared(event):
+                        yield from log.append(event)
+                        continue
+                    try:
+                        yield from log.claim(event)
+                    except KeyTaken:  # another run was faster: decide anew, knowing that
+                        break
         yield from log.flush()
     except GeneratorExit:
         _suspend(log, RunSuspended(reason="closed", withdrawn=True))
@@ -45,6 +51,11 @@ def drive(log: RunLog, perform: Perform, begun: Sequence[Record] = ()) -> Genera
             log.flush()
             _suspend(log, RunSuspended(reason="error", detail=f"{type(error).__name__}: {error}"[:500]))
         raise
+
+
+def _shared(event: Event) -> bool:
+    """True of a claim whose key other runs may want too."""
+    return isinstance(event, ToolClaimed) and bool(event.entry)
 
 
 def _suspend(log: RunLog, event: RunSuspended) -> None:

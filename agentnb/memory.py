@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from agentnb.events import Kept
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
 from agentnb.plan import Step
 from agentnb.preview import preview
-from agentnb.prompts import StepView
+from agentnb.prompts import Status, StepView
 from agentnb.state import Outcome
 from agentnb.tools import Tool
 
@@ -38,16 +37,23 @@ def done_steps(log: RunLog) -> tuple[list[StepView], int]:
 
 def _done(log: RunLog, step: Step, outcome: Outcome) -> StepView:
     shown = _shown(log, outcome.result, outcome.message)
-    return StepView(step.id, step.title, step.tool, step.args, step.expect, outcome.status, shown, outcome.finding)
+    status = _status(log, step, outcome.status)
+    return StepView(step.id, step.title, step.tool, step.args, step.expect, status, shown, outcome.finding)
 
 
 def present_step(log: RunLog, step: Step) -> StepView:
     """The step under way, with its result where it has one."""
     got, bound = log.state.returned, log.state.bound
     args = log.value(bound) if bound else step.args
-    status: Literal["ok", "empty", "failed", "pending"] = got.status if got else "pending"
+    status = _status(log, step, got.status if got else "pending")
     shown = _shown(log, got.result, got.message) if got else ""
     return StepView(step.id, step.title, step.tool, args, step.expect, status, shown)
+
+
+def _status(log: RunLog, step: Step, status: Status) -> Status:
+    """`status`; a dry run's calls that act are told apart from those that were made."""
+    simulated = status == "ok" and log.state.head.dry and log.state.head.tools[step.tool].acts
+    return "simulated" if simulated else status
 
 
 def _shown(log: RunLog, result: Kept | None, message: str) -> str:

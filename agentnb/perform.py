@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 
 from agentnb.answer import answer_of, answer_question, handed_over
-from agentnb.approval import Answer, ApprovalRequest, Approver, binding
 from agentnb.budget import OverBudget
-from agentnb.calls import Runner, call_tool, prepare
+from agentnb.calls import call_tool, simulate
 from agentnb.critic import critique_question, verdict_by_check, verdict_of
 from agentnb.decide import (
     Action,
@@ -18,19 +17,25 @@ from agentnb.decide import (
     HandOver,
     MakePlan,
     Note,
+    Propose,
+    SettleDoubt,
+    Simulate,
     WriteAnswer,
     limit_reached,
 )
 from agentnb.errors import IllegalTransition, ModelError
-from agentnb.events import ApprovalAnswered, ApprovalAsked, Event, GateRaised, Phase, RunSuspended, ToolRefused
+from agentnb.events import ActionProposed, Event, Phase, RunSuspended, ToolRefused
 from agentnb.executor import args_of, bind_question
+from agentnb.gate import Gate
 from agentnb.log import RunLog
 from agentnb.memory import tool_specs
 from agentnb.models.base import ModelReply, ModelRequest
 from agentnb.models.chain import Question, Voice
 from agentnb.plan import Step
 from agentnb.planner import plan_of, plan_question
+from agentnb.prepared import prepare
 from agentnb.prompts import Prompt
+from agentnb.runner import Runner
 from agentnb.tools import Tool
 
 __all__ = ["Performer"]
@@ -44,8 +49,9 @@ class Performer:
         tools: by name.
         strong: plans and answers.
         cheap: fills open arguments and criticises.
-        approver: asked before a gated call.
+        gate: asks before a gated call.
         runner: where tools run.
+        sleep: how to wait, in seconds.
         cancelled: True gives up a model call.
     """
 
@@ -56,8 +62,9 @@ class Performer:
         *,
         strong: Voice,
         cheap: Voice,
-        approver: Approver,
+        gate: Gate,
         runner: Runner,
+        sleep: Callable[[float], None],
         cancelled: Callable[[], bool],
     ) -> None:
         self._log = log
@@ -65,8 +72,9 @@ class Performer:
         self._specs = tool_specs(tools)
         self._strong = strong
         self._cheap = cheap
-        self._approver = approver
+        self._gate = gate
         self._runner = runner
+        self._sleep = sleep
         self._cancelled = cancelled
 
     def __call__(self, action: Action) -> Generator[Event, None, None]:
@@ -79,7 +87,7 @@ class Performer:
         except ModelError as error:
             yield RunSuspended(reason="model_failed", detail=str(error))
 
-    def _events(self, action: Action) -> Iterator[Event]:
+    def _events(self, action: Action) -> Iterator[Event]:  # noqa: C901 - a table, one case an action
         match action:
             case Note(event):
                 yield event
@@ -88,10 +96,16 @@ class Performer:
             case BindArgs():
                 yield from self._bind_args(self._step)
             case AskPerson():
-                yield from self._ask_person(self._step)
+                yield from self._gate.ask(self._step)
             case CallTool():
                 step = self._step
-                yield from call_tool(self._log, self._tools[step.tool], step, self._runner)
+                yield from call_tool(self._log, self._tools[step.tool], step, self._runner, self._sleep)
+            case SettleDoubt():
+                yield from self._gate.settle(self._step, self._runner)
+            case Propose():
+                yield self._propose(self._step)
+            case Simulate():
+                yield simulate(self._log, self._tools[self._step.tool], self._step, self._runner)
             case Critique():
                 yield from self._critique(self._step)
             case WriteAnswer():
@@ -122,12 +136,19 @@ class Performer:
         return (yield from voice.ask(Question(request, request.key(), step, last_word)))
 
     def _make_plan(self) -> Iterator[Event]:
-        reply = yield from self._ask(self._strong, "plan", plan_question(self._log, self._specs))
+        reply = yield from self._ask(self._strong, "plan", plan_question(self._log, self._specs, self._tools))
         yield plan_of(self._log, self._tools, reply)
 
     def _bind_args(self, step: Step) -> Iterator[Event]:
         reply = yield from self._ask(self._cheap, "bind", bind_question(self._log, self._specs, step), step.id)
         yield args_of(self._log, self._tools[step.tool], step, reply)
+
+    def _propose(self, step: Step) -> ActionProposed | ToolRefused:
+        call = prepare(self._log, self._tools[step.tool], step)
+        if isinstance(call, ToolRefused):
+            return call
+        reasons = (*call.ask, *filter(None, (step.ask,)), *self._log.state.taint)
+        return ActionProposed(step=step.id, tool=step.tool, args=call.kept, reasons=reasons)
 
     def _critique(self, step: Step) -> Iterator[Event]:
         if verdict := verdict_by_check(self._log, step):
@@ -140,38 +161,3 @@ class Performer:
         prompt = answer_question(self._log, self._specs)
         reply = yield from self._ask(self._strong, "answer", prompt, last_word=True)
         yield answer_of(self._log, reply)
-
-    def _ask_person(self, step: Step) -> Iterator[Event]:
-        log, tool = self._log, self._tools[step.tool]
-        call = prepare(log, tool, step)
-        if isinstance(call, ToolRefused):
-            yield call
-            return
-        if set(call.ask) - set(log.state.raised):
-            yield GateRaised(step=step.id, reasons=call.ask)
-        bound_to = binding(log.run, step.id, tool.name, call.kept)
-        yield ApprovalAsked(step=step.id, tool=tool.name, args=call.kept, binding=bound_to)
-        if log.state.head.approve == "deny":
-            yield ApprovalAnswered(
-                step=step.id, decision="reject", by="policy", reason="approve=deny refuses all that needs leave"
-            )
-            return
-        answer: object = self._approver(
-            ApprovalRequest(
-                run=log.run,
-                step=step.id,
-                title=step.title,
-                tool=tool.name,
-                args=call.args,
-                expect=step.expect,
-                reversibility=tool.reversibility,
-                binding=bound_to,
-                reasons=call.ask,
-            )
-        )
-        if not isinstance(answer, Answer | None):
-            answer = Answer("reject", "policy", f"the approver gave {answer!r}, which is no Answer")
-        if answer is None:
-            yield RunSuspended(reason="approval", detail=f"{step.id} {tool.name} waits for a person")
-        else:
-            yield ApprovalAnswered(step=step.id, decision=answer.decision, by=answer.by, reason=answer.reason)

@@ -22,7 +22,18 @@ from pydantic.dataclasses import dataclass
 
 from agentnb.errors import AgentError
 
-__all__ = ["JSON", "Check", "Plan", "Step", "UnmetReference", "is_open", "open_args", "references", "resolve"]
+__all__ = [
+    "JSON",
+    "Check",
+    "Plan",
+    "Step",
+    "UnmetReference",
+    "is_open",
+    "literal",
+    "open_args",
+    "references",
+    "resolve",
+]
 
 JSON = Any
 """A JSON value: None, bool, int, float, str, list or dict with str keys."""
@@ -45,21 +56,23 @@ class UnmetReference(AgentError):
 class Check:
     """What code can verify about a step's result, so that no model has to judge it.
 
-    Give at least one of the three; all that are given must hold.
+    Give at least one; all that are given must hold.
 
     Attributes:
         non_empty: True: the result must not be null, "", [] or {}.
         schema: a JSON Schema that the result must match.
         expression: a Python expression over `result`, of comparisons, arithmetic and a few functions; see `checks.py`.
+        sha256: hash of the result as JSON: it must be what it was.
     """
 
     non_empty: bool = False
     schema: dict[str, JSON] | None = None
     expression: str | None = None
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.non_empty and self.schema is None and self.expression is None:
-            raise ValueError("a check checks something: give non_empty=True, schema= or expression=")
+        if not self.non_empty and self.schema is None and self.expression is None and self.sha256 is None:
+            raise ValueError("a check checks something: give non_empty=True, schema=, expression= or sha256=")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
@@ -74,6 +87,7 @@ class Step:
         confidence: the planner's, as stated: "low", "medium" or "high".
         depends_on: ids of the steps whose results it needs; references are added by `numbered`.
         check: what code verifies instead of the critic.
+        ask: why a person is asked before the call, whatever the policy says; "" leaves it to the policy.
         id: "s1", "s2", …: its place in the plan, given by `numbered`.
     """
 
@@ -84,6 +98,7 @@ class Step:
     confidence: Literal["low", "medium", "high"] = "medium"
     depends_on: tuple[str, ...] = ()
     check: Check | None = None
+    ask: str = ""
     id: str = ""
 
 
@@ -162,6 +177,17 @@ def resolve(value: JSON, result_of: Callable[[str], JSON]) -> JSON:
         return {name: resolve(item, result_of) for name, item in value.items()}
     if isinstance(value, (list, tuple)):  # a tuple in a user's plan is a list as soon as it is JSON
         return [resolve(item, result_of) for item in value]
+    return value
+
+
+def literal(value: JSON) -> JSON:
+    """`value` written so that `resolve` gives it back as it is, whatever its texts begin with."""
+    if isinstance(value, str):
+        return f"${value}" if value.startswith("$") else value
+    if isinstance(value, dict):
+        return {name: literal(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [literal(item) for item in value]
     return value
 
 

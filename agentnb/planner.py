@@ -49,8 +49,14 @@ class ProposedPlan(BaseModel):
     steps: list[ProposedStep]
 
 
-def plan_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
-    """What the planner is asked now: a first plan, or the steps that follow the finished ones."""
+def plan_question(log: RunLog, specs: Sequence[ToolSpec], tools: Mapping[str, Tool]) -> Prompt:
+    """What the planner is asked now: a first plan, or the steps that follow the finished ones.
+
+    Args:
+        log: the run.
+        specs: all tools, as a model sees them.
+        tools: the same by name: those that keep failing are not to be planned with.
+    """
     state = log.state
     done, earlier = done_steps(log)
     return plan_prompt(
@@ -60,6 +66,7 @@ def plan_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
         earlier=earlier,
         reason=state.why,
         problems=state.problems,
+        without=[name for name, tool in tools.items() if tool.breaker.refusal()],
         max_steps=MAX_STEPS,
     )
 
@@ -72,6 +79,8 @@ def plan_of(log: RunLog, tools: Mapping[str, Tool], reply: ModelReply) -> PlanMa
         proposed = read_reply(ProposedPlan, reply)
     except BadReply as bad:
         return ReplyRejected(phase="plan", problems=bad.problems)
+    if any(step.check and _has_pattern(step.check.schema) for step in proposed.steps):
+        return ReplyRejected(phase="plan", problems=("a check's schema may hold no pattern: give an expression",))
     known = [s.id for s in state.plan.steps[:keep]] if state.plan else []
     later = [f"s{keep + place}" for place in range(1, len(proposed.steps) + 1)]
     steps = numbered([_step(s, [*known, *later]) for s in proposed.steps], after=keep)
@@ -79,6 +88,13 @@ def plan_of(log: RunLog, tools: Mapping[str, Tool], reply: ModelReply) -> PlanMa
         return ReplyRejected(phase="plan", problems=tuple(problems))
     version = state.plan.version + 1 if state.plan else 1
     return PlanMade(version=version, keep=keep, steps=steps, reason=state.why, by="model")
+
+
+def _has_pattern(schema: JSON) -> bool:
+    """True where a model's schema has a regular expression in it: some take longer than the universe has."""
+    if isinstance(schema, dict):
+        return bool({"pattern", "patternProperties"} & schema.keys()) or any(map(_has_pattern, schema.values()))
+    return isinstance(schema, list) and any(map(_has_pattern, schema))
 
 
 def _step(proposed: ProposedStep, ids: Sequence[str]) -> Step:
@@ -142,6 +158,6 @@ def _args_problems(step: Step, tool: Tool) -> list[str]:
 def _known_later(value: JSON) -> bool:
     if isinstance(value, dict):
         return any(_known_later(item) for item in value.values())
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return any(_known_later(item) for item in value)
     return isinstance(value, str) and (is_open(value) or bool(references(value)))

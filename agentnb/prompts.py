@@ -35,7 +35,7 @@ LONGEST_TASK = 12_000
 PROMPTS_VERSION = 1
 """Raised whenever a prompt or a reply schema changes its wording: recorded answers belong to one version."""
 
-Status = Literal["ok", "empty", "failed", "pending"]
+Status = Literal["ok", "simulated", "empty", "failed", "proposed", "pending"]
 
 _TOOLS_BYTES, _DONE_BYTES, _PREVIEW_BYTES = 6000, 3600, 640
 _DONE_BYTES_OF_PLAN, _HINTS_BYTES, _TASK_AGAIN_BYTES = 2400, 1800, 300  # the rules of a plan are long themselves
@@ -44,8 +44,10 @@ _PROBLEMS, _PROBLEM_BYTES, _REASON_BYTES = 6, 240, 300
 
 _STATUS = {
     "ok": "done",
+    "simulated": "done (simulated: nothing was done, and the result only stands in for one)",
     "empty": "no results (the tool worked and found nothing)",
     "failed": "FAILED (the tool did not work, so nothing is known)",
+    "proposed": "NOT DONE, ONLY PROPOSED (nothing was changed yet: it waits for a person to carry it out)",
     "pending": "not run yet",
 }
 
@@ -155,6 +157,7 @@ def plan_prompt(
     earlier: int = 0,
     reason: str = "",
     problems: Sequence[str] = (),
+    without: Sequence[str] = (),
     max_steps: int = 8,
 ) -> Prompt:
     """The call that makes a plan or, given steps that are `done` or a `reason`, the rest of a plan.
@@ -166,6 +169,7 @@ def plan_prompt(
         earlier: how many were finished before these.
         reason: why the plan has to change.
         problems: what was wrong with the previous reply to this same call.
+        without: names of tools that keep failing and are not called for now.
         max_steps: of the reply.
     """
     first = earlier + len(done) + 1
@@ -178,7 +182,7 @@ def plan_prompt(
             f"refer to their results, do not repeat what worked. Write only the steps that remain, from s{first} on; "
             "[] if nothing remains to be done."
         )
-    parts += [_problems(problems), f"Write the plan for this task: {_line(task, _TASK_AGAIN_BYTES)}"]
+    parts += [_problems(problems), _without(without), f"Write the plan for this task: {_line(task, _TASK_AGAIN_BYTES)}"]
     schema = plan_schema(tuple(tools), max_steps, 0 if done else 1)
     return Prompt(_system(task, tuple(tools)), _join(parts), schema, min(4000, 300 + 220 * max_steps))
 
@@ -237,6 +241,7 @@ def answer_prompt(
     earlier: int = 0,
     stopped: str = "",
     left: Sequence[str] = (),
+    undone: Sequence[str] = (),
 ) -> Prompt:
     """The call that writes the answer from what was found.
 
@@ -247,6 +252,7 @@ def answer_prompt(
         earlier: how many were finished before these.
         stopped: why the run ended before its plan did; the answer is then a partial one.
         left: titles of the steps that were not carried out.
+        undone: titles of steps that were to store, send or change something and have not.
     """
     parts = [_history(done, earlier) or "No step was finished.", _ANSWER]
     if stopped:
@@ -260,6 +266,9 @@ def answer_prompt(
             f"These steps were NOT carried out: what they would have told is unknown, do not guess it.\n{listed}"
         )
     parts.append(f"Write the answer to this task: {_line(task, _TASK_AGAIN_BYTES)}")
+    if undone:  # last, for small models take what was asked for as done
+        listed = "\n".join(f"- {_line(title, 120)}: this was NOT done." for title in undone[:_LAST_STEPS])
+        parts.append(f"The answer tells all results above, and says what was not done:\n{listed}")
     return Prompt(_system(task, tuple(tools)), _join(parts), ANSWER_SCHEMA, 1200)
 
 
@@ -304,7 +313,7 @@ def _step(step: StepView, room: int, preview_bytes: int) -> str:
     whole = step.preview and "… " not in step.preview and len(step.preview.encode("utf-8", "replace")) <= size
     if step.finding and not whole:  # a cheap model's reading of a result is worth less than the result itself
         lines.append(f"  finding: {_line(step.finding, 240)}")
-    if step.preview and step.status != "empty":  # "[]" beside "no results" confuses small models
+    if step.preview and step.status not in ("empty", "proposed"):  # "[]" beside "no results" confuses small models
         lines += [f"  {'error' if step.status == 'failed' else 'result'}:", _quote(step.preview, size)]
     return "\n".join(lines)
 
@@ -337,6 +346,16 @@ def _problems(problems: Sequence[str]) -> str:
         return ""
     lines = [f"- {_line(problem, _PROBLEM_BYTES)}" for problem in problems[:_PROBLEMS]]
     return "\n".join(["Your previous try did not work. Do it differently this time. What was wrong:", *lines])
+
+
+def _without(names: Sequence[str]) -> str:
+    """That some tools are not to be planned with. It says nothing of for how long: a replay asks in the same words."""
+    lines = [
+        f"- {_line(f'tool {name} is not called for now: it keeps failing; plan without it', 160)}" for name in names
+    ]
+    return "\n".join(
+        [*lines[:_PROBLEMS], *([f"- and {len(lines) - _PROBLEMS} more tools"] if lines[_PROBLEMS:] else [])]
+    )
 
 
 def _signature(tool: ToolSpec) -> str:

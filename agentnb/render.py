@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from html import escape
 from importlib.resources import files
@@ -20,14 +20,21 @@ from agentnb.summary import Gauge, PhaseCost, StepLine, Summary
 from agentnb.wording import (
     GAUGES,
     KEPT_STEPS,
+    LISTED,
     LIVE_STEPS,
     MARKS,
-    STATES,
+    actions_title,
+    asks,
+    call,
     cost,
+    count,
+    effects_title,
     facts,
+    headline,
     held,
     level,
     lists,
+    mark_of,
     money,
     number,
     plan_title,
@@ -49,7 +56,7 @@ def as_html(summary: Summary) -> str:
     """`summary` as a card: its style sheet and one element; no script, no ids, nothing fetched."""
     s = shown(summary)
     body = _record(s) if s.status.ended else _panel(s)
-    kind = STATES[s.status][2]
+    kind = headline(s)[2]
     # The last two classes keep MathJax from setting what stands between two dollar amounts as a formula.
     card = f'<article class="agentnb {kind} mathjax_ignore tex2jax_ignore">{_header(s)}{body}{_footer(s)}</article>'
     return f"<style>{style_sheet()}</style>{card}"
@@ -69,23 +76,23 @@ def _text(text: str, most: int = 200) -> str:
 
 
 def _header(s: Summary) -> str:
-    icon, word, _ = STATES[s.status]
+    icon, word, _, why = headline(s)
     few = [escape(fact) for fact in facts(s)]
     if not s.now:  # short ones, that wrap as a whole
         few = [fact.replace(" ", "\xa0") for fact in few]
-    said = "\xa0· ".join([escape(s.reason)] * bool(s.reason) + few)
+    said = "\xa0· ".join([escape(why)] * bool(why) + few)
     live = ' role="status"' if s.status is Status.IN_PROGRESS else ""
     run = f" <code>{escape(s.run)}</code>" if s.run else ""
     return f"<header><b>{icon} {word}</b> <span{live}>{said}</span>{run}</header>"
 
 
 def _panel(s: Summary) -> str:
-    return _detail(s) + _steps(s, LIVE_STEPS) + _gauges(s) + _folded_lists(s)
+    return _detail(s) + _steps(s, LIVE_STEPS) + _tables(s) + _gauges(s) + _folded_lists(s)
 
 
 def _record(s: Summary) -> str:
     plan = _fold(plan_title(s), _steps(s, KEPT_STEPS)) if s.steps else ""
-    return _detail(s) + _answer(s) + plan + _folded_lists(s) + _phases(s)
+    return _detail(s) + _answer(s) + _tables(s) + plan + _folded_lists(s) + _phases(s)
 
 
 def _detail(s: Summary) -> str:
@@ -149,14 +156,43 @@ def _folded_lists(s: Summary) -> str:
     )
 
 
+def _tables(s: Summary) -> str:
+    """What waits for a person's hand, and what a dry run would have done."""
+    found = []
+    if s.actions:
+        rows = [(mark_of(a), call(a), line(a.said, 400)) for a in s.actions]
+        found.append((actions_title(s), ("No.", "Call", "What became of it"), rows))
+    if s.effects:
+        rows = [(line(e.step, 20), call(e), asks(e)) for e in s.effects]
+        found.append((effects_title(s), ("Step", "Call", "Asks you because"), rows))
+    if s.status is Status.IN_PROGRESS:  # so that the panel keeps its height
+        return "".join(_fold(title, _calls("", heads, rows)) for title, heads, rows in found)
+    return "".join(f"<div>{_calls(title, heads, rows)}</div>" for title, heads, rows in found)
+
+
+def _calls(title: str, heads: Sequence[str], rows: Sequence[tuple[str, str, str]]) -> str:
+    inner = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td><code>{escape(made, quote=False)}</code></td>'
+        f"<td>{escape(said)}</td></tr>"
+        for name, made, said in rows[:LISTED]
+    )
+    if len(rows) > LISTED:
+        inner += f"<tr><td></td><td>{count(len(rows) - LISTED, 'more call')}</td></tr>"
+    return _table(title, heads, inner, ' class="calls"')
+
+
+def _table(title: str, heads: Sequence[str], rows: str, kind: str = "") -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    caption = f"<caption>{escape(title)}</caption>" if title else ""
+    return f"<table{kind}>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
 def _phases(s: Summary) -> str:
     if not s.phases:
         return ""
     heads = ("Phase", "Calls", "Tokens", *(["Dollars"] if priced(s) else []))
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     rows = "".join(map(partial(_phase, s), s.phases))
-    head = f"<caption>Used by each phase</caption><thead><tr>{head}</tr></thead>"
-    table = f'<table class="n">{head}<tbody>{rows}</tbody></table>'
+    table = _table("Used by each phase", heads, rows, ' class="n"')
     return _fold(f"Cost: {cost(s)}", table) if cost(s) else _fold("Cost", table)
 
 
@@ -174,7 +210,7 @@ def _footer(s: Summary) -> str:
         return ""
     lead = "If it is interrupted: " if s.status is Status.IN_PROGRESS else "Next: "
     # "look whether it happened, then %agent resume r7 --done or --not-done": what is to be typed is code
-    said = re.sub(r"(%\S.*?|--\S+)(?= or |$)", lambda match: f"<code>{match[1]}</code>", escape(s.next))
+    said = re.sub(r"(%\S.*?|--\S+?)(?=,? (?:or|then) |$)", lambda match: f"<code>{match[1]}</code>", escape(s.next))
     return f"<footer>{lead}{said}</footer>"
 
 
@@ -184,11 +220,11 @@ def _footer(s: Summary) -> str:
 def as_text(summary: Summary) -> str:
     """`summary` as lines of under 100 columns: state and reason, then answer, plan and cost, then what to do next."""
     s = shown(summary)
-    icon, word, _ = STATES[s.status]
-    state = f"{icon} {word}" + (f": {s.reason}" if s.reason else "")
+    icon, word, _, why = headline(s)
+    state = f"{icon} {word}" + (f": {why}" if why else "")
     blocks = [_wrap(" · ".join([state, *facts(s), *([s.run] if s.run else [])])), _wrap(s.detail)]
     blocks += [_answer_text(s), _plan_text(s)] if s.status.ended else [_plan_text(s), _gauges_text(s)]
-    blocks += [_block(title, found) for title, found in lists(s)]
+    blocks += [_actions_text(s), _effects_text(s), *(_block(title, found) for title, found in lists(s))]
     if s.status.ended:
         blocks.append(_phases_text(s))
     lead = "If it is interrupted" if s.status is Status.IN_PROGRESS else "Next"
@@ -217,6 +253,24 @@ def _answer_text(s: Summary) -> str:
 
 def _block(title: str, found: list[str]) -> str:
     return "\n".join([f"{title}:", *(_wrap(text, "    ", "  - ") for text in found)])
+
+
+def _actions_text(s: Summary) -> str:
+    if not s.actions:
+        return ""
+    rows = [_wrap(f"{call(a)} · {line(a.said, 400)}", "     ", f"  {mark_of(a)} ") for a in s.actions[:LISTED]]
+    return "\n".join([actions_title(s), *rows, *_more(s.actions)])
+
+
+def _effects_text(s: Summary) -> str:
+    if not s.effects:
+        return ""
+    rows = [f"{line(e.step, 20)} {call(e)}{f' · asks you: {asks(e)}' if e.asks else ''}" for e in s.effects]
+    return "\n".join([effects_title(s), *(_wrap(said, "    ", "  ≈ ") for said in rows[:LISTED]), *_more(rows)])
+
+
+def _more(rows: Sequence[object]) -> list[str]:
+    return [f"  ⋮ {count(len(rows) - LISTED, 'more call')}"] if len(rows) > LISTED else []
 
 
 def _plan_text(s: Summary) -> str:

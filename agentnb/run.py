@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from agentnb.approval import person
+from agentnb.actions import Validator, carry_out, drop, require_at_rest
+from agentnb.approval import Answer, binding, person
 from agentnb.budget import Spent
+from agentnb.dryrun import Effect, effects_of
 from agentnb.errors import ConfigError
-from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed
+from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed, ToolRefused
 from agentnb.log import Clock, RunLog
-from agentnb.plan import JSON, Plan, Step
+from agentnb.mailbox import post, posted
+from agentnb.pending import Pending, asked_now, pending_of
+from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
+from agentnb.prepared import prepare_later
 from agentnb.render import as_html, as_text
-from agentnb.state import NEW, RunState, Status, fold
-from agentnb.store.base import Store
+from agentnb.runner import Runner
+from agentnb.state import NEW, RunState, Status
+from agentnb.store.base import Hold, Store
 from agentnb.summary import Summary, summarise
+from agentnb.tools import Tool
+from agentnb.transitions import fold
 
 __all__ = ["InDoubt", "Keeper", "Run"]
 
@@ -42,8 +50,22 @@ class Keeper(Protocol):
     def require_able(self, state: RunState) -> None:
         """Raise ConfigError where the run cannot be gone on with: a tool or model is missing, or has changed."""
 
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        """By name."""
+
+    @property
+    def runner(self) -> Runner:
+        """Where tools run."""
+
+    def held(self, run: str) -> Hold:
+        """The run, for this caller alone; RunHeld where somebody else drives it."""
+
     def resume(self, run: str, *, in_doubt: InDoubt | None = None) -> Run:
         """Go on with a run."""
+
+    def execute(self, run: str) -> Run:
+        """Do exactly what a dry run has shown."""
 
 
 class Run:
@@ -58,12 +80,15 @@ class Run:
         self.keeper = keeper
         self.id = run
         self._state = state
+        self._shown = _asked_in(state)
+        self._results: RunLog | None = None
 
     @property
     def state(self) -> RunState:
         """The fold of its records."""
         if self._state is None:
             self._state = fold(self.keeper.store.read(self.id), NEW)
+            self._shown = _asked_in(self._state)
         return self._state
 
     @property
@@ -111,9 +136,16 @@ class Run:
         return {"usd": self.state.saved_usd, "tokens": self.state.saved_tokens}
 
     @property
-    def pending(self) -> ApprovalAsked | None:
-        """The call that waits for a person, or None."""
-        return self.state.approval if self.status is Status.AWAITING_APPROVAL else None
+    def pending(self) -> tuple[Pending, ...]:
+        """What waits for a person: calls that are asked about, and destructive actions that were proposed."""
+        log = self._log()
+        self._shown = _asked_in(log.state)
+        return pending_of(log)
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """Of a dry run: every call that it would have made; see `execute`."""
+        return effects_of(self._log(), self.events)
 
     @property
     def events(self) -> list[Record]:
@@ -126,7 +158,13 @@ class Run:
         Raises:
             UnmetReference: it is not finished, or has no result.
         """
-        return self._log().result_of(step)
+        if self._results is None:  # kept: to read the whole run for each result takes the square of its steps
+            self._results = self._log()
+        try:
+            return self._results.result_of(step)
+        except UnmetReference:  # it may have gone on since
+            self._results = self._log()
+            return self._results.result_of(step)
 
     def replay(self) -> Iterator[Record]:
         """Its records, one at a time, with no call of anything."""
@@ -136,6 +174,7 @@ class Run:
         """Go on, see `Agent.resume`; this Run shows what came of it."""
         self._state = None  # read anew, also where going on ends with an error
         self._state = self.keeper.resume(self.id, in_doubt=in_doubt).state
+        self._shown = _asked_in(self._state)
         return self
 
     def extend(self, **more: float) -> Run:
@@ -143,7 +182,16 @@ class Run:
 
         Raises:
             ConfigError: no such cap, one that did not stop the run, or the run did not stop at a limit.
+            RunHeld: another kernel or process drives it; nothing was recorded.
         """
+        hold = self.keeper.held(self.id)  # a record of ours between its driver's would end the driver
+        try:
+            self._extend(more)
+        finally:
+            hold.release(ended=False)
+        return self.resume()
+
+    def _extend(self, more: Mapping[str, float]) -> None:
         log = self._log()
         state, limits = log.state, {e.limit for e in (log.state.limit, log.state.no_answer) if e}
         if state.status.ended and (not limits or state.status is not Status.STOPPED):
@@ -156,23 +204,118 @@ class Run:
         budget = state.budget.extended(**more)
         self.keeper.require_able(state)
         log.append(BudgetExtended(budget=budget))
-        return self.resume()
 
-    def approve(self, by: str = "") -> Run:
-        """Allow the call that waits, and go on.
+    def approve(self, *which: int, by: str = "") -> Run:
+        """Allow the call that is asked about, and go on.
 
-        Raises:
-            ConfigError: nothing waits.
-        """
-        return self._decide("approve", by, "")
-
-    def reject(self, reason: str, by: str = "") -> Run:
-        """Refuse the call that waits, and go on: the planner is told why.
+        Args:
+            which: numbers of `pending`, where several calls are asked about together; the first alone if left out. Of
+                those that are left out a person is asked when they come.
+            by: who allows it; whoever is logged in, if left out.
 
         Raises:
-            ConfigError: nothing waits.
+            ConfigError: nothing is asked, or it has been answered.
         """
-        return self._decide("reject", by, reason)
+        return self._decide(lambda asked: Answer("approve", by or person(), others=_others(asked, which, said=True)))
+
+    def reject(self, reason: str, *which: int, by: str = "") -> Run:
+        """Refuse the call that is asked about, and go on: the planner is told why; else as `approve`."""
+        return self._decide(
+            lambda asked: Answer("reject", by or person(), reason, others=_others(asked, which, said=False))
+        )
+
+    def edit(self, args: Mapping[str, JSON], *, by: str = "", reason: str = "") -> Run:
+        """Allow the call that is asked about with these arguments changed, and go on.
+
+        Args:
+            args: those that change, by name.
+            by: who allows it.
+            reason: kept with the decision.
+
+        Raises:
+            ConfigError: nothing is asked, or the tool or a guard does not take the arguments; says why.
+        """
+        return self._decide(lambda asked: self._edited(asked, args, by or person(), reason))
+
+    def execute(
+        self, *which: int, by: str = "", validator: Validator | None = None, in_doubt: InDoubt | None = None
+    ) -> Run:
+        """Carry out what waits: of a dry run, exactly what it has shown; else destructive actions that were proposed.
+
+        Args:
+            which: numbers of `pending`; all actions if left out.
+            by: who does it; whoever is logged in, if left out.
+            validator: decides about each action in place of a person: a function of a `Pending` that gives True or
+                False.
+            in_doubt: of an action whose outcome is not known: "done" or "not_done", as somebody has found out.
+
+        Returns:
+            This run; of a dry run the run that carried it out, in which nothing was done if a read has changed.
+
+        Raises:
+            ConfigError: nothing waits, or a guard forbids it now.
+        """
+        if self.state.head.dry:
+            if which or validator or in_doubt:
+                raise ConfigError(
+                    f"{self.id} was a dry run, which is executed as a whole, and asks about each call: leave out the"
+                    f" {'numbers' if which else 'validator' if validator else 'in_doubt='}"
+                )
+            return self.keeper.execute(self.id)
+        if in_doubt not in (None, "done", "not_done"):
+            raise ConfigError(f"in_doubt={in_doubt!r} is neither 'done' nor 'not_done'")
+        name = by or (getattr(validator, "__name__", "a validator") if validator else person())
+        hold = self.keeper.held(self.id)  # who drove it meanwhile would take the place of what comes of the action
+        try:
+            return self._carry_out(which, name, validator, in_doubt)
+        finally:
+            hold.release(ended=False)
+
+    def _carry_out(self, which: Sequence[int], by: str, validator: Validator | None, in_doubt: InDoubt | None) -> Run:
+        actions = self._actions(which)
+        for action in [a for a in actions if a.in_doubt] if in_doubt and not which else actions:
+            log = self._unchanged(action)
+            tool = self.keeper.tools.get(action.tool)
+            if tool is None:
+                raise ConfigError(f"{self.id} uses the tool {action.tool!r}, which is not here: define it again")
+            if tool.facts != log.state.head.tools[action.tool]:
+                raise ConfigError(f"the tool {action.tool!r} is not the one that {self.id} proposed: restore it")
+            if validator is None or validator(action) is True:
+                hand = validator is None
+                carry_out(log, tool, action, self.keeper.runner, by=by, by_hand=hand, in_doubt=in_doubt)
+            self._state = log.state
+        return self
+
+    def discard(self, *which: int, reason: str = "", by: str = "") -> Run:
+        """Take proposed actions out of the queue without carrying them out. Arguments and errors as `execute`."""
+        hold = self.keeper.held(self.id)
+        try:
+            for action in self._actions(which):
+                log = self._unchanged(action)
+                drop(log, action, by=by or person(), reason=reason)
+                self._state = log.state
+        finally:
+            hold.release(ended=False)
+        return self
+
+    def _actions(self, which: Sequence[int]) -> list[Pending]:
+        log = self._log()
+        require_at_rest(log)
+        actions = {item.number: item for item in pending_of(log) if item.kind == "action"}
+        if not actions:
+            raise ConfigError(f"no action of {self.id} waits: `%agent pending` lists what waits")
+        if unknown := [n for n in which if n not in actions]:
+            raise ConfigError(f"no action {unknown[0]} waits in {self.id}: there are {', '.join(map(str, actions))}")
+        return [actions[n] for n in which or actions]
+
+    def _unchanged(self, action: Pending) -> RunLog:
+        """The run as it is now, in which `action` waits as it was listed: what is appended to it may rest on that."""
+        log = self._log()
+        require_at_rest(log)
+        now = [item for item in pending_of(log) if item.kind == "action" and item.step == action.step]
+        if not now or now[0].in_doubt != action.in_doubt:
+            raise ConfigError(f"{action.step} of {self.id} was begun or settled elsewhere: `%agent pending` shows it")
+        return log
 
     def cancel(self, reason: str = "") -> Run:
         """End the run for good; what it found so far stays.
@@ -194,14 +337,63 @@ class Run:
     def _log(self) -> RunLog:
         return RunLog(self.keeper.store, self.id, self.events, clock=self.keeper.clock)
 
-    def _decide(self, decision: Literal["approve", "reject"], by: str, reason: str) -> Run:
+    def _decide(self, answer_to: Callable[[ApprovalAsked], Answer]) -> Run:
+        """Answer what is asked; where the run is being driven, leave the answer for whoever drives it."""
         log = self._log()
-        asked = log.state.approval
-        if asked is None or log.state.status is not Status.AWAITING_APPROVAL:
-            raise ConfigError(f"nothing in {self.id} waits for a decision: it is {log.state.status}")
-        log.append(ApprovalAnswered(step=asked.step, decision=decision, by=by or person(), reason=reason))
-        log.flush()
+        state, asked = log.state, log.state.approval
+        if asked is None or not asked_now(state):
+            raise ConfigError(f"nothing in {self.id} waits for a decision: it is {state.status}")
+        if self._shown not in ("", asked.binding):
+            raise ConfigError(
+                f"{self.id} asks about another call by now, {asked.step} {asked.tool}: look at `pending`, then decide"
+            )
+        answer = answer_to(asked)
+        late = asked.expires is not None and log.now() > asked.expires
+        if late and answer.decision != "reject":
+            raise ConfigError(
+                f"{asked.step} of {self.id} waited until its time was up, and nobody's answer means {asked.on_silence}:"
+                f" `%agent resume {self.id}` goes on with that"
+            )
+        # Of a run that rests too: an answer may have been left for a driver that ended before it looked.
+        driven, store, place = state.status is Status.IN_PROGRESS, self.keeper.store, state.asked_at
+        taken = not post(store, self.id, place, answer) if driven else posted(store, self.id, place) is not None
+        if taken:
+            raise ConfigError(f"{asked.step} of {self.id} has been answered already: `%agent resume {self.id}`")
+        if driven:
+            return self
+        hold = self.keeper.held(self.id)  # who carries out an action of it meanwhile has to have its place
+        try:
+            log.append(self._recorded(log, asked, answer))
+            log.flush()
+        finally:
+            hold.release(ended=False)
+        try:
+            self.keeper.require_able(state)
+        except ConfigError as error:
+            raise ConfigError(f"the decision is recorded, and {self.id} rests: {error}") from error
         return self.resume()
+
+    def _recorded(self, log: RunLog, asked: ApprovalAsked, answer: Answer) -> ApprovalAnswered:
+        rest: dict[str, Any] = {"step": asked.step, "by": answer.by, "reason": answer.reason}
+        if answer.decision == "edit" and answer.args is not None:
+            args = dict(answer.args)
+            exact = binding(log.run, asked.tool, log.keep(args))
+            return ApprovalAnswered(decision="edit", args=log.keep(literal(args)), binding=exact, **rest)
+        decision: Literal["approve", "reject"] = "approve" if answer.decision == "approve" else "reject"
+        return ApprovalAnswered(decision=decision, others=dict(answer.others), **rest)
+
+    def _edited(self, asked: ApprovalAsked, args: Mapping[str, JSON], by: str, reason: str) -> Answer:
+        log = self._log()
+        tool, step = self.keeper.tools.get(asked.tool), log.state.step
+        if tool is None or step is None:
+            raise ConfigError(f"{self.id} uses the tool {asked.tool!r}, which is not here: define it again")
+        changed = {**log.value(asked.args), **args}
+        if changed == log.value(asked.args):
+            raise ConfigError(f"the edit changes nothing of {asked.tool}: approve it as it is, or say what to change")
+        call = prepare_later(log, tool, step, literal(changed))
+        if isinstance(call, ToolRefused):
+            raise ConfigError(f"{asked.tool} cannot be called so: {'; '.join(call.problems)}")
+        return Answer("edit", by, reason, args=changed)
 
     @property
     def summary(self) -> Summary:
@@ -213,3 +405,18 @@ class Run:
 
     def _repr_html_(self) -> str:
         return as_html(self.summary)
+
+
+def _asked_in(state: RunState | None) -> str:
+    """The binding of the call that is asked about there; what is decided later is decided about that one."""
+    return state.approval.binding if state and state.approval and asked_now(state) else ""
+
+
+def _others(asked: ApprovalAsked, which: Sequence[int], *, said: bool) -> dict[str, bool]:
+    """What the numbers say of the further calls that are asked about; the first is the call that waits."""
+    known = range(1, len(asked.others) + 2)
+    if unknown := [n for n in which if n not in known]:
+        raise ConfigError(f"no {unknown[0]} is asked about: there are {', '.join(map(str, known))}")
+    if which and 1 not in which:
+        raise ConfigError("the first call comes first: decide about 1 too")
+    return {asked.others[n - 2].binding: said for n in which if n > 1}

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 
 from agentnb.approval import Approver
 from agentnb.budget import Price, Usage
-from agentnb.calls import Runner
 from agentnb.cassette import behind
 from agentnb.errors import Interrupted, UnknownPrice
 from agentnb.events import Record, RunSuspended
+from agentnb.gate import Gate, Notify
 from agentnb.log import RunLog
 from agentnb.loop import drive
 from agentnb.models.base import Model
 from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying
 from agentnb.models.prices import price_of
 from agentnb.perform import Performer
+from agentnb.runner import Runner
 from agentnb.state import RunState, Status
-from agentnb.store.base import ReplyCache
+from agentnb.store.base import Hold, ReplyCache
 from agentnb.tools import Tool
 
 __all__ = ["Means", "Session"]
@@ -35,6 +36,7 @@ class Means:
         cheap_model: fills open arguments and criticises.
         tools: by name; those that the run did not begin with are left out.
         approver: who is asked before a gated call.
+        notify: told when something waits for a person, or None.
         runner: where tools run.
         sleep: how to wait, or None for a wait that a stop ends early.
         replies: the prompt cache, or None for none.
@@ -45,6 +47,7 @@ class Means:
     cheap_model: Model
     tools: Mapping[str, Tool]
     approver: Approver
+    notify: Notify | None
     runner: Runner
     sleep: Callable[[float], None] | None
     replies: ReplyCache | None
@@ -57,24 +60,28 @@ class Session:
     Args:
         log: the run.
         means: what it acts with.
+        hold: keeps everybody else from driving the run, until it rests.
         begun: records that are durable already and are yielded first.
 
     Raises:
         UnknownPrice: its budget limits dollars, and nobody knows what a model costs.
     """
 
-    def __init__(self, log: RunLog, means: Means, begun: tuple[Record, ...] = ()) -> None:
+    def __init__(self, log: RunLog, means: Means, hold: Hold, begun: tuple[Record, ...] = ()) -> None:
         self.log = log
+        self._hold = hold
         self._means = means
         self.begun = begun
         self._stop = threading.Event()
+        tools = {name: means.tools[name] for name in log.state.head.tools if name in means.tools}
         self._perform = Performer(
             log,
-            {name: means.tools[name] for name in log.state.head.tools if name in means.tools},
+            tools,
             strong=self._voice(means.model),
             cheap=self._voice(means.cheap_model),
-            approver=means.approver,
+            gate=Gate(log, tools, means.approver, means.notify),
             runner=means.runner,
+            sleep=means.sleep or self._sleep,
             cancelled=self._stop.is_set,
         )
 
@@ -88,7 +95,13 @@ class Session:
 
     def drive(self) -> Generator[Record, None, None]:
         """Carry the run on, one durable record at a time; closing it suspends the run."""
-        return drive(self.log, self._perform, self.begun)
+        try:
+            yield from drive(self.log, self._perform, self.begun)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self._hold.release(ended=self.state.status.ended)
 
     def finish(self) -> None:
         """Drive the run until it rests or ends; taken away by another thread, it rests too."""
@@ -105,6 +118,7 @@ class Session:
         self._stop.set()
         if event is not None and self.state.status is Status.IN_PROGRESS:
             self.log.revoke(event)
+            self._release()  # its thread appends nothing any more, wherever it hangs
 
     def _voice(self, model: Model) -> Voice:
         price = price_for(model, self.log.state.budget.usd)
@@ -118,7 +132,7 @@ class Session:
 
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(seconds):
-            raise Interrupted("stopped while waiting for a rate limit")
+            raise Interrupted("stopped while waiting to try again")
 
 
 def price_for(model: Model, usd: float | None) -> Price:

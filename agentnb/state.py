@@ -1,48 +1,32 @@
-"""The state of a run: a fold of its records, and the table of transitions that it admits.
-
-`apply(state, record)` is the only way a state comes about; the same records give the same state, today and after a
-restart. What a state does not admit raises `IllegalTransition`, whatever a model said.
-"""
+"""What is known about a run: a fold of its records, made in `transitions.py` and nowhere else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import reduce
-from typing import Any, Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from agentnb.budget import Budget, Spent
-from agentnb.errors import DamagedRecord, FailureClass, IllegalTransition
+from agentnb.errors import IllegalTransition
 from agentnb.events import (
-    ApprovalAnswered,
+    ActionClaimed,
+    ActionProposed,
+    ActionSettled,
     ApprovalAsked,
-    ArgsBound,
-    BudgetExtended,
-    Event,
-    GateRaised,
     Kept,
     LimitReached,
     ModelAsked,
-    ModelCached,
-    ModelFailed,
-    ModelReplied,
-    PlanMade,
-    Record,
-    ReplyRejected,
     RunFinished,
-    RunResumed,
     RunStarted,
     RunSuspended,
-    StepJudged,
     ToolClaimed,
-    ToolRefused,
     ToolReturned,
 )
-from agentnb.plan import Plan, Step
+from agentnb.plan import Plan, Step, references
+from agentnb.policy import ToolFacts
 from agentnb.trail import Trail
 
-__all__ = ["LEGAL", "NEW", "Outcome", "RunState", "Stage", "Status", "apply", "fold"]
+__all__ = ["NEW", "Grant", "Outcome", "Queued", "RunState", "Stage", "Status"]
 
 NOTHING = Spent()
 
@@ -78,40 +62,63 @@ class Stage(StrEnum):
     DONE = "done"
 
 
-_MODEL = frozenset({ModelAsked, ModelReplied, ModelFailed, ModelCached, ReplyRejected})
-_GATE = frozenset({GateRaised, ApprovalAsked, ApprovalAnswered})
-_ANY = frozenset({LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended})
-
-LEGAL: Mapping[Stage, frozenset[type]] = {
-    Stage.NEW: frozenset({RunStarted}),
-    Stage.PLAN: _MODEL | _ANY | {PlanMade},
-    Stage.STEP: _MODEL
-    | _ANY
-    | {ArgsBound, GateRaised, ApprovalAsked, ApprovalAnswered, ToolClaimed, ToolRefused, StepJudged},
-    Stage.CALL: _ANY - {LimitReached} | {ToolReturned, ToolClaimed, ToolRefused},
-    Stage.JUDGE: _MODEL | _ANY | {StepJudged},
-    Stage.ANSWER: _MODEL | _ANY,
-    Stage.DONE: frozenset({BudgetExtended}),
-}
-"""Which kinds of event each stage admits. What else has to hold is asked for in the handlers below."""
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a step ended; never altered afterwards.
 
     Attributes:
-        status: "ok", "empty" (it ran and there was nothing) or "failed" (it did not do what it should).
+        status: "ok", "empty" (it ran and there was nothing), "failed" (it did not do what it should) or "proposed" (it
+            was not done and waits for a person).
         result: the result, where there is one.
         finding: one sentence that the critic learned from it.
-        message: why it failed.
+        message: why it failed, and what may be done next.
+        tainted: the result is, or comes out of, text that strangers wrote.
+        call: of a call that acted: what was called, to know the same again; see `call_mark`.
     """
 
     step: str
-    status: Literal["ok", "empty", "failed"]
+    status: Literal["ok", "empty", "failed", "proposed"]
     result: Kept | None = None
     finding: str = ""
     message: str = ""
+    tainted: bool = False
+    call: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a person said of a call that had not come yet, for one use.
+
+    Attributes:
+        binding: hash of exactly that call.
+        granted: whether it may be made.
+        until: seconds on the run's clock up to which this holds.
+        by: who said so.
+        reasons: why it needed a person, as they were shown.
+    """
+
+    binding: str
+    granted: bool
+    until: float
+    by: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A destructive call that the agent proposed.
+
+    Attributes:
+        action: what was proposed.
+        claimed: set while its outcome is not known.
+        settled: how it ended, None while it waits.
+        doubt: why its outcome is not known, where that could be told.
+    """
+
+    action: ActionProposed
+    claimed: ActionClaimed | None = None
+    settled: ActionSettled | None = None
+    doubt: str = ""
 
 
 class RunState(NamedTuple):
@@ -132,19 +139,50 @@ class RunState(NamedTuple):
     """Replies rejected in a row in the present phase."""
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
-    refused: bool = False
-    """True where the last try never reached the tool: its arguments were wrong."""
+    refused: str = ""
+    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker" or "person"."""
     why: str = ""
     """Why the plan is being revised."""
     bound: Kept | None = None
+    by_model: bool = False
+    """True where a model filled the present step's arguments."""
     raised: tuple[str, ...] = ()
     """Why guards want a person's leave for the present step."""
     approval: ApprovalAsked | None = None
+    asked_at: int = -1
+    """The record with that question."""
     approved: str = ""
     """Binding of the approved call, used once."""
+    approved_until: float = 0.0
+    grants: tuple[Grant, ...] = ()
+    """What was decided about calls that have not come yet."""
+    allowed: frozenset[str] = frozenset()
+    """Tools that a person allowed for the rest of the run."""
     inflight: ModelAsked | None = None
     claim: ToolClaimed | None = None
+    claimed_at: int = -1
+    """The record with that claim."""
+    cleared: bool = False
+    """True where the claimed call is known not to have acted, and is made again."""
+    unsure: bool = False
+    """True where an earlier try of the claimed call may have acted: that a later one did not says nothing of it."""
+    doubt: str = ""
+    """What is known of a claimed call whose outcome is not."""
+    given_up: bool = False
+    """True where this process has made the claimed call as often as it may, and does not know how it ended."""
+    call: str = ""
+    """Of a claimed call that acts: what is called."""
     returned: ToolReturned | None = None
+    strange: bool = False
+    """True where the present step's result is an earlier run's, and tainted there."""
+    planned_clean: int | None = None
+    """How many steps of the plan were there before untrusted text came into the run; None where none has."""
+    sources: tuple[str, ...] = ()
+    """The first steps that brought untrusted text."""
+    acted_before: frozenset[str] = frozenset()
+    """Calls that acted under an earlier version of the plan."""
+    queue: tuple[Queued, ...] = ()
+    """Destructive calls that were proposed, oldest first."""
     limit: LimitReached | None = None
     no_answer: LimitReached | None = None
     """The limit that leaves no room for the final answer either."""
@@ -180,6 +218,11 @@ class RunState(NamedTuple):
         return self.plan.steps[len(self.outcomes)]
 
     @property
+    def facts(self) -> ToolFacts | None:
+        """Of the present step's tool."""
+        return self.head.tools[self.step.tool] if self.step else None
+
+    @property
     def left(self) -> tuple[Step, ...]:
         """The steps that have no outcome."""
         return self.plan.steps[len(self.outcomes) :] if self.plan else ()
@@ -188,14 +231,60 @@ class RunState(NamedTuple):
     def gated(self) -> bool:
         """True where the present step needs a person's leave.
 
-        A guard says so, or it acts and the policy does not let it; what acts and cannot be taken back always needs it.
+        A guard or untrusted text says so, or it acts and neither the policy nor a person has let the tool.
         """
+        step = self.step
+        if step is None:
+            return False
+        return bool(self.raised or step.ask) or self.asked_about(step) or bool(self.taint)
+
+    def asked_about(self, step: Step) -> bool:
+        """True where the policy asks about `step`, whatever guards say."""
+        facts = self.head.tools[step.tool]
+        let = step.tool in self.allowed and facts.reversibility != "irreversible"
+        return not let and self.head.policy.asks(step.tool, facts, step.confidence)
+
+    @property
+    def taint(self) -> tuple[str, ...]:
+        """Why untrusted text makes the present call a person's business; () where it does not.
+
+        What strangers wrote may inform, and may not act: a call that acts has to come from a plan made before their
+        text came in, with arguments that do not come out of it.
+        """
+        if self.planned_clean is None or self.step is None or not self.head.tools[self.step.tool].acts:
+            return ()
+        return self.tainted(self.step, len(self.outcomes), by_model=self.by_model)
+
+    def tainted(self, step: Step, place: int, *, by_model: bool) -> tuple[str, ...]:
+        """Why the call of `step`, at `place` in the plan, may come out of untrusted text; () where it does not."""
+        if self.planned_clean is None:
+            return ()
+        sources = ", ".join(self.sources)
+        why = []
+        if place >= self.planned_clean:
+            why.append(f"it was planned after {sources} brought text that strangers wrote")
+        if by_model:
+            why.append(f"a model that had read such text ({sources}) wrote its arguments")
+        if from_tainted := sorted(name for name in references(step.args) if self._is_tainted(name)):
+            why.append(f"its arguments come out of {', '.join(from_tainted)}, which holds text that strangers wrote")
+        return tuple(why)
+
+    @property
+    def present_tainted(self) -> bool:
+        """True where the present step's result is, or comes out of, text that strangers wrote."""
         if self.step is None:
             return False
-        if self.raised:
-            return True
-        facts = self.head.tools[self.step.tool]
-        return facts.effect == "write" and (self.head.approve != "auto" or facts.reversibility == "irreversible")
+        read = self.head.tools[self.step.tool].untrusted or self.strange
+        return read or bool(self.tainted(self.step, len(self.outcomes), by_model=self.by_model))
+
+    def _is_tainted(self, step: str) -> bool:
+        place = int(step[1:]) - 1 if len(step) < len("s") + 9 else len(self.outcomes)
+        return place < len(self.outcomes) and self.outcomes[place].tainted
+
+    @property
+    def unbegun(self) -> bool:
+        """True where a call was claimed in the very last record, for the first time: it may not have been begun."""
+        return self.claim is not None and self.claim.attempt == 1 and self.claimed_at == self.seq
 
     def used(self) -> Spent:
         """Spent and reserved together, with the run's clock: what a budget is held against."""
@@ -204,254 +293,3 @@ class RunState(NamedTuple):
 
 NEW = RunState()
 """The state before the first record."""
-
-
-def fold(records: Iterable[Record], state: RunState = NEW) -> RunState:
-    """The state after `records`.
-
-    Raises:
-        DamagedRecord: a record that the state before it does not admit. No run writes one, so somebody else did.
-    """
-    try:
-        return reduce(apply, records, state)
-    except IllegalTransition as error:
-        raise DamagedRecord(f"these records are not those of a run: {error}") from error
-
-
-def apply(state: RunState, record: Record) -> RunState:
-    """The state after one more record.
-
-    Raises:
-        IllegalTransition: the state does not admit it, or a record is missing before it.
-    """
-    event = record.event
-    if record.seq != state.seq + 1:
-        raise IllegalTransition(f"record {record.seq} cannot follow record {state.seq}")
-    if type(event) not in LEGAL[state.stage]:
-        raise IllegalTransition(f"{event.kind} is not legal in stage {state.stage}")
-    _require(state.suspended is None or isinstance(event, _WHILE_SUSPENDED), "the run is suspended", event)
-    changes = _APPLY[type(event)](state, event)
-    return state._replace(seq=record.seq, t=max(state.t, record.t), **changes)
-
-
-Changes = dict[str, Any]
-"""What a handler changes of the state, by field: one copy of the state a record, and not one a change."""
-
-
-def _require(holds: bool, otherwise: str, event: Event) -> None:  # noqa: FBT001 - reads as a sentence where it stands
-    if not holds:
-        raise IllegalTransition(f"{event.kind}: {otherwise}")
-
-
-def _start(_: RunState, e: RunStarted) -> Changes:
-    return {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "started": e, "budget": e.budget, "outcomes": Trail()}
-
-
-def _asked(state: RunState, e: ModelAsked) -> Changes:
-    _require(state.inflight is None, "another model call is in flight", e)
-    return {"inflight": e, "reserved": e.reserved}
-
-
-def _replied(state: RunState, e: ModelReplied) -> Changes:
-    _require(state.inflight is not None, "no model call is in flight", e)
-    used = Spent(
-        usd=e.usd,
-        input_tokens=e.usage.input_tokens,
-        output_tokens=e.usage.output_tokens,
-        model_calls=1,
-        working_seconds=e.seconds,
-    )
-    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used}
-
-
-def _model_failed(state: RunState, e: ModelFailed) -> Changes:
-    _require(state.inflight is not None, "no model call is in flight", e)
-    used = Spent(model_calls=1) if e.unbilled else state.reserved
-    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used + Spent(working_seconds=e.seconds)}
-
-
-def _cached(state: RunState, e: ModelCached) -> Changes:
-    _require(state.inflight is None, "another model call is in flight", e)
-    tokens = e.usage.input_tokens + e.usage.output_tokens
-    return {"saved_usd": state.saved_usd + e.saved_usd, "saved_tokens": state.saved_tokens + tokens}
-
-
-def _rejected(state: RunState, e: ReplyRejected) -> Changes:
-    _require(state.inflight is None, "a model call is in flight", e)
-    return {"rejected": state.rejected + 1, "problems": e.problems}
-
-
-def _planned(state: RunState, e: PlanMade) -> Changes:
-    plan = state.plan or Plan(())
-    _require(state.inflight is None, "a model call is in flight", e)
-    _require(e.version == (state.plan.version + 1 if state.plan else 1), f"version {e.version} is out of order", e)
-    _require(e.keep == len(state.outcomes), f"keeps {e.keep} of {len(state.outcomes)} finished steps", e)
-    ids = [step.id for step in e.steps]
-    _require(ids == [f"s{e.keep + n}" for n in range(1, len(ids) + 1)], f"ids {ids} are not by place", e)
-    revised = plan.revised(e.keep, e.steps, version=e.version, reason=e.reason, by=e.by)
-    revisions = state.revisions + (state.plan is not None)
-    return {"plan": revised, "revisions": revisions, "why": "", **_next_step(more=bool(e.steps))}
-
-
-_CLEAN: Final[Changes] = {
-    "attempt": 1, "rejected": 0, "problems": (), "refused": False, "bound": None, "raised": (), "approval": None,
-    "approved": "", "claim": None, "returned": None,
-}  # fmt: skip
-"""Of a step that has not been begun."""
-
-
-def _next_step(*, more: bool) -> Changes:
-    """Ready for the step after the last finished one, or for the answer where there is no more."""
-    return {**_CLEAN, "stage": Stage.STEP if more else Stage.ANSWER}
-
-
-def _current(state: RunState, step: str, e: Event) -> Step:
-    current = state.step
-    if current is None or current.id != step:
-        raise IllegalTransition(
-            f"{e.kind}: {step} is not the present step ({current.id if current else 'there is none'})"
-        )
-    _require(state.inflight is None, "a model call is in flight", e)
-    return current
-
-
-def _bound(state: RunState, e: ArgsBound) -> Changes:
-    _current(state, e.step, e)
-    return {"bound": e.args, "rejected": 0, "problems": ()}
-
-
-def _gate_raised(state: RunState, e: GateRaised) -> Changes:
-    _current(state, e.step, e)
-    return {"raised": e.reasons, "approved": ""}
-
-
-def _approval_asked(state: RunState, e: ApprovalAsked) -> Changes:
-    _current(state, e.step, e)
-    return {"approval": e, "approved": ""}
-
-
-def _approval_answered(state: RunState, e: ApprovalAnswered) -> Changes:
-    _current(state, e.step, e)
-    _require(state.approval is not None and not state.approved, "nothing waits for an answer", e)
-    status = Status.SUSPENDED if state.suspended else Status.IN_PROGRESS
-    if e.decision == "approve" and state.approval is not None:
-        return {"status": status, "approved": state.approval.binding}
-    said = f"{e.by} rejected the call" + (f": {e.reason}" if e.reason else "")
-    nobody = e.by == "policy" and state.head.approve != "deny"  # a person's no is planned around, an absent one is not
-    failure = FailureClass.PERMISSION if nobody else FailureClass.INVALID_DATA
-    refused = ToolReturned(step=e.step, status="failed", seconds=0, failure=failure, message=said)
-    return {"status": status, "stage": Stage.JUDGE, "approval": None, "returned": refused}
-
-
-def _claimed(state: RunState, e: ToolClaimed) -> Changes:
-    step = _current(state, e.step, e)
-    _require(e.tool == step.tool, f"{e.tool} is not the tool of {step.id}", e)
-    _require(state.claim is None or state.claim.key == e.key, "another call is claimed", e)
-    let = state.claim is not None or (bool(state.approved) and state.approved == e.binding)
-    _require(let or not state.gated, "exactly this call was not approved", e)
-    spent = state.spent + Spent(tool_calls=1)
-    return {"claim": e, "stage": Stage.CALL, "approved": "", "approval": None, "spent": spent}
-
-
-def _returned(state: RunState, e: ToolReturned) -> Changes:
-    _current(state, e.step, e)
-    _require(state.claim is not None, "the call was not claimed", e)
-    spent = state.spent + Spent(working_seconds=e.seconds)
-    return {"returned": e, "claim": None, "stage": Stage.JUDGE, "rejected": 0, "problems": (), "spent": spent}
-
-
-def _refused(state: RunState, e: ToolRefused) -> Changes:
-    _current(state, e.step, e)
-    return {**_CLEAN, "stage": Stage.STEP, "attempt": state.attempt + 1, "problems": e.problems, "refused": True}
-
-
-def _judged(state: RunState, e: StepJudged) -> Changes:
-    _current(state, e.step, e)
-    if e.verdict == "retry":
-        return {**_CLEAN, "stage": Stage.STEP, "attempt": state.attempt + 1, "problems": (e.reason,)}
-    got = state.returned or ToolReturned(step=e.step, status="failed", seconds=0, message=e.reason)
-    outcomes = state.outcomes.with_last(Outcome(e.step, got.status, got.result, e.finding, got.message))
-    changes = _next_step(more=state.plan is not None and len(outcomes) < len(state.plan.steps))
-    changes |= {"outcomes": outcomes, "spent": state.spent + Spent(steps=1)}
-    if e.verdict == "revise":
-        changes |= {"stage": Stage.PLAN, "why": e.reason}
-    elif e.verdict == "escalate":
-        changes |= {"stage": Stage.ANSWER, "stop": "escalated", "why": e.reason}
-    return changes
-
-
-def _limited(state: RunState, e: LimitReached) -> Changes:
-    _require(state.inflight is None, "a model call is in flight", e)
-    _require(state.no_answer is None, "the run has no answer to be cut short any more", e)
-    short: Changes = {"no_answer": e} if e.phase == "answer" else {}
-    if state.limit is not None:
-        return short
-    stop = state.stop or e.limit
-    rest: Changes = {"limit": e, "reopen": state.stage, "stage": Stage.ANSWER, "stop": stop}
-    return {**rest, **short, "rejected": 0, "problems": ()}
-
-
-def _extended(state: RunState, e: BudgetExtended) -> Changes:
-    if state.stage is not Stage.DONE:
-        return {"budget": e.budget}
-    limit = state.limit
-    if limit is None or state.status is not Status.STOPPED:
-        raise IllegalTransition("budget_extended: the run did not stop at a limit")
-    stop = "" if state.stop == limit.limit else state.stop
-    again = {"status": Status.IN_PROGRESS, "stage": state.reopen, "stop": stop, "limit": None, "no_answer": None}
-    return {"budget": e.budget, "finished": None, "rejected": 0, "problems": (), **again}
-
-
-def _suspended(state: RunState, e: RunSuspended) -> Changes:
-    status = Status.AWAITING_APPROVAL if e.reason == "approval" else Status.SUSPENDED
-    worked = state.spent + Spent(working_seconds=e.seconds)
-    rest: Changes = {"status": status, "suspended": e, "spent": worked}
-    if not e.withdrawn:
-        return rest
-    if state.claim:
-        made = int(e.reason == "in_doubt")  # a person says that it did not happen; otherwise it was never begun
-        spent = worked + Spent(tool_calls=made - 1)
-        return {**rest, **_CLEAN, "attempt": state.attempt, "bound": state.bound, "stage": Stage.STEP, "spent": spent}
-    return {**rest, "inflight": None, "reserved": NOTHING}
-
-
-def _resumed(state: RunState, _: RunResumed) -> Changes:
-    # A call in flight when the last process ended may have been answered, and billed: it stays charged. Nobody bills
-    # for a model on this machine.
-    here = state.inflight is not None and state.inflight.model.startswith("local:")
-    spent = state.spent + (Spent(model_calls=1) if here else state.reserved)
-    return {"status": Status.IN_PROGRESS, "suspended": None, "inflight": None, "reserved": NOTHING, "spent": spent}
-
-
-def _finished(state: RunState, e: RunFinished) -> Changes:
-    _require(state.inflight is None, "a model call is in flight", e)
-    _require(e.status != "completed" or state.step is None, f"{len(state.left)} steps are left", e)
-    _require(e.status == "cancelled" or state.stage is not Stage.CALL, "a call is not settled", e)
-    return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None}
-
-
-_WHILE_SUSPENDED = (RunResumed, ApprovalAnswered, BudgetExtended, ToolReturned, RunSuspended)
-"""What a person, or the next process, may add to a run that rests."""
-
-_APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
-    RunStarted: _start,
-    ModelAsked: _asked,
-    ModelReplied: _replied,
-    ModelFailed: _model_failed,
-    ModelCached: _cached,
-    ReplyRejected: _rejected,
-    PlanMade: _planned,
-    ArgsBound: _bound,
-    GateRaised: _gate_raised,
-    ApprovalAsked: _approval_asked,
-    ApprovalAnswered: _approval_answered,
-    ToolClaimed: _claimed,
-    ToolReturned: _returned,
-    ToolRefused: _refused,
-    StepJudged: _judged,
-    LimitReached: _limited,
-    BudgetExtended: _extended,
-    RunSuspended: _suspended,
-    RunResumed: _resumed,
-    RunFinished: _finished,
-}

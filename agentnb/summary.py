@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from agentnb.budget import Spent, amount
-from agentnb.decide import KEPT_MOST, MAX_ATTEMPTS
+from agentnb import standing
+from agentnb.budget import Spent
+from agentnb.course import ActionLine, Course, EffectLine
 from agentnb.events import (
-    ApprovalAnswered,
+    CallInDoubt,
     Event,
-    LimitReached,
     ModelAsked,
     ModelCached,
     ModelFailed,
     ModelReplied,
-    PlanMade,
     Record,
     RunResumed,
     RunSuspended,
-    StepJudged,
+    ToolRetried,
     ToolReturned,
 )
 from agentnb.plan import Step
-from agentnb.state import NEW, RunState, Stage, Status, apply
+from agentnb.state import NEW, Outcome, RunState, Stage, Status
+from agentnb.transitions import apply
 
 __all__ = ["Gauge", "PhaseCost", "StepLine", "Summary", "Tally", "summarise"]
 
-Mark = Literal["done", "empty", "failed", "running", "waiting", "todo"]
+Mark = Literal["done", "simulated", "empty", "failed", "proposed", "running", "waiting", "todo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +86,10 @@ class Summary:
         next: what to do next, as a line to type; "" where there is nothing to do.
         revisions: why the plan was changed, one sentence for each time.
         decisions: who decided what about which step.
+        dry: True where calls that act were only simulated.
+        executes: the dry run whose effects this run carries out, or "".
+        effects: of a dry run: the calls that it would have made.
+        actions: the destructive calls that were proposed, those that wait and those that were carried out or dropped.
     """
 
     run: str
@@ -108,6 +111,10 @@ class Summary:
     saved_tokens: int
     now: str
     next: str
+    dry: bool = False
+    executes: str = ""
+    effects: tuple[EffectLine, ...] = ()
+    actions: tuple[ActionLine, ...] = ()
     bare: bool = False
 
 
@@ -125,18 +132,19 @@ class Tally:
     _phases: dict[str, PhaseCost] = field(default_factory=dict)
     _usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    _notes: dict[str, str] = field(default_factory=dict)
-    _faulted: set[str] = field(default_factory=set)
-    _revisions: list[str] = field(default_factory=list)
-    _decisions: list[str] = field(default_factory=list)
     _asked: ModelAsked | None = None
+    _course: Course = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._course = Course(bare=self.bare)
 
     def add(self, record: Record) -> None:
         """Take in the next record."""
         self.state = apply(self.state, record)
-        self._note(record.event)
+        self._cost(record.event)
+        self._course.add(record.event, self.state)
 
-    def _note(self, event: Event) -> None:  # noqa: C901 - a table, one case a kind
+    def _cost(self, event: Event) -> None:
         match event:
             case ModelAsked():
                 self._asked = event
@@ -152,21 +160,8 @@ class Tally:
                 self._charge(self._asked, held.tokens, held.usd, 0)
             case ModelCached(phase=phase):
                 self._phases.setdefault(phase, PhaseCost(phase))
-            case ToolReturned(step=step):
-                self._seconds[step] += event.seconds
-                self._notes[step] = _size(event)
-            case StepJudged(step=step, verdict="retry"):
-                self._notes[step] = f"retry {self.state.attempt - 1} of {MAX_ATTEMPTS - 1}: {_first_line(event.reason)}"
-            case StepJudged(step=step, verdict="revise" | "escalate"):
-                self._notes[step] = _first_line(event.reason)
-                self._faulted.add(step)
-            case PlanMade(version=version) if version > 1:
-                self._revisions.append(event.reason)
-            case ApprovalAnswered():
-                verb = "approved" if event.decision == "approve" else "rejected"
-                self._decisions.append(
-                    f"{event.by} {verb} {event.step}" + (f": {event.reason}" if event.reason else "")
-                )
+            case ToolReturned() | ToolRetried() | CallInDoubt():
+                self._seconds[event.step] += event.seconds
             case _:
                 pass
 
@@ -181,13 +176,14 @@ class Tally:
         """What there is to show now."""
         state, head = self.state, self.state.head
         end = state.finished
+        effects = self._course.effects(state)
         phases = (self._phases[name] for name in ("plan", "bind", "critique", "answer") if name in self._phases)
         return Summary(
             run=head.run,
             status=state.status,
             task=head.task,
             models=tuple(dict.fromkeys((head.model, head.cheap_model))),
-            reason=_reason(state),
+            reason=standing.reason(state),
             detail=end.detail if end else state.suspended.detail if state.suspended else "",
             output=end.output if end else "",
             confidence=(end.confidence or "") if end else "",
@@ -195,40 +191,53 @@ class Tally:
             steps=tuple(self._line(step, place) for place, step in enumerate(state.plan.steps)) if state.plan else (),
             gauges=_gauges(state, bare=self.bare),
             phases=tuple(phases),
-            revisions=tuple(self._revisions),
-            decisions=tuple(self._decisions),
+            revisions=tuple(self._course.revisions),
+            decisions=tuple(self._course.decisions),
             spent=replace(state.spent, seconds=state.t),
             saved_usd=state.saved_usd,
             saved_tokens=state.saved_tokens,
-            now=_now(state),
-            next=_next(state),
+            now=standing.now(state),
+            next=standing.way_on(state, len(effects)),
+            dry=head.dry,
+            executes=head.executes,
+            effects=effects,
+            actions=self._course.actions(state),
             bare=self.bare,
         )
 
     def _line(self, step: Step, place: int) -> StepLine:
-        state = self.state
-        outcome = state.outcomes[place] if place < len(state.outcomes) else None
-        present = place == len(state.outcomes)
-        mark: Mark = "todo"
-        if outcome:
-            mark = "done" if outcome.status == "ok" else outcome.status
-            mark = "failed" if step.id in self._faulted else mark
-        elif present and state.status is Status.IN_PROGRESS and state.approval and not state.approved:
-            mark = "waiting"
-        elif present and state.status is Status.IN_PROGRESS and state.stage in (Stage.STEP, Stage.CALL, Stage.JUDGE):
-            mark = "running"
-        elif present and state.status is Status.AWAITING_APPROVAL:
-            mark = "waiting"
+        outcome = self.state.outcomes[place] if place < len(self.state.outcomes) else None
+        present = place == len(self.state.outcomes)
         return StepLine(
             id=step.id,
             title=step.title or step.tool,
             call=f"{step.tool}({', '.join(step.args)})",
-            mark=mark,
-            note=self._notes.get(step.id, "") or (outcome.message if outcome else ""),
+            mark=self._mark(step, outcome, present=present),
+            note=self._course.notes.get(step.id, "") or (outcome.message if outcome else ""),
             finding=outcome.finding if outcome else "",
             seconds=None if self.bare or not (outcome or present) else self._seconds[step.id],
             usd=self._usd[step.id],
         )
+
+    def _mark(self, step: Step, outcome: Outcome | None, *, present: bool) -> Mark:
+        state = self.state
+        if outcome:
+            return self._ended(step.id, outcome)
+        doubt = state.suspended is not None and state.suspended.reason == "in_doubt"
+        waits = state.status is Status.AWAITING_APPROVAL or doubt
+        if not present or not (waits or state.status is Status.IN_PROGRESS):
+            return "todo"
+        if waits or (state.approval and not state.approved):
+            return "waiting"
+        return "running" if state.stage in (Stage.STEP, Stage.CALL, Stage.JUDGE) else "todo"
+
+    def _ended(self, step: str, outcome: Outcome) -> Mark:
+        course = self._course
+        if step in course.faulted:
+            return "failed"
+        if outcome.status == "ok":
+            return "simulated" if course.simulated(step) else "done"
+        return "done" if outcome.status == "proposed" and course.carried_out(step) else outcome.status
 
 
 def summarise(records: Iterable[Record], *, bare: bool = False) -> Summary:
@@ -246,77 +255,3 @@ def _gauges(state: RunState, *, bare: bool) -> tuple[Gauge, ...]:
         for name, cap in state.budget.caps().items()
         if not (bare and name.endswith("seconds"))
     )
-
-
-_REASONS = {
-    "cancelled": "ended by a person",
-    "escalated": "needs a person",
-    "malformed_output": "the model's replies could not be used",
-    "interrupted": "stopped by you",
-    "closed": "left by its caller",
-    "approval": "waits for your decision",
-    "in_doubt": "a call's outcome is not known",
-    "model_failed": "the model could not be reached",
-    "error": "an error ended it",
-}
-
-
-def _reason(state: RunState) -> str:
-    if state.suspended:
-        return _REASONS[state.suspended.reason]
-    if state.finished is None or state.finished.reason == "complete":
-        return ""
-    reason = state.finished.reason
-    return _REASONS.get(reason) or f"reached its limit of {amount(reason, state.budget.caps().get(reason, 0))}"
-
-
-def _now(state: RunState) -> str:
-    if state.status is not Status.IN_PROGRESS:
-        return ""
-    total, done, step = len(state.plan.steps) if state.plan else 0, len(state.outcomes), state.step
-    where = f"step {done + 1} of {total}" if step else ""
-    asking = state.approval is not None and not state.approved
-    doing = {
-        Stage.PLAN: "planning" if state.plan is None else "revising the plan",
-        Stage.STEP: f"{where}: {'asking you about' if asking else 'preparing'} {step.tool}" if step else "",
-        Stage.CALL: f"{where}: calling {step.tool}" if step else "",
-        Stage.JUDGE: f"{where}: checking the result" if step else "",
-        Stage.ANSWER: "writing the answer",
-    }
-    return doing.get(state.stage, "")
-
-
-def _next(state: RunState) -> str:
-    run = state.head.run
-    if state.status is Status.AWAITING_APPROVAL:
-        return f"%agent approve {run}   or   %agent reject {run} WHY"
-    if state.suspended and state.suspended.reason == "in_doubt":
-        return f"look whether it happened, then %agent resume {run} --done   or   --not-done"
-    if state.suspended or state.status is Status.IN_PROGRESS:
-        return f"%agent resume {run}"
-    if state.limit and state.status is Status.STOPPED:
-        flags = {limit.limit: _more(limit, len(state.left)) for limit in (state.limit, state.no_answer) if limit}
-        return f"%agent extend {run} " + " ".join(f"--{name.replace('_', '-')} {more}" for name, more in flags.items())
-    return ""
-
-
-def _more(limit: LimitReached, steps_left: int) -> str:
-    """How much to extend a cap by: what was short, with the part of it that is kept back, or half the cap again."""
-    short = max(0.0, limit.needed - limit.left)
-    if limit.limit == "steps":
-        return str(max(1, steps_left))
-    if limit.limit.endswith("calls"):
-        return str(math.ceil(max(short, limit.cap / 2)))
-    more = max(short / (1 - KEPT_MOST), limit.cap / 2)
-    return str(math.ceil(more)) if limit.limit.endswith("tokens") else f"{more * 1.01:.3g}"
-
-
-def _size(event: ToolReturned) -> str:
-    if event.status == "failed":
-        return _first_line(event.message)
-    return "nothing found" if event.status == "empty" else ""
-
-
-def _first_line(text: str) -> str:
-    line = text.strip().splitlines()[0] if text.strip() else ""
-    return line if len(line) <= 120 else f"{line[:119]}…"  # noqa: PLR2004 - one line of a notebook

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import json
 import math
-import threading
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, overload
+from types import MappingProxyType
+from typing import Any, Final, overload
 
 import docstring_parser
-from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 
-from agentnb.errors import ConfigError, NotJSON, ToolDefinitionError
-from agentnb.events import ToolFacts
+from agentnb.breaker import Breaker
+from agentnb.errors import ConfigError, FailureClass, ToolDefinitionError
 from agentnb.guards import Guard
 from agentnb.plan import JSON
+from agentnb.policy import Effect, Reversibility, ToolFacts
+from agentnb.runner import finished, named, with_named
+from agentnb.values import example
 
-__all__ = ["InvalidArguments", "Tool", "as_json", "tool", "toolbox"]
+__all__ = ["KEY", "InvalidArguments", "Tool", "tool", "toolbox"]
 
-Effect = Literal["read", "write"]
-Reversibility = Literal["full", "partial", "irreversible"]
+KEY: Final = "idempotency_key"
+"""The argument in which a tool that has it gets its call's key; models neither see nor fill it."""
+Failures = Mapping[type[BaseException] | int | str, FailureClass | str]
+_NO_FAILURES: Final[Failures] = MappingProxyType({})
 
 
 class InvalidArguments(ConfigError):
@@ -51,10 +54,22 @@ class Tool:
         function: what is called; sync or async.
         arguments: pydantic model that validates and coerces the arguments.
         parameters: JSON Schema of the arguments, an object.
-        effect: "read" leaves the world as it is; "write" changes it and is asked about first.
-        reversibility: of a write, whether it can be taken back: "full", "partial" or "irreversible".
+        effect: "read" leaves the world as it is; "write" changes it and is asked about first; "destructive" is only
+            ever proposed.
+        reversibility: whether what it does can be taken back: "full", "partial" or "irreversible".
+        egress: it sends its arguments out of this machine, and is asked about like a write.
+        untrusted: its result is text that strangers wrote.
         timeout_s: seconds after which a call is given up.
+        tries: how often a call is made that fails in a way that passes.
         guards: preconditions, checked before anybody is asked and again right before a call; see `guards.py`.
+        once_per: arguments that name what a call is about: with the same values it acts once, ever.
+        idempotent: the same key twice acts once.
+        takes_key: the function has an argument `idempotency_key`.
+        reconcile: finds out whether a call happened; see `tool`.
+        refresh: reads again what a call rested on that had changed.
+        simulate: what a call would give, without acting.
+        failures: what its exceptions, status codes and messages mean; none of them says that it acted.
+        breaker: keeps it from being called while it keeps failing; shared by all runs of this process.
     """
 
     name: str
@@ -64,8 +79,19 @@ class Tool:
     parameters: Mapping[str, JSON] = field(repr=False)
     effect: Effect = "write"
     reversibility: Reversibility = "irreversible"
+    egress: bool = True
+    untrusted: bool = False
     timeout_s: float = 60.0
+    tries: int = 3
     guards: tuple[Guard, ...] = ()
+    once_per: tuple[str, ...] = ()
+    idempotent: bool = False
+    takes_key: bool = False
+    reconcile: Callable[..., Any] | None = None
+    refresh: Callable[..., Any] | None = None
+    simulate: Callable[..., Any] | None = None
+    failures: Failures = field(default_factory=dict)
+    breaker: Breaker = field(default_factory=Breaker, repr=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, as if it were no tool."""
@@ -75,7 +101,15 @@ class Tool:
     def facts(self) -> ToolFacts:
         """What the policy needs to know of it."""
         text = json.dumps(self.parameters, sort_keys=True)
-        return ToolFacts(self.effect, self.reversibility, hashlib.sha256(text.encode()).hexdigest()[:16])
+        return ToolFacts(
+            effect=self.effect,
+            reversibility=self.reversibility,
+            schema=hashlib.sha256(text.encode()).hexdigest()[:16],
+            egress=self.egress,
+            untrusted=self.untrusted,
+            idempotent=self.idempotent,
+            reconcile=self.reconcile is not None,
+        )
 
     def validated(self, args: Mapping[str, JSON]) -> dict[str, Any]:
         """The keyword arguments that the function takes, coerced to its types.
@@ -93,10 +127,36 @@ class Tool:
             ) from error
         return {info.alias or name: getattr(model, name) for name, info in type(model).model_fields.items()}
 
-    def run(self, kwargs: Mapping[str, Any]) -> Any:
-        """Call the function with validated arguments; a coroutine is run to its end, inside any running loop."""
-        value = self.function(**kwargs)
-        return _finish(value) if inspect.isawaitable(value) else value
+    def run(self, kwargs: Mapping[str, Any], key: str = "") -> Any:
+        """Call the function with validated arguments; a coroutine is run to its end, inside any running loop.
+
+        Args:
+            kwargs: as `validated` gave them.
+            key: under which the other side may know the call; passed to a function that takes it.
+        """
+        value = self.function(**kwargs, **({KEY: key} if self.takes_key else {}))
+        return finished(value) if inspect.isawaitable(value) else value
+
+    def happened(self, kwargs: Mapping[str, Any], key: str) -> Any:
+        """What `reconcile` found: what the call gave, or None where it did not happen."""
+        if self.reconcile is None:
+            raise ToolDefinitionError(f"{self.name} has no reconcile=")
+        return with_named(self.reconcile, {**kwargs, KEY: key})
+
+    def refreshed(self, kwargs: Mapping[str, Any]) -> None:
+        """Let `refresh` read again what the call rests on."""
+        if self.refresh is not None:
+            with_named(self.refresh, kwargs)
+
+    def simulated(self, kwargs: Mapping[str, Any]) -> Any:
+        """What `simulate` says that a call would give; without it, a value of the form that the function returns."""
+        if self.simulate is not None:
+            return with_named(self.simulate, kwargs)
+        try:
+            returns = typing.get_type_hints(self.function, include_extras=True).get("return", type(None))
+            return example(TypeAdapter(returns).json_schema(mode="serialization"))
+        except Exception:  # noqa: BLE001 - an annotation may be anything, and then nothing is known of the result
+            return None
 
 
 @overload
@@ -104,37 +164,74 @@ def tool(function: Callable[..., Any], /) -> Tool: ...
 @overload
 def tool(
     *,
-    effect: Effect = ...,
+    effect: Effect | None = ...,
     reversibility: Reversibility = ...,
+    egress: bool | None = ...,
+    untrusted: bool = ...,
     timeout_s: float = ...,
+    tries: int = ...,
     guards: Sequence[Guard] = ...,
+    once_per: Sequence[str] = ...,
+    idempotent: bool | None = ...,
+    reconcile: Callable[..., Any] | None = ...,
+    refresh: Callable[..., Any] | None = ...,
+    simulate: Callable[..., Any] | None = ...,
+    failures: Failures = ...,
     name: str = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    effect: Effect = "write",
+    effect: Effect | None = None,
     reversibility: Reversibility = "irreversible",
+    egress: bool | None = None,
+    untrusted: bool = False,
     timeout_s: float = 60.0,
+    tries: int = 3,
     guards: Sequence[Guard] = (),
+    once_per: Sequence[str] = (),
+    idempotent: bool | None = None,
+    reconcile: Callable[..., Any] | None = None,
+    refresh: Callable[..., Any] | None = None,
+    simulate: Callable[..., Any] | None = None,
+    failures: Failures = _NO_FAILURES,
     name: str = "",
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """Make a tool of a typed function.
 
-    What is not declared is taken for the worst: a write that cannot be taken back.
+    What is not declared is taken for the worst: a write that cannot be taken back and sends data out.
 
     Args:
         function: the function, sync or async; every argument has a type, and a docstring says what it does. Argument
             descriptions are taken from the docstring's `Args:` section (Google, NumPy or reST style).
-        effect: "read" or "write".
-        reversibility: of a write: "full", "partial" or "irreversible".
+        effect: "read" leaves the world as it is, "write" changes it, "destructive" is never called by the loop but
+            proposed: a person carries it out, see `Run.pending`.
+        reversibility: whether what it does can be taken back: "full", "partial" or "irreversible".
+        egress: True where a call sends its arguments out (fetching an address can carry data away): asked about like a
+            write. True if no effect is declared, else False.
+        untrusted: True where its result is text that strangers wrote: web pages, mails, tickets. From then on, calls
+            that act need a person, unless a plan that was made before contains them as they are.
         timeout_s: seconds after which a call is given up.
+        tries: how often a call is made that fails in a way that passes, and did not act.
         guards: preconditions in code, such as `max_value("amount", 100)`; see `guards.py`.
+        once_per: names of the arguments that say what a call is about, ("source_id", "kind"): with the same values the
+            tool acts once, in all runs and kernels, and later calls get the earlier result.
+        idempotent: True where the other side acts once for one key; a function with an argument `idempotency_key` gets
+            the key of its call in it, and counts as such.
+        reconcile: a function of the same arguments (those that it names, and `idempotency_key`), asked after a call
+            whose outcome is not known: what the call gave if it happened, None if it did not.
+        refresh: a function of the same arguments (those that it names), called once after StaleData, before the call
+            is made again.
+        simulate: a function of the same arguments (those that it names) for dry runs; if left out, a value of the form
+            that the function returns stands in.
+        failures: what an exception type, a status code or a text in a message means, such as
+            {requests.ConnectTimeout: "transient", 409: "stale_data"}; only for failures after which it has not acted.
         name: what models call it by; the function's name if left out.
 
     Raises:
-        ToolDefinitionError: an argument without a type, a type with no JSON Schema, no docstring, `*args`.
+        ToolDefinitionError: an argument without a type, a type with no JSON Schema, no docstring, `*args`, or an option
+            that is not allowed.
 
     >>> @tool(effect="read")
     ... def area(width: float, height: float) -> float:
@@ -148,9 +245,24 @@ def tool(
     >>> area.parameters["properties"]["width"]["description"], area(2, 3)
     ('metres.', 6)
     """
+    options: dict[str, Any] = {
+        "effect": "write" if effect is None else effect,
+        "reversibility": reversibility,
+        "egress": effect is None if egress is None else egress,
+        "untrusted": untrusted,
+        "timeout_s": timeout_s,
+        "tries": tries,
+        "guards": tuple(guards),
+        "once_per": (once_per,) if isinstance(once_per, str) else tuple(once_per),
+        "idempotent": idempotent,
+        "reconcile": reconcile,
+        "refresh": refresh,
+        "simulate": simulate,
+        "failures": failures,
+    }
     if function is not None:
-        return _made(function, effect, reversibility, timeout_s, guards, name)
-    return lambda f: _made(f, effect, reversibility, timeout_s, guards, name)
+        return _made(function, name, options)
+    return lambda f: _made(f, name, options)
 
 
 def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
@@ -168,40 +280,64 @@ def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool
     return box
 
 
-def _made(
-    function: Callable[..., Any],
-    effect: Effect,
-    reversibility: Reversibility,
-    timeout_s: float,
-    guards: Sequence[Guard],
-    name: str,
-) -> Tool:
+def _made(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> Tool:
     name = name or getattr(function, "__name__", "")
     if not callable(function) or isinstance(function, type) or not name.isidentifier():
         raise ToolDefinitionError(f"{function!r} is not a function with a name: decorate a `def` with @tool")
-    if effect not in typing.get_args(Effect):
-        raise ToolDefinitionError(f"{name}: effect={effect!r} is not one of {', '.join(typing.get_args(Effect))}")
-    if reversibility not in typing.get_args(Reversibility):
-        raise ToolDefinitionError(f"{name}: reversibility={reversibility!r} is not one of full, partial, irreversible")
-    if not (isinstance(timeout_s, (int, float)) and 0 < timeout_s < math.inf):
-        raise ToolDefinitionError(f"{name}: timeout_s={timeout_s!r} must be a number of seconds above 0")
-    if odd := [guard for guard in guards if not callable(guard)]:
-        raise ToolDefinitionError(f"{name}: the guard {odd[0]!r} is not a function: give e.g. max_value('amount', 100)")
+    _check_options(name, options)
     try:
         doc = docstring_parser.parse(inspect.getdoc(function) or "")
     except docstring_parser.ParseError as error:
         raise ToolDefinitionError(f"{name}: its docstring cannot be read: {error}") from error
     if not doc.short_description:
         raise ToolDefinitionError(f"{name} has no docstring: say in one line what it does, models choose by it")
-    arguments, schema = _arguments(function, name, {p.arg_name: p.description or "" for p in doc.params})
+    arguments, schema, takes_key = _arguments(function, name, {p.arg_name: p.description or "" for p in doc.params})
+    known = list(schema["properties"])
+    if unknown := [field for field in options["once_per"] if field not in known]:
+        raise ToolDefinitionError(f"{name}: once_per names {unknown[0]!r}, and its arguments are {', '.join(known)}")
+    for what in ("reconcile", "refresh", "simulate"):
+        _check_helper(name, what, options[what], {*known, KEY})
     about = " ".join(filter(None, (doc.short_description, doc.long_description)))
-    return Tool(name, about, function, arguments, schema, effect, reversibility, float(timeout_s), tuple(guards))
+    idempotent = takes_key if options["idempotent"] is None else options["idempotent"]
+    rest = {**options, "idempotent": idempotent, "takes_key": takes_key, "timeout_s": float(options["timeout_s"])}
+    return Tool(name, about, function, arguments, schema, **rest)
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    for what, allowed in (("effect", Effect), ("reversibility", Reversibility)):
+        if options[what] not in typing.get_args(allowed):
+            listed = ", ".join(typing.get_args(allowed))
+            raise ToolDefinitionError(f"{name}: {what}={options[what]!r} is not one of {listed}")
+    timeout_s, tries = options["timeout_s"], options["tries"]
+    if not (isinstance(timeout_s, (int, float)) and 0 < timeout_s < math.inf):
+        raise ToolDefinitionError(f"{name}: timeout_s={timeout_s!r} must be a number of seconds above 0")
+    if not (isinstance(tries, int) and tries >= 1):
+        raise ToolDefinitionError(f"{name}: tries={tries!r} must be a whole number, 1 or more")
+    if odd := [guard for guard in options["guards"] if not callable(guard)]:
+        raise ToolDefinitionError(f"{name}: the guard {odd[0]!r} is not a function: give e.g. max_value('amount', 100)")
+    if options["once_per"] and options["effect"] == "destructive":
+        raise ToolDefinitionError(
+            f"{name}: once_per= is for tools that the loop calls, and destructive ones it does not"
+        )
+    for kind in options["failures"].values():
+        if kind not in list(FailureClass):
+            raise ToolDefinitionError(f"{name}: {kind!r} in failures= is not one of {', '.join(FailureClass)}")
+
+
+def _check_helper(name: str, what: str, helper: Any, known: set[str]) -> None:
+    if helper is None:
+        return
+    if not callable(helper):
+        raise ToolDefinitionError(f"{name}: {what}={helper!r} is not a function")
+    unknown = [arg.name for arg in named(helper) if arg.name not in known and arg.default is arg.empty]
+    if unknown:
+        raise ToolDefinitionError(f"{name}: {what}= takes {unknown[0]!r}, which is none of {', '.join(sorted(known))}")
 
 
 def _arguments(
     function: Callable[..., Any], name: str, described: Mapping[str, str]
-) -> tuple[type[BaseModel], dict[str, JSON]]:
-    """The model that validates the function's arguments, and its JSON Schema."""
+) -> tuple[type[BaseModel], dict[str, JSON], bool]:
+    """The model that validates the function's arguments, its JSON Schema, and whether it takes its call's key."""
     try:
         hints = typing.get_type_hints(function, include_extras=True)
         signature = inspect.signature(function)
@@ -210,7 +346,8 @@ def _arguments(
     except Exception as error:  # annotations may be texts, and texts may be anything; builtins have no signature
         raise ToolDefinitionError(f"{name}: its signature cannot be read: {error}") from error
     fields: dict[str, Any] = {}
-    for place, arg in enumerate(signature.parameters.values()):
+    taken = [arg for arg in signature.parameters.values() if arg.name != KEY]
+    for place, arg in enumerate(taken):
         if arg.kind in (arg.VAR_POSITIONAL, arg.VAR_KEYWORD, arg.POSITIONAL_ONLY):
             raise ToolDefinitionError(f"{name}: {arg} has no name that a model could give: use named arguments only")
         if arg.name not in hints:
@@ -226,7 +363,8 @@ def _arguments(
             schema = model.model_json_schema()
     except (PydanticUserError, NameError, TypeError, ValueError) as error:
         raise ToolDefinitionError(f"{name}: its arguments have no JSON Schema: {str(error).splitlines()[0]}") from error
-    return model, {k: v for k, v in schema.items() if k not in ("title", "description")}
+    schema = {k: v for k, v in schema.items() if k not in ("title", "description")}
+    return model, {"properties": {}, **schema}, len(taken) < len(signature.parameters)
 
 
 def _said(made: Tool, item: Mapping[str, Any]) -> str:
@@ -242,107 +380,3 @@ def _said(made: Tool, item: Mapping[str, Any]) -> str:
             return f"argument {where!r} is missing{takes}"
         case _:
             return f"argument {where!r}: {item['msg']}, got {given[:80]}{'…' if len(given) > 80 else ''}"  # noqa: PLR2004
-
-
-def _finish(value: Any) -> Any:
-    async def wait() -> Any:
-        return await value
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(wait())
-    # A loop runs on this thread already, as in a notebook: the coroutine gets a thread and a loop of its own.
-    box: dict[str, Any] = {}
-
-    def target() -> None:
-        try:
-            box["value"] = asyncio.run(wait())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller
-            box["error"] = error
-
-    thread = threading.Thread(target=target, name="agentnb-async-tool", daemon=True)
-    thread.start()
-    while thread.is_alive():  # not one long join: an interrupt has to get through
-        thread.join(0.05)
-    if "error" in box:
-        raise box["error"]
-    return box["value"]
-
-
-LARGEST_RESULT = 16 * 1024 * 1024
-"""Bytes of JSON that a tool may return."""
-
-
-def as_json(value: Any) -> JSON:
-    """`value` as JSON; dataclasses, pydantic models, dates, numpy and tables (lists of records) are converted.
-
-    What is not a number or a time (NaN, infinity, NaT, NA) becomes null; sets are sorted.
-
-    Raises:
-        NotJSON: it has no JSON form, or is larger than 16 MiB.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    try:
-        text = to_json(_plain(value), fallback=_fallback, inf_nan_mode="null")
-        read = from_json(text) if len(text) <= LARGEST_RESULT else None
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
-        raise NotJSON(
-            f"{type(value).__name__} has no JSON form ({error}): return a dict, list, str, number or model"
-        ) from error
-    if len(text) > LARGEST_RESULT:
-        raise NotJSON(
-            f"the result has {len(text):,} bytes of JSON, {LARGEST_RESULT:,} are allowed: return less, or a path to it"
-        )
-    return read
-
-
-_SIMPLE = frozenset({bool, int, float, type(None)})
-
-
-def _plain(value: Any) -> Any:  # noqa: PLR0911 - one return a kind of value
-    """`value` with what the serializer does not get right put right, in dicts, lists and sets."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {key: item if type(item) in _SIMPLE else _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, Iterator)):  # a generator is read here: what it raises stays what it is
-        return [item if type(item) in _SIMPLE else _plain(item) for item in value]
-    if isinstance(value, (set, frozenset)):  # its order changes from process to process, and prompts are replayed
-        try:
-            return _plain(sorted(value))
-        except TypeError:
-            return _plain(sorted(value, key=repr))
-    if type(value).__name__ in ("NaTType", "NAType"):  # pandas; NaT is a date by its type, and is none
-        return None
-    return value
-
-
-def _fallback(value: Any) -> Any:
-    if hasattr(value, "columns") and hasattr(value, "to_dicts"):  # polars
-        return value.to_dicts()
-    if hasattr(value, "columns") and hasattr(value, "to_dict"):
-        return _records(value)
-    kind = getattr(getattr(value, "dtype", None), "kind", "")
-    if (
-        isinstance(kind, str) and kind in ("M", "m") and hasattr(value, "astype")
-    ):  # as nanoseconds they would be numbers
-        value = value.astype(f"{'datetime' if kind == 'M' else 'timedelta'}64[us]")
-    for method in ("to_dict", "tolist", "to_list"):  # a Series; numpy arrays and scalars
-        if callable(convert := getattr(value, method, None)):
-            return _plain(convert())
-    raise ValueError(f"{type(value).__module__}.{type(value).__qualname__}")
-
-
-def _records(table: Any) -> list[dict[str, JSON]]:
-    """A pandas table as records. Its index is data where it has a name or is more than numbers, as in `describe()`."""
-    if not table.columns.is_unique:
-        raise ValueError("two columns have one name")
-    named = [name for name in table.index.names if name is not None]
-    if fresh := [name for name in named if name not in table.columns]:
-        table = table.reset_index(level=fresh)
-    elif not named and table.index.dtype.kind not in "iu":
-        table = table.reset_index()
-    records: list[dict[str, JSON]] = _plain(table.to_dict(orient="records"))
-    return records

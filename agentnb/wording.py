@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from agentnb.budget import amount
+from agentnb.course import ActionLine, EffectLine
 from agentnb.markdown import line
 from agentnb.state import Status
 from agentnb.summary import Gauge, Mark, StepLine, Summary
@@ -13,15 +15,22 @@ from agentnb.summary import Gauge, Mark, StepLine, Summary
 __all__ = [
     "GAUGES",
     "KEPT_STEPS",
+    "LISTED",
     "LIVE_STEPS",
     "MARKS",
     "STATES",
+    "actions_title",
+    "asks",
+    "call",
     "cost",
     "count",
+    "effects_title",
     "facts",
+    "headline",
     "held",
     "level",
     "lists",
+    "mark_of",
     "money",
     "number",
     "plan_title",
@@ -45,8 +54,10 @@ STATES = {
 
 MARKS: dict[Mark, tuple[str, str, str]] = {
     "done": ("✓", "done", "ok"),
+    "simulated": ("≈", "simulated, nothing was done", "rest"),
     "empty": ("–", "nothing found", "ok"),
     "failed": ("✗", "failed", "bad"),
+    "proposed": ("◇", "put into the queue, not done", "ask"),
     "running": ("●", "running", "run"),
     "waiting": ("◇", "waits for you", "ask"),
     "todo": ("○", "to do", "todo"),
@@ -67,6 +78,9 @@ GAUGES = {
 LIVE_STEPS, KEPT_STEPS = 12, 60
 """Steps shown: so that a panel stays in sight while it runs, and a record stays small."""
 
+LISTED = 30
+"""Effects and actions shown."""
+
 _IDLE_S = 5.0
 """Waiting shorter than this is not worth telling."""
 
@@ -81,30 +95,61 @@ def shown(summary: Summary) -> Summary:
         confidence=line(summary.confidence, 100),
         now=line(summary.now),
         next=line(summary.next, 300),
+        executes=line(summary.executes, 60),
     )
-    if not summary.bare:
-        return tidy
+    return _replayed(tidy) if summary.bare else tidy
+
+
+_RUN = re.compile(r"\br[1-9][0-9]*-[a-z]+\b")
+"""An id of a run, as a store gives them."""
+_FOR_A_WHILE = re.compile(r" for another [0-9]+ s\b")
+"""How long a tool is still left alone."""
+
+
+def _replayed(s: Summary) -> Summary:
+    """`s` without what one replay has otherwise than the next."""
+
+    def same(text: str) -> str:
+        text = text.replace(s.run, "RUN") if s.run else text  # as `%agent` calls it in its help: its commands need one
+        return _FOR_A_WHILE.sub(" for a while", _RUN.sub("OTHER", text))
+
     return replace(
-        tidy,
+        s,
         run="",
-        detail=_without(tidy.run, tidy.detail),
-        next=_without(tidy.run, tidy.next),
-        steps=tuple(replace(step, seconds=None) for step in summary.steps),
-        gauges=tuple(gauge for gauge in summary.gauges if not gauge.limit.endswith("seconds")),
+        executes=same(s.executes),
+        reason=same(s.reason),
+        detail=same(s.detail),
+        next=same(s.next),
+        unknowns=tuple(map(same, s.unknowns)),
+        revisions=tuple(map(same, s.revisions)),
+        decisions=tuple(map(same, s.decisions)),
+        steps=tuple(replace(step, note=same(step.note), seconds=None) for step in s.steps),
+        effects=tuple(replace(e, args=same(e.args), asks=tuple(map(same, e.asks))) for e in s.effects),
+        actions=tuple(replace(a, args=same(a.args), said=same(a.said)) for a in s.actions),
+        gauges=tuple(gauge for gauge in s.gauges if not gauge.limit.endswith("seconds")),
     )
 
 
-def _without(run: str, text: str) -> str:
-    return text.replace(run, "RUN") if run else text  # as `%agent` calls it in its help: its commands need one
+def headline(s: Summary) -> tuple[str, str, str, str]:
+    """What the first line begins with: icon, state in a word or two, class in the style sheet, and why."""
+    icon, word, kind = STATES[s.status]
+    if not s.dry:
+        return icon, word, kind, s.reason
+    came = f"{count(len(s.effects), 'effect')}, nothing was done" if s.status.ended else ""
+    state = "Dry run" if s.status is Status.IN_PROGRESS else f"Dry run {word.lower()}"
+    return icon, state, kind, "; ".join(filter(None, (s.reason, came)))
 
 
 def facts(s: Summary) -> list[str]:
     """What the first line says after state and reason, each a few words."""
+    executes = f"executes {s.executes}" if s.executes else ""
     if s.status is Status.IN_PROGRESS:
-        return [fact for fact in (s.now, "" if s.bare else seconds(s.spent.seconds)) if fact]
-    ended = sum(step.mark in ("done", "empty", "failed") for step in s.steps)
+        return [fact for fact in (executes, s.now, "" if s.bare else seconds(s.spent.seconds)) if fact]
+    ended = sum(step.mark not in ("running", "waiting", "todo") for step in s.steps)
     steps = count(len(s.steps), "step") if ended == len(s.steps) else f"{ended} of {count(len(s.steps), 'step')}"
-    return [fact for fact in (steps if s.steps else "", _times(s), cost(s)) if fact]
+    waiting = sum(action.status in ("waits", "in_doubt") for action in s.actions)
+    queue = f"{count(waiting, 'action')} {'waits' if waiting == 1 else 'wait'} for you" if waiting else ""
+    return [fact for fact in (executes, steps if s.steps else "", queue, _times(s), cost(s)) if fact]
 
 
 def _times(s: Summary) -> str:
@@ -209,3 +254,37 @@ def lists(s: Summary) -> list[tuple[str, list[str]]]:
     """The lists that a record ends with, each with its title."""
     both = (("revision of the plan", "revisions of the plan", s.revisions), ("decision", "decisions", s.decisions))
     return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in both if of]
+
+
+def call(of: EffectLine | ActionLine) -> str:
+    """A call with its arguments in brief: "send_mail(to="ada", amount=40)"."""
+    return line(f"{of.tool}({of.args})", 240)
+
+
+def mark_of(action: ActionLine) -> str:
+    """What stands before a proposed action: its number while it waits, else a mark."""
+    return f"{action.number}." if action.number else "✓" if action.status == "done" else "✗"
+
+
+def asks(effect: EffectLine) -> str:
+    """Why a person would be asked before it."""
+    return line("; ".join(effect.asks), 400) if effect.asks else "it would not ask"
+
+
+def effects_title(s: Summary) -> str:
+    """What the list of effects is."""
+    return "What it would have done" if s.status.ended else "What it would do so far"
+
+
+def actions_title(s: Summary) -> str:
+    """The queue in numbers: "Destructive actions: 1 waits for you, 1 carried out"."""
+    many = {name: sum(action.status == name for action in s.actions) for name in _QUEUED}
+    return "Destructive actions: " + ", ".join(f"{n} {_QUEUED[name][n != 1]}" for name, n in many.items() if n)
+
+
+_QUEUED = {
+    "waits": ("waits for you", "wait for you"),
+    "in_doubt": ("in doubt", "in doubt"),
+    "done": ("carried out", "carried out"),
+    "dropped": ("dropped", "dropped"),
+}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentnb.errors import FailureClass, RunConflict, ToolFailure
+from agentnb.errors import FailureClass, KeyTaken, RunConflict, RunHeld, ToolFailure
 from agentnb.events import Record
+from agentnb.store.base import NO_ROWS
 from agentnb.tools import tool
 
 
@@ -87,6 +88,20 @@ def answer(text: str = "Done.") -> tuple[str, dict[str, Any]]:
     return "answer", {"answer": text, "unknowns": [], "confidence": "high"}
 
 
+class MemoryHold:
+    """A run that is driven, by its name in a set."""
+
+    def __init__(self, held: set[str], run: str) -> None:
+        self._held, self._run = held, run
+        held.add(run)
+
+    def release(self, *, ended: bool) -> None:  # noqa: ARG002 - a Hold
+        self._held.discard(self._run)
+
+    def __del__(self) -> None:
+        self._held.discard(self._run)
+
+
 class MemoryStore:
     """A store that forgets at exit: for tests of ten thousand runs, where the disk is not what is tested."""
 
@@ -95,15 +110,22 @@ class MemoryStore:
     def __init__(self) -> None:
         self._runs: dict[str, list[Record]] = {}
         self._blobs: dict[str, str] = {}
+        self._rows: dict[str, str] = {}
+        self._held: set[str] = set()
 
     def new_run_id(self) -> str:
         return f"r{len(self._runs) + 1}-test"
 
-    def append(self, run: str, records: Sequence[Record], blobs: Mapping[str, str]) -> None:
+    def append(
+        self, run: str, records: Sequence[Record], blobs: Mapping[str, str], rows: Mapping[str, str] = NO_ROWS
+    ) -> None:
         kept = self._runs.setdefault(run, [])
         if records[0].seq != len(kept):
             raise RunConflict(run)
+        if rows.keys() & self._rows.keys():
+            raise KeyTaken(run)
         kept.extend(records)
+        self._rows.update(rows)
         self._blobs.update(blobs)
 
     def read(self, run: str) -> list[Record]:
@@ -117,6 +139,19 @@ class MemoryStore:
 
     def blob(self, digest: str) -> str:
         return self._blobs[digest]
+
+    def hold(self, run: str) -> MemoryHold:
+        if run in self._held:
+            raise RunHeld(run)
+        return MemoryHold(self._held, run)
+
+    def add_row(self, key: str, text: str) -> bool:
+        fresh = key not in self._rows
+        self._rows.setdefault(key, text)
+        return fresh
+
+    def rows(self, prefix: str) -> list[tuple[str, str]]:
+        return sorted((key, text) for key, text in self._rows.items() if key.startswith(prefix))
 
     def runs(self) -> list[str]:
         return list(self._runs)

@@ -6,19 +6,47 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from agentnb import Agent, Budget, ScriptedModel, Step, calls
-from agentnb.calls import call_tool, classify, run_here
-from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure, ToolTimeout
-from agentnb.events import Event, PlanMade, RunStarted, RunSuspended, StepJudged, ToolClaimed, ToolRefused, ToolReturned
+from agentnb import Agent, Budget, ScriptedModel, Step, runner
+from agentnb.approval import Answer, DoubtRequest, Request
+from agentnb.breaker import Breaker
+from agentnb.calls import LONGEST_WAIT_S, call_tool
+from agentnb.errors import (
+    FailureClass,
+    Fatal,
+    Interrupted,
+    InvalidData,
+    NotJSON,
+    Permission,
+    RateLimited,
+    StaleData,
+    ToolFailure,
+    ToolTimeout,
+    Transient,
+)
+from agentnb.events import (
+    CallInDoubt,
+    Event,
+    PlanMade,
+    RunStarted,
+    StepJudged,
+    ToolClaimed,
+    ToolRefused,
+    ToolReturned,
+)
+from agentnb.failures import classify
 from agentnb.log import INLINE, RunLog
 from agentnb.plan import numbered
+from agentnb.policy import Policy
+from agentnb.runner import run_here
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
-from agentnb.tools import LARGEST_RESULT, Tool, tool
+from agentnb.tools import Tool, tool
+from agentnb.values import LARGEST_RESULT
 from tests.parts import MemoryStore, add, answer, plan, step, verdict
 
 
@@ -33,19 +61,25 @@ def log_of(tools: list[Tool], *steps: Step, store: Any = None, budget: Budget | 
     facts = {made.name: made.facts for made in tools}
     log.append(
         RunStarted(
-            run=log.run, task="t", model="m", cheap_model="m", tools=facts, budget=budget or Budget(), approve="auto"
+            run=log.run,
+            task="t",
+            model="m",
+            cheap_model="m",
+            tools=facts,
+            budget=budget or Budget(),
+            policy=Policy(approve="auto"),
         )
     )
     log.append(PlanMade(version=1, keep=0, steps=numbered(steps), reason="", by="user"))
     return log
 
 
-def called(log: RunLog, made: Tool, run: Any = run_here) -> list[Event]:
+def called(log: RunLog, made: Tool, run: Any = run_here, sleep: Any = lambda _: None) -> list[Event]:
     """The events of the present step's call, taken in."""
     present = log.state.step
     assert present is not None
     events = []
-    for event in call_tool(log, made, present, run):
+    for event in call_tool(log, made, present, run, sleep):
         log.append(event)
         events.append(event)
     return events
@@ -105,7 +139,7 @@ class Silent(Exception):
 CASES: list[tuple[BaseException, FailureClass, str]] = [
     (ToolFailure("gone", FailureClass.STALE_DATA), FailureClass.STALE_DATA, "gone"),
     (ToolFailure("gone", "stale_data"), FailureClass.STALE_DATA, "gone"),  # type: ignore[arg-type]
-    (ToolFailure("broken"), FailureClass.FATAL, "broken"),
+    (ToolFailure("broken"), FailureClass.INVALID_DATA, "broken"),
     (PermissionError(13, "denied"), FailureClass.PERMISSION, "PermissionError: [Errno 13] denied"),
     (ConnectionResetError("reset"), FailureClass.TRANSIENT, "ConnectionResetError: reset"),
     (TimeoutError("late"), FailureClass.TRANSIENT, "TimeoutError: late"),
@@ -114,17 +148,17 @@ CASES: list[tuple[BaseException, FailureClass, str]] = [
     (ZeroDivisionError("zero"), FailureClass.INVALID_DATA, "ZeroDivisionError: zero"),
     (FileNotFoundError(2, "none", "x"), FailureClass.INVALID_DATA, "FileNotFoundError: [Errno 2] none: 'x'"),
     (NotJSON("a lock"), FailureClass.INVALID_DATA, "a lock"),
-    (RuntimeError(), FailureClass.FATAL, "RuntimeError: "),
+    (RuntimeError(), FailureClass.INVALID_DATA, "RuntimeError"),
     (MemoryError("full"), FailureClass.FATAL, "MemoryError: full"),
     (SystemExit(3), FailureClass.FATAL, "SystemExit: 3"),
-    (GeneratorExit(), FailureClass.FATAL, "GeneratorExit: "),
-    (StopIteration(1), FailureClass.FATAL, "StopIteration: 1"),
+    (GeneratorExit(), FailureClass.FATAL, "GeneratorExit"),
+    (StopIteration(1), FailureClass.INVALID_DATA, "StopIteration: 1"),
     (
         BaseExceptionGroup("two", [ValueError("x"), SystemExit()]),
         FailureClass.FATAL,
         "BaseExceptionGroup: two (2 sub-exceptions)",
     ),
-    (Silent(), FailureClass.FATAL, "Silent: (no message: RuntimeError)"),
+    (Silent(), FailureClass.INVALID_DATA, "Silent: (no message: RuntimeError)"),
     (ValueError("half \ud83d\0"), FailureClass.INVALID_DATA, "ValueError: half ?\0"),
     (ValueError("x" * 5000), FailureClass.INVALID_DATA, "ValueError: " + "x" * 488),
 ]
@@ -144,9 +178,9 @@ def test_whatever_a_tool_raises_is_a_classified_result(
         """Fail."""
         raise error
 
-    returned = outcome(reads(fail), calls._abandonable if thread else run_here)
+    returned = outcome(reads(fail), runner._abandonable if thread else run_here)
     assert (returned.status, returned.failure, returned.message) == ("failed", failure, message)
-    assert classify(error) is failure
+    assert classify(error).failure is failure
 
 
 def test_an_unknown_kind_of_failure_is_a_failure_of_the_tool() -> None:
@@ -169,7 +203,7 @@ def test_an_interrupt_is_no_result(stop: type[BaseException]) -> None:
         raise stop
 
     made = reads(wait)
-    for run in (run_here, calls._abandonable):
+    for run in (run_here, runner._abandonable):
         log = log_of([made], Step(tool="wait"))
         with pytest.raises(stop):
             called(log, made, run)
@@ -216,14 +250,14 @@ def spinning() -> None:
 @pytest.mark.parametrize("where", ["main", "thread"])
 def test_a_tool_that_hangs_is_given_up(where: str) -> None:
     """On the main thread it is interrupted, on another one abandoned; both are a failure that may pass."""
-    returned = outcome(reads(spinning, timeout_s=0.1), run_here if where == "main" else calls._abandonable)
+    returned = outcome(reads(spinning, timeout_s=0.1), run_here if where == "main" else runner._abandonable)
     done = "interrupted" if where == "main" else "abandoned"
     assert (returned.failure, returned.message) == (FailureClass.TRANSIENT, f"it took longer than 0.1 s and was {done}")
 
 
 def test_a_tool_that_swallows_its_timeout_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """`except Exception: pass` in a loop does not hold up the run for ever."""
-    monkeypatch.setattr(calls, "_AGAIN_S", 0.05)
+    monkeypatch.setattr(runner, "_AGAIN_S", 0.05)
     caught: list[Exception] = []
 
     def stubborn() -> None:
@@ -252,7 +286,7 @@ def test_a_generator_that_never_ends_is_given_up() -> None:
 
     assert outcome(reads(endless, timeout_s=0.1)).failure is FailureClass.TRANSIENT
     threads.clear()
-    assert outcome(reads(endless, timeout_s=0.1), calls._abandonable).failure is FailureClass.TRANSIENT
+    assert outcome(reads(endless, timeout_s=0.1), runner._abandonable).failure is FailureClass.TRANSIENT
     assert threads == {"agentnb-tool"}
 
 
@@ -298,9 +332,8 @@ def test_a_write_that_times_out_is_in_doubt_and_stays_claimed() -> None:
     log = log_of([made], Step(tool="spinning"))
     claimed, rests = called(log, made)
     assert isinstance(claimed, ToolClaimed)
-    assert isinstance(rests, RunSuspended)
-    assert (rests.reason, log.state.claim) == ("in_doubt", claimed)
-    assert rests.detail == "s1 spinning: it took longer than 0.1 s and was interrupted; whether it acted is not known"
+    assert isinstance(rests, CallInDoubt)
+    assert (rests.message, log.state.claim) == ("it took longer than 0.1 s and was interrupted", claimed)
 
 
 def test_what_a_tool_prints_is_not_its_result(capsys: pytest.CaptureFixture[str]) -> None:
@@ -395,3 +428,347 @@ def test_a_model_that_plans_with_what_is_no_json_is_told_so(store: DiskStore, nu
         it = Agent(model, tools=[reads(look)], store=store).run("x")
     assert it.status is Status.COMPLETED
     assert [r.event.kind for r in it.events].count("reply_rejected") == 1
+
+
+# ---------------------------------------------------------------------------------------------------- what passes
+
+
+def ending(*ends: Any, **options: Any) -> tuple[Tool, list[str]]:
+    """A tool that ends as `ends` say, in turn, the last one for good; and the keys that it was called under."""
+    left, keys = list(ends), []
+    options = {"effect": "write", "reversibility": "full", "idempotent": False, **options}
+
+    def send(text: str = "", idempotency_key: str = "") -> Any:
+        """Send.
+
+        Args:
+            text: what.
+        """
+        keys.append(f"{text}{idempotency_key}")
+        end = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(end, BaseException):
+            raise end
+        return end
+
+    return tool(**options)(send), keys
+
+
+ANSWER = (answer(),)
+
+
+def went(made: Tool, *, lines: Any = ANSWER, then: Any = (), **options: Any) -> Any:
+    """A run under auto whose plan is one call of `made`, and `then` more."""
+    with ScriptedModel(lines) as model:
+        options = {"store": MemoryStore(), "approve": "auto", "sleep": lambda _: None, **options}
+        return Agent(model, tools=[made, add], **options).run("x", plan=[step(made.name), *then])
+
+
+def kinds(it: Any) -> list[str]:
+    """What became of its calls, in order."""
+    told = ("tool_claimed", "tool_retried", "call_in_doubt", "doubt_resolved", "tool_returned", "run_suspended")
+    return [r.event.kind for r in it.events if r.event.kind in told]
+
+
+@pytest.mark.parametrize(
+    "error", [Transient("503"), RateLimited("slow down", 7), ConnectionRefusedError("no")], ids=repr
+)
+def test_what_passes_and_did_not_act_is_tried_again_under_its_key(error: Exception) -> None:
+    """As often as the tool says; the wait is at least what was asked for, and goes through `sleep=`."""
+    waits: list[float] = []
+    made, keys = ending(error, error, "sent")
+    it = went(made, sleep=waits.append)
+    assert (it.result("s1"), len(keys), len(set(keys)), len(waits)) == ("sent", 3, 1, 2)
+    if isinstance(error, RateLimited):
+        assert min(waits) >= 7
+    made, keys = ending(error, tries=2)
+    it = went(made)
+    assert (len(keys), it.status, it.stop_reason) == (2, Status.STOPPED, "escalated")
+    assert it.state.outcomes[0].status == "failed"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Permission("no role"), InvalidData("no such id"), Fatal("no disk"), StaleData("moved"), ToolFailure("no")],
+    ids=repr,
+)
+def test_what_does_not_pass_is_not_tried_again(error: ToolFailure) -> None:
+    """Once, and then a person or the planner is told what kind it was."""
+    made, keys = ending(error)
+    it = went(made, sleep=lambda _: pytest.fail("waited"))
+    assert (len(keys), it.stop_reason, it.state.claim) == (1, "escalated", None)
+    (returned,) = [r.event for r in it.events if isinstance(r.event, ToolReturned)]
+    assert returned.failure is error.failure
+
+
+def test_a_wait_that_nobody_waits_for_is_a_failed_call() -> None:
+    """More than a minute, or more than the run's clock has left."""
+    for error, budget in (
+        (RateLimited("tomorrow", 86_400), Budget()),
+        (RateLimited("later", LONGEST_WAIT_S + 1), Budget()),
+        (RateLimited("soon", 30), Budget(seconds=20)),
+    ):
+        made, keys = ending(error)
+        it = went(made, budget=budget, sleep=lambda s: pytest.fail(f"slept {s} s"))
+        assert (len(keys), it.status) == (1, Status.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("failures", "error", "calls"),
+    [
+        ({KeyError: "transient"}, KeyError("x"), 2),
+        ({LookupError: FailureClass.TRANSIENT}, KeyError("x"), 2),
+        ({"try later": "transient"}, RuntimeError("please TRY LATER"), 2),
+        ({KeyError: "invalid_data"}, KeyError("x"), 1),
+    ],
+)
+def test_what_a_tool_declares_of_its_failures_counts(failures: Any, error: Exception, calls: int) -> None:
+    """A write that raised it has not acted, and is never in doubt."""
+    made, keys = ending(error, "sent", failures=failures)
+    it = went(made)
+    assert len(keys) == calls
+    assert "call_in_doubt" not in kinds(it)
+
+
+def test_retries_end_with_the_budget_of_calls() -> None:
+    """The cap counts every try."""
+    made, keys = ending(Transient("503"), tries=10)
+    it = went(made, budget=Budget(tool_calls=3))
+    assert (len(keys), it.spent.tool_calls) == (3, 3)
+    assert it.state.outcomes[0].status == "failed"
+
+
+def test_stale_data_are_read_again_once_before_the_call_is_made_again() -> None:
+    """With the arguments that `refresh=` names; a second time it has failed."""
+    seen: list[str] = []
+    made, keys = ending(StaleData("moved"), "sent", refresh=lambda text: seen.append(f"read {text}"))
+    assert (went(made).result("s1"), len(keys), seen) == ("sent", 2, ["read "])
+    seen.clear()
+    made, keys = ending(StaleData("moved"), refresh=lambda text: seen.append(f"{text}."))
+    it = went(made)
+    assert (len(keys), len(seen), it.stop_reason) == (2, 1, "escalated")
+
+
+def test_a_refresh_that_fails_or_hangs_is_a_failed_call() -> None:
+    """The call is not made again on data that nobody has read."""
+
+    def fails() -> None:
+        raise ValueError("gone")
+
+    for refresh, said in ((fails, "reading anew failed: ValueError: gone"), (spinning, "it took longer than 0.05 s")):
+        made, keys = ending(StaleData("moved"), "sent", refresh=refresh, timeout_s=0.05)
+        it = went(made)
+        assert (len(keys), it.stop_reason) == (1, "escalated")
+        assert said in it.detail
+
+
+def test_a_tool_that_keeps_failing_is_left_alone_and_tried_when_it_may_work() -> None:
+    """The planner reads why it is not called; half open one call goes, and closes it."""
+    now = [0.0]
+    made, keys = ending(*[Transient("503")] * 3, "sent")
+    made = replace(made, breaker=Breaker(failures=3, cooldown_s=30, clock=lambda: now[0]))
+    again, other = plan(step("send")), plan(step("add", a=1, b=1))
+    with ScriptedModel([again, again, other, verdict(), answer()]) as model:
+        agent = Agent(model, tools=[made, add], store=MemoryStore(), approve="auto", sleep=lambda _: None)
+        it = agent.run("x")
+    assert (len(keys), it.status) == (3, Status.COMPLETED)
+    assert "3 calls failed in a row, the last with: 503" in model.requests[2].prompt
+    now[0] = 31
+    assert went(made).result("s1") == "sent"
+    assert (made.breaker.state, len(keys)) == ("closed", 4)
+
+
+# ---------------------------------------------------------------------------------------------------- in doubt
+
+
+def test_an_idempotent_call_in_doubt_is_made_again_under_its_key() -> None:
+    """Twice, as often as it may be tried, and no person is asked where it then succeeds."""
+    made, keys = ending(ConnectionResetError("reset"), TimeoutError("late"), "sent", idempotent=True)
+    it = went(made, approver=lambda _: pytest.fail("asked"))
+    assert (it.result("s1"), len(keys), len(set(keys))) == ("sent", 3, 1)
+
+
+def test_an_idempotent_call_that_stays_in_doubt_is_a_persons_business() -> None:
+    """After its tries it rests; gone on with, it is tried again, still under its key."""
+    made, keys = ending(*[ConnectionResetError("reset")] * 3, "sent", idempotent=True, tries=3)
+    store = MemoryStore()
+    it = went(made, lines=(), store=store)
+    assert (it.stop_reason, len(keys)) == ("in_doubt", 3)
+    with ScriptedModel([answer()]) as model:
+        it = Agent(model, tools=[made, add], store=store, approve="auto", sleep=lambda _: None).resume(it.id)
+    assert (it.result("s1"), len(keys), len(set(keys))) == ("sent", 4, 1)
+
+
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError("reset"), TimeoutError("late"), RuntimeError("odd"), SystemExit(1)]
+)
+def test_reconcile_gives_the_result_of_a_call_that_happened(error: BaseException) -> None:
+    """It gets what it names and the key; what it gives is the result, and nothing is made again."""
+    asked: list[tuple[str, str]] = []
+
+    def look(text: str, idempotency_key: str) -> dict[str, int]:
+        asked.append((text, idempotency_key))
+        return {"id": 7}
+
+    made, keys = ending(error, reconcile=look)
+    it = went(made, then=[step("add", a="$s1.id", b=1)], lines=[verdict(), answer()])
+    assert (it.result("s1"), it.result("s2"), len(keys)) == ({"id": 7}, 8, 1)
+    assert asked == [("", keys[0])]
+
+
+def test_reconcile_that_finds_nothing_lets_it_be_made_again_and_ends_at_last() -> None:
+    """As often as the tool may be tried; then it is a failure that is known not to have acted."""
+    made, keys = ending(ConnectionError("reset"), "sent", reconcile=lambda: None)
+    assert (went(made).result("s1"), len(keys), len(set(keys))) == ("sent", 2, 1)
+    made, keys = ending(ConnectionError("reset"), reconcile=lambda: None, tries=3)
+    it = went(made)
+    assert (len(keys), it.status, it.state.outcomes[0].status) == (3, Status.STOPPED, "failed")
+    assert "it did not happen in 3 tries: ConnectionError: reset" in it.detail
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs", "no json"])
+def test_reconcile_that_cannot_tell_leaves_it_to_a_person(how: str) -> None:
+    """Who reads why it could not, and whose word counts."""
+
+    def look() -> Any:
+        if how == "raises":
+            raise ValueError("no such page")
+        return spinning() if how == "hangs" else object()
+
+    seen: list[DoubtRequest] = []
+
+    def person(request: Request) -> Answer | None:
+        assert isinstance(request, DoubtRequest)
+        seen.append(request)
+        return Answer("happened", "ada", "saw it")
+
+    made, keys = ending(ConnectionError("reset"), reconcile=look, timeout_s=0.05)
+    it = went(made, approver=person)
+    assert (it.status, it.result("s1"), len(keys)) == (Status.COMPLETED, None, 1)
+    assert seen[0].known[0] == "ConnectionError: reset"
+    assert "its reconcile function could not tell" in seen[0].known[1]
+    assert (seen[0].key, seen[0].tool) == (keys[0], "send")
+
+
+@pytest.mark.parametrize(
+    ("said", "calls", "rests"),
+    [
+        (Answer("happened", "ada"), 1, False),
+        (Answer("not_happened", "ada"), 2, False),
+        (Answer("approve", "ada"), 1, True),
+        (Answer("happened", None), 1, True),  # type: ignore[arg-type]
+        (None, 1, True),
+        (True, 1, True),
+        (ValueError("odd"), 1, True),
+    ],
+    ids=repr,
+)
+def test_only_a_clear_word_settles_a_doubt(said: Any, calls: int, rests: bool) -> None:  # noqa: FBT001 - a table
+    """Everything else leaves the call in doubt, and the run rests."""
+
+    def person(_: Request, /) -> Any:
+        if isinstance(said, BaseException):
+            raise said
+        return said
+
+    made, keys = ending(ConnectionError("reset"), "sent")
+    store = MemoryStore()
+    it = went(made, lines=() if rests else (answer(),), approver=person, store=store)
+    assert (len(keys), it.stop_reason) == (calls, "in_doubt" if rests else "complete")
+
+
+def test_a_crash_between_two_tries_makes_the_call_again_and_asks_nobody() -> None:
+    """It is known not to have acted: the next process takes it up, under the same key."""
+    store = MemoryStore()
+    made, keys = ending(Transient("503"), "sent")
+
+    def stop(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        went(made, store=store, sleep=stop)
+    with ScriptedModel([answer()]) as model:
+        agent = Agent(model, tools=[made, add], store=store, approve="auto", approver=lambda _: pytest.fail("asked"))
+        it = agent.runs()[0].resume()
+    assert (it.result("s1"), len(keys), len(set(keys))) == ("sent", 2, 1)
+
+
+def test_an_approved_call_that_is_tried_again_needs_no_second_leave() -> None:
+    """It is the same call; a person was asked once."""
+    asked: list[str] = []
+
+    def person(request: Request) -> Answer:
+        asked.append(request.step)
+        return Answer("approve", "ada")
+
+    made, keys = ending(Transient("503"), Transient("503"), "sent")
+    assert went(made, approve="ask", approver=person).status is Status.COMPLETED
+    assert (asked, len(keys)) == (["s1"], 3)
+
+
+def test_no_time_to_look_is_told_to_a_person_and_is_no_error(fake_clock: Any) -> None:
+    """A write used up the run's seconds: it is in doubt, and more time settles it."""
+
+    @tool(effect="write", reversibility="full", timeout_s=15, reconcile=lambda: "found")
+    def slow() -> None:
+        """Take 15 seconds."""
+        fake_clock.sleep(15)
+        raise ConnectionError("reset")
+
+    store, budget = MemoryStore(), Budget(working_seconds=20)
+    it = went(slow, lines=(), store=store, budget=budget, clock=fake_clock.clock())
+    assert (it.status, it.stop_reason) == (Status.SUSPENDED, "in_doubt")
+    with ScriptedModel([answer()]) as model:
+        agent = Agent(model, tools=[slow, add], store=store, approve="auto", clock=fake_clock.clock())
+        assert agent.resume(it.id).stop_reason == "in_doubt"
+        it = agent.runs()[0].extend(working_seconds=60)
+    assert (it.status, it.result("s1")) == (Status.COMPLETED, "found")
+
+
+@pytest.mark.parametrize("kind", ["read", "idempotent"])
+def test_a_call_cut_short_with_the_last_second_ends_the_run_and_does_not_break_it(fake_clock: Any, kind: str) -> None:
+    """A read has failed and the limit is a result; a write rests in doubt, for no limit undoes it."""
+
+    def slow() -> int:
+        """Be interrupted after 30 s."""
+        fake_clock.sleep(30)
+        raise KeyboardInterrupt
+
+    made = reads(slow) if kind == "read" else tool(effect="write", reversibility="full", idempotent=True)(slow)
+    store, options = MemoryStore(), {"budget": Budget(working_seconds=20), "clock": fake_clock.clock()}
+    with pytest.raises(KeyboardInterrupt):
+        went(made, lines=(), store=store, **options)
+    it = Agent(ScriptedModel([]), tools=[made, add], store=store, approve="auto", **options).runs()[0].resume()
+    if kind == "read":
+        assert (it.status, it.stop_reason) == (Status.STOPPED, "working_seconds")
+    else:
+        assert (it.status, it.stop_reason) == (Status.SUSPENDED, "in_doubt")
+        assert "there is no time to make it again" in it.detail
+
+
+def test_a_person_who_says_again_and_again_that_it_did_not_happen_ends_with_the_budget() -> None:
+    """An approver that always says so is no endless loop."""
+    made, keys = ending(ConnectionError("reset"))
+    it = went(made, lines=(), approver=lambda _: Answer("not_happened", "ada"), budget=Budget(tool_calls=4))
+    assert (it.status, it.stop_reason, len(keys)) == (Status.STOPPED, "tool_calls", 4)
+
+
+def test_a_tool_that_alters_its_arguments_is_tried_again_with_those_that_were_approved() -> None:
+    """What it was given the second time is what it was given the first time."""
+    got: list[list[int]] = []
+
+    @tool(effect="write", reversibility="full")
+    def send(numbers: list[int]) -> None:
+        """Send.
+
+        Args:
+            numbers: what.
+        """
+        got.append(list(numbers))
+        numbers.clear()
+        if len(got) < 3:
+            raise Transient("503")
+
+    with ScriptedModel([answer()]) as model:
+        agent = Agent(model, tools=[send], store=MemoryStore(), approve="auto", sleep=lambda _: None)
+        agent.run("x", plan=[step("send", numbers=[1, 2])])
+    assert got == [[1, 2]] * 3

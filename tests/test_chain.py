@@ -87,7 +87,6 @@ class Bench:
                 cheap_model="m",
                 tools={},
                 budget=budget or Budget(tokens=10**9),
-                approve="ask",
             )
         )
         layers = [retrying(self.log, self.waits.append), metered(self.log, price)]

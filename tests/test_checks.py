@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb.checks import evaluate, failed_check, is_empty
+from agentnb.checks import check_problem, evaluate, failed_check, is_empty
 from agentnb.plan import Check
+from agentnb.values import as_json, digest, json_text
 
 ROWS = {"rows": [{"n": 4}, {"n": 5}], "name": "EWR", "mean": 1.5, "none": None}
 
@@ -191,3 +192,32 @@ def test_a_schema_fetches_nothing() -> None:
         assert failed_check(Check(schema={"$ref": f"http://127.0.0.1:{port}/s.json"}), "x")
         with pytest.raises(BlockingIOError):
             server.accept()
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}, 0, False, "é\u2028\0", {"b": 1, "a": [1.5, None]}, [1, 1.0, True]])
+def test_a_hash_holds_a_result_to_what_it_was(value: Any) -> None:
+    """To the letter: another order, another type or one more element is another result."""
+    check = Check(sha256=digest(json_text(as_json(value))))
+    assert failed_check(check, value) is None
+    others: list[Any] = [None, "", [], {}, 0, False, 0.0, "é", {"a": [1.5, None], "b": 1}, [1, 1, True], [value]]
+    for other in others:
+        same = json_text(other) == json_text(value)
+        assert failed_check(check, other) == (None if same else "the result is not what it was")
+
+
+def test_all_that_is_given_must_hold() -> None:
+    """A hash that fits does not make up for an expression that does not."""
+    check = Check(sha256=digest("3"), expression="result > 3", schema={"type": "integer"}, non_empty=True)
+    assert failed_check(check, 3) == "result > 3 is not true of the result"
+    with pytest.raises(ValueError, match="a check checks something"):
+        Check()
+
+
+@pytest.mark.parametrize("expression", ["len(result", "1 +", "\0", "(" * 400])
+def test_what_is_no_expression_is_found_beforehand(expression: str) -> None:
+    """And what is one is not, whatever it would say of a result."""
+    why = check_problem(Check(expression=expression))
+    assert why is not None
+    assert "is no expression" in why
+    assert check_problem(Check(expression="result['nope'] > 1")) is None
+    assert check_problem(Check(non_empty=True)) is None

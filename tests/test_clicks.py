@@ -1,8 +1,9 @@
-"""Clicks on a card while its cell runs, as a front end sends them: in real kernels, over the wire."""
+"""Clicks on a card while its cell runs, as a front end sends them: over the wire, in kernels of four releases."""
 
 from __future__ import annotations
 
 import queue
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.test_kernel import ENDS_S, HANGS_S, IN_LAB, Kernel, Shown, kernel_in
+from tests.kernels import ShortLived, choose, is_gone, kernel_of
+from tests.test_kernel import ENDS_S, HANGS_S, IN_LAB, Kernel, Shown
+from tools.kernels import RELEASES
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +61,21 @@ class Notebook:
         field = self._widget("_model_name", "TextModel")
         self._tell(field, method="update", state={"value": text}, buffer_paths=[])
 
+    def set(self, trait: str, is_: str, **state: Any) -> None:
+        """Change a widget that is known by one of its traits, as a person does who types or ticks."""
+        self._tell(self._widget(trait, is_), method="update", state=state, buffer_paths=[])
+
+    def await_button(self, text: str) -> None:
+        """Wait until there is such a button, and it can be pressed."""
+        deadline = time.monotonic() + HANGS_S
+        while not any(s.get("description") == text and not s.get("disabled") for s in self.widgets.values()):
+            assert time.monotonic() < deadline, f"there is no button {text}: {self.widgets}"
+            self.listen()
+
+    def send_cell(self, cell: str) -> str:
+        """Send one cell and go on; returns the request's id."""
+        return self._execute(cell)
+
     def enter(self) -> None:
         """Press Enter in the field."""
         self._tell(self._widget("_model_name", "TextModel"), method="custom", content={"event": "submit"})
@@ -91,6 +109,8 @@ class Notebook:
         match message["msg_type"]:
             case "comm_open":
                 self.widgets[content["comm_id"]] = content["data"]["state"]
+            case "comm_msg" if content["data"].get("method") == "update":
+                self.widgets.get(content["comm_id"], {}).update(content["data"]["state"])
             case "comm_close":
                 del self.widgets[content["comm_id"]]
             case "status":
@@ -122,9 +142,9 @@ class Notebook:
         self.send("comm_msg", comm_id=comm, data=data)
 
 
-@pytest.fixture
-def notebook(tmp_path: Path) -> Iterator[Notebook]:
-    with kernel_in(tmp_path) as kernel:
+@pytest.fixture(params=RELEASES)
+def notebook(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notebook]:
+    with kernel_of(request.param, tmp_path, monkeypatch) as kernel:
         kernel.run("from tests.parts import NOTES")
         yield Notebook(kernel)
 
@@ -258,3 +278,78 @@ def test_two_cards_in_a_row_and_each_is_answered_once(notebook: Notebook) -> Non
     assert "you approved</b> <span>note(text) at step s1" in htmls(cell)
     assert "you rejected</b> <span>note(text) at step s2<" in htmls(cell)
     assert notebook.kernel.value("NOTES") == "['a']"
+
+
+def test_a_kernel_that_does_not_come_up_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release that breaks on start leaves no process behind."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "agentnb.py").write_text(
+        "import os, pathlib\npathlib.Path('pid').write_text(str(os.getpid()))\n1 / 0\n"
+    )
+    choose(packages, tmp_path, monkeypatch)
+    with pytest.raises(AssertionError):
+        ShortLived(tmp_path)
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_an_edited_call_is_made_as_edited(notebook: Notebook) -> None:
+    """What is typed reaches the tool, and both versions stay in sight."""
+    scripted(notebook, "answer('Noted.')")
+
+    def edit() -> None:
+        notebook.click("Edit…")
+        notebook.set("description", "text", value="y")
+        notebook.await_button("Approve as edited")
+        time.sleep(0.3)  # a press right after a change counts for nothing: what is approved is what was read
+        notebook.click("Approve as edited")
+
+    (cell,) = notebook.run_all(NOTE, does=[edit])
+    assert cell.status == "ok", cell.errors
+    assert "you edited and approved" in htmls(cell)
+    assert notebook.kernel.value("NOTES, r.status.value") == "(['y'], 'completed')"
+
+
+def test_some_of_a_batch_are_approved(notebook: Notebook) -> None:
+    """One card for both calls; the one that is ticked is made, the other is not, and nobody is asked again."""
+    notebook.kernel.run("m = Model(plan(step('note', text='a'), step('note', text='b')), plan(), answer('Half.'))")
+
+    def tick() -> None:
+        notebook.set("_model_name", "CheckboxModel", value=True)
+        notebook.await_button("Approve 1 of 2")
+        time.sleep(0.3)
+        notebook.click("Approve 1 of 2")
+
+    (cell,) = notebook.run_all(NOTE, does=[tick])
+    assert cell.status == "ok", cell.errors
+    assert "you approved 1 of 2 calls" in htmls(cell)
+    assert notebook.kernel.value("NOTES, r.status.value") == "(['a'], 'completed')"
+
+
+def test_a_call_in_doubt_is_shown_and_settled(notebook: Notebook) -> None:
+    """A write that timed out: the card says what is known, and what is pressed is believed."""
+    notebook.kernel.run(
+        "import time\n@tool(effect='write', reversibility='full', timeout_s=0.3)\ndef note(text: str) -> int:\n"
+        "    'Keep it.'\n    NOTES.append(text)\n    time.sleep(5)\n    return 1"
+    )
+    scripted(notebook, "answer('Noted.')")
+    (cell,) = notebook.run_all(NOTE, does=[lambda: notebook.click("Approve"), lambda: notebook.click("It happened")])
+    assert cell.status == "ok", cell.errors
+    assert "it took longer than 0.3 s" in str(cell.displays)
+    assert "you said that" in htmls(cell)
+    assert notebook.kernel.value("NOTES, r.status.value") == "(['x'], 'completed')"
+
+
+def test_after_a_killed_kernel_the_card_is_shown_again(notebook: Notebook, request: pytest.FixtureRequest) -> None:
+    """SIGKILL while it waits; in a kernel that is new, `%agent resume` asks the same, and the call is made once."""
+    scripted(notebook, "answer('Noted.')")
+    notebook.send_cell(NOTE)
+    notebook.await_button("Approve")
+    notebook.kernel.manager.signal_kernel(signal.SIGKILL)
+    tmp_path, monkeypatch = request.getfixturevalue("tmp_path"), request.getfixturevalue("monkeypatch")
+    with kernel_of(request.node.callspec.params["notebook"], tmp_path, monkeypatch) as kernel:
+        again = Notebook(kernel)
+        kernel.run("from tests.parts import NOTES\nm = Model(answer('Noted.'))")
+        (cell,) = again.run_all("%agent resume r1 r", does=[lambda: again.click("Approve")])
+        assert cell.status == "ok", cell.errors
+        assert kernel.value("NOTES, r.output") == "(['x'], 'Noted.')"

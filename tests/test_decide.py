@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ from agentnb.decide import (
     HandOver,
     MakePlan,
     Note,
+    Propose,
+    SettleDoubt,
+    Simulate,
     WriteAnswer,
     decide,
     finished_by_model,
@@ -25,9 +29,16 @@ from agentnb.decide import (
 )
 from agentnb.errors import FailureClass, IllegalTransition
 from agentnb.events import (
+    ActionProposed,
     ApprovalAnswered,
     ApprovalAsked,
+    ApprovalExpired,
     ArgsBound,
+    AskedCall,
+    CallInDoubt,
+    CallSimulated,
+    DoubtResolved,
+    EarlierResult,
     Event,
     GateRaised,
     Kept,
@@ -45,19 +56,28 @@ from agentnb.events import (
     RunSuspended,
     StepJudged,
     ToolClaimed,
-    ToolFacts,
     ToolRefused,
+    ToolRetried,
     ToolReturned,
 )
 from agentnb.plan import Step, numbered
-from agentnb.state import LEGAL, NEW, RunState, Stage, Status, apply, fold
+from agentnb.policy import Policy, ToolFacts
+from agentnb.state import NEW, RunState, Status
 from agentnb.trail import Trail
+from agentnb.transitions import LEGAL, apply, fold
 
 TOOLS = {
     "look": ToolFacts("read", "full", "a"),
-    "note": ToolFacts("write", "full", "b"),
-    "send": ToolFacts("write", "irreversible", "c"),
+    "mail": ToolFacts("read", "full", "b", untrusted=True),
+    "fetch": ToolFacts("read", "irreversible", "c", egress=True),
+    "note": ToolFacts("write", "full", "d"),
+    "send": ToolFacts("write", "irreversible", "e"),
+    "pay": ToolFacts("write", "partial", "f", idempotent=True),
+    "file": ToolFacts("write", "partial", "g", reconcile=True),
+    "wipe": ToolFacts("destructive", "irreversible", "h"),
 }
+VALID_S = 8.0
+"""Seconds for which an approval holds in these runs: a few records."""
 WHY = st.sampled_from(["", "no such column", "x" * 50])
 
 
@@ -66,18 +86,27 @@ class Walk:
 
     def __init__(self, draw: st.DrawFn, state_of_tools: dict[str, ToolFacts]) -> None:
         self.draw = draw
+        self.calm = draw(st.integers(0, 3)) > 0
+        """True where little goes wrong, so that the run gets far."""
         self.records: list[Record] = []
         self.state: RunState = NEW
-        approve: Any = draw(st.sampled_from(["ask", "deny", "auto"]))
+        approve: Any = draw(st.sampled_from(["ask", "deny", "auto", "auto", "confidence"]))
         budget = Budget(
-            steps=draw(st.integers(1, 12)),
-            tool_calls=draw(st.one_of(st.none(), st.integers(1, 12))),
+            steps=draw(st.integers(1, 12)) if not self.calm else 30,
+            tool_calls=draw(st.one_of(st.none(), st.integers(1, 12))) if not self.calm else None,
             tokens=5_000,
             working_seconds=60,
         )
         self.add(
             RunStarted(
-                run="r1", task="t", model="m", cheap_model="m", tools=state_of_tools, budget=budget, approve=approve
+                run="r1",
+                task="t",
+                model="m",
+                cheap_model="m",
+                tools=state_of_tools,
+                budget=budget,
+                policy=Policy(approve=approve, answer_within_s=5, valid_s=VALID_S),
+                dry=draw(st.integers(0, 9)) == 0,
             )
         )
 
@@ -89,7 +118,8 @@ class Walk:
 
     def ask_model(self, phase: Any) -> bool:
         """True where a reply came."""
-        kind = self.draw(st.sampled_from(["reply", "reply", "reply", "cached", "failed", "limit"]))
+        kinds = ["reply", "reply", "reply", "cached", "failed", "limit"]
+        kind = self.draw(st.sampled_from(["reply"] * 20 + kinds if self.calm else kinds))
         step = self.state.step.id if self.state.step and phase in ("bind", "critique") else ""
         if kind == "cached":
             self.add(
@@ -103,7 +133,7 @@ class Walk:
             return False
         reserved = Spent(usd=0.5, input_tokens=100, output_tokens=50, model_calls=1)
         self.add(ModelAsked(phase=phase, model="m", key="k", attempt=1, reserved=reserved, step=step))
-        if self.draw(st.integers(0, 9)) == 0:  # the process dies here, or a person stops it
+        if self.draw(st.integers(0, 99 if self.calm else 9)) == 0:  # the process dies here, or a person stops it
             self.rest(withdrawn=self.draw(st.booleans()))
             return False
         if kind == "failed":
@@ -120,7 +150,7 @@ class Walk:
             self.add(RunSuspended(reason="closed", withdrawn=withdrawn))
         self.add(RunResumed(process=2))  # with no suspension before it: a crash
 
-    def perform(self, action: Action) -> None:
+    def perform(self, action: Action) -> None:  # noqa: PLR0912 - a table, one case an action
         match action:
             case Note(event):
                 self.add(event)
@@ -134,6 +164,12 @@ class Walk:
                 self.person()
             case CallTool():
                 self.call()
+            case SettleDoubt():
+                self.settle()
+            case Propose():
+                self.propose()
+            case Simulate():
+                self.add(CallSimulated(step=self.step.id, tool=self.step.tool, args=self.args, result=Kept(1, "1")))
             case Critique():
                 if self.ask_model("critique"):
                     self.judge()
@@ -144,7 +180,7 @@ class Walk:
                 self.add(RunFinished(status=status, reason=reason, detail=detail, by="rule"))
 
     def bad_reply(self, phase: Any) -> bool:
-        if self.draw(st.integers(0, 3)) == 0:
+        if self.draw(st.integers(0, 30 if self.calm else 3)) == 0:
             step = self.state.step.id if self.state.step else ""
             self.add(ReplyRejected(phase=phase, problems=("wrong",), step=step))
             return True
@@ -155,8 +191,17 @@ class Walk:
             return
         keep = len(self.state.outcomes)
         tools = self.draw(st.lists(st.sampled_from(list(TOOLS)), max_size=4))
-        args: list[dict[str, Any]] = [self.draw(st.sampled_from([{}, {"a": "$? fill"}, {"a": 1}])) for _ in tools]
-        steps = numbered([Step(tool=t, args=a) for t, a in zip(tools, args, strict=True)], after=keep)
+        if self.draw(st.booleans()):  # what strangers wrote comes first, and something acts after it
+            tools = ["mail", self.draw(st.sampled_from(["note", "pay", "file"])), *tools[:2]]
+        some: Any = [{}, {"a": "$? fill"}, {"a": 1}, {"a": "$s1"}]
+        sure: Any = st.sampled_from(["low", "medium", "high"])
+        steps = numbered(
+            [
+                Step(tool=t, args=self.draw(st.sampled_from(some[: 4 if n + keep else 3])), confidence=self.draw(sure))
+                for n, t in enumerate(tools)
+            ],
+            after=keep,
+        )
         version = self.state.plan.version + 1 if self.state.plan else 1
         by: Any = self.draw(st.sampled_from(["model", "user"])) if version == 1 else "model"
         self.add(PlanMade(version=version, keep=keep, steps=steps, reason="r", by=by))
@@ -170,59 +215,127 @@ class Walk:
         assert self.state.step is not None
         return self.state.step
 
+    @property
+    def args(self) -> Kept:
+        """Of the present step's call."""
+        return self.state.bound or Kept(2, str(self.step.args))
+
+    def binding(self, tool: str, args: Kept) -> str:
+        return f"{tool} {args.text}"
+
     def person(self) -> None:
-        if self.draw(st.integers(0, 5)) == 0:
-            self.add(ToolRefused(step=self.step.id, problems=("wrong",)))
+        """The gate: refused, known from another run, decided earlier, or asked."""
+        other = self.draw(st.integers(0, 9))
+        if other == 0:
+            by: Any = self.draw(st.sampled_from(["arguments", "guard", "breaker"]))
+            self.add(ToolRefused(step=self.step.id, problems=("wrong",), by=by))
             return
-        self.add(ApprovalAsked(step=self.step.id, tool=self.step.tool, args=Kept(2, "{}"), binding="b"))
-        said: Any = self.draw(st.sampled_from(["approve", "approve", "reject", "later"]))
-        if said == "later":
+        if other == 1:
+            self.add(EarlierResult(step=self.step.id, key="k", run="r0", at_step="s1", result=Kept(1, "1")))
+            return
+        what = self.binding(self.step.tool, self.args)
+        known = [g for g in self.state.grants if g.binding == what and (not g.granted or g.until > self.state.t + 2)]
+        if known:
+            decision: Any = "approve" if known[0].granted else "reject"
+            self.add(ApprovalAnswered(step=self.step.id, decision=decision, by="ada", binding=what, earlier=True))
+            return
+        if self.state.approval is None or self.state.approval.binding != what:
+            self.ask(what)
+        self.answered()
+
+    def ask(self, what: str) -> None:
+        later = [step for step in self.state.left[1:] if TOOLS[step.tool].acts and "a" not in step.args]
+        others = tuple(
+            AskedCall(step.id, step.tool, Kept(2, str(step.args)), self.binding(step.tool, Kept(2, str(step.args))))
+            for step in later[: self.draw(st.integers(0, 2))]
+        )
+        silence: Any = "approve" if TOOLS[self.step.tool].reversibility == "full" else "reject"
+        self.add(
+            ApprovalAsked(
+                step=self.step.id, tool=self.step.tool, args=self.args, binding=what, others=others,
+                expires=self.state.t + 5, on_silence=silence,
+            )
+        )  # fmt: skip
+
+    def answered(self) -> None:
+        asked = self.state.approval
+        assert asked is not None
+        if self.draw(st.integers(0, 4)) == 0:
             self.add(RunSuspended(reason="approval"))
             if self.draw(st.booleans()):
-                self.add(ApprovalAnswered(step=self.step.id, decision="approve", by="ada"))
+                self.answer_person(asked)
             self.add(RunResumed(process=3))
         else:
-            self.add(ApprovalAnswered(step=self.step.id, decision=said, by="ada", reason=self.draw(WHY)))
+            self.answer_person(asked)
+
+    def answer_person(self, asked: ApprovalAsked) -> None:
+        """In time, or silence; a person who is late is refused, and the policy speaks."""
+        others = {call.binding: self.draw(st.booleans()) for call in asked.others}
+        said: Any = self.draw(st.sampled_from(["approve", "approve", "edit", "reject"]))
+        late = asked.expires is not None and self.state.t + 2 > asked.expires
+        if late:
+            self.add(ApprovalAnswered(step=asked.step, decision=asked.on_silence, by="policy", silent=True))
+            return
+        rest: dict[str, Any] = {"step": asked.step, "decision": said, "by": "ada", "reason": self.draw(WHY)}
+        if said == "edit":
+            args = Kept(2, "{'a': 7}")
+            rest |= {"args": args, "binding": self.binding(asked.tool, args)}
+        elif said == "approve":
+            rest["allow"] = TOOLS[asked.tool].reversibility != "irreversible" and self.draw(st.booleans())
+        self.add(ApprovalAnswered(others=others, **rest))
 
     def call(self) -> None:
-        if self.state.claim is None and not self.state.approved and self.draw(st.integers(0, 5)) == 0:
-            self.add(GateRaised(step=self.step.id, reasons=("amount is 250, at most 100 is allowed",)))
-            return
-        if self.state.claim is None and self.draw(st.integers(0, 5)) == 0:
-            self.add(ToolRefused(step=self.step.id, problems=("wrong",)))
-            return
-        step = self.step
-        self.add(
-            ToolClaimed(step=step.id, attempt=1, tool=step.tool, args=Kept(2, "{}"), key=f"r1/{step.id}", binding="b")
-        )
-        if self.draw(st.integers(0, 5)) == 0:
-            self.rest(withdrawn=self.draw(st.booleans()))
-            if self.state.stage is Stage.CALL and TOOLS[step.tool].effect == "write":
-                self.doubt(step)
-            return
-        self.add(self.returned(step))
+        """The call: begun again where it was, else guarded and claimed; then whatever happens to it."""
+        if self.state.claim is None:
+            other = self.draw(st.integers(0, 9))
+            if not self.state.approved and other == 0:
+                self.add(GateRaised(step=self.step.id, reasons=("amount is 250, at most 100 is allowed",)))
+                return
+            if self.state.approved and self.state.t + 2 > self.state.approved_until:
+                self.add(ApprovalExpired(step=self.step.id))
+                return
+            if other == 1:
+                self.add(ToolRefused(step=self.step.id, problems=("wrong",)))
+                return
+        step, claim = self.step, self.state.claim
+        args = claim.args if claim else self.args
+        what = self.binding(step.tool, args)
+        self.add(ToolClaimed(step=step.id, attempt=1, tool=step.tool, args=args, key=f"r1/{step.id}", binding=what))
+        match self.draw(st.sampled_from([*["ends"] * (9 if self.calm else 3), "again", "doubt", "dies"])):
+            case "ends":
+                self.add(self.returned(step))
+            case "again":
+                self.add(
+                    ToolRetried(step=step.id, failure=FailureClass.TRANSIENT, message="503", seconds=1, wait_s=0.5)
+                )
+            case "doubt":
+                self.add(CallInDoubt(step=step.id, message="it took longer than 60 s", seconds=1))
+            case _:
+                self.rest(withdrawn=self.draw(st.booleans()))
 
-    def doubt(self, step: Step) -> None:
-        action = decide(self.state)
-        if not (isinstance(action, Note) and isinstance(action.event, RunSuspended)):
-            assert isinstance(action, Note)  # a limit
+    def settle(self) -> None:
+        """The tool, or a person, finds out; or nobody does yet."""
+        if self.draw(st.integers(0, 3)) == 0:
+            self.add(RunSuspended(reason="in_doubt"))
+            self.add(RunResumed(process=4))
             return
-        self.add(action.event)
-        if self.draw(st.booleans()):
-            self.add(self.returned(step))
-        else:
-            self.add(RunSuspended(reason="in_doubt", withdrawn=True))
-        self.add(RunResumed(process=4))
+        happened = self.draw(st.booleans())
+        self.add(
+            DoubtResolved(step=self.step.id, happened=happened, by="ada", result=Kept(1, "1") if happened else None)
+        )
+
+    def propose(self) -> None:
+        self.add(ActionProposed(step=self.step.id, tool=self.step.tool, args=self.args))
 
     def returned(self, step: Step) -> ToolReturned:
-        status: Any = self.draw(st.sampled_from(["ok", "ok", "empty", "failed"]))
+        status: Any = self.draw(st.sampled_from([*["ok"] * (9 if self.calm else 2), "empty", "failed"]))
         failure = self.draw(st.sampled_from(list(FailureClass))) if status == "failed" else None
         result = None if failure else Kept(1, "1")
         return ToolReturned(step=step.id, status=status, seconds=1, result=result, failure=failure, message="m")
 
     def judge(self) -> None:
         if not self.bad_reply("critique"):
-            ruling: Any = self.draw(st.sampled_from(["continue", "continue", "escalate"]))
+            ruling: Any = self.draw(st.sampled_from([*["continue"] * (9 if self.calm else 2), "escalate"]))
             self.add(StepJudged(step=self.step.id, verdict=ruling, by="critic", reason="r", finding="f"))
 
     def answer(self) -> None:
@@ -233,7 +346,7 @@ class Walk:
 @st.composite
 def walks(draw: st.DrawFn) -> Walk:
     """A run driven until it rests for good, or for 400 decisions."""
-    walk = Walk(draw, TOOLS if draw(st.booleans()) else {})
+    walk = Walk(draw, TOOLS if draw(st.integers(0, 9)) else {})
     for _ in range(400):
         if (action := decide(walk.state)) is not None:
             walk.perform(action)
@@ -275,38 +388,134 @@ def test_any_event_is_taken_in_or_refused_by_name(walk: Walk, data: st.DataObjec
     assert after.seq == place
 
 
-@settings(max_examples=200, deadline=None)
-@given(walks())
-def test_no_write_is_claimed_without_leave(walk: Walk) -> None:
-    """Before each claim of a gated call stands an approval of that step that no other claim used."""
-    if not walk.records:
-        return
-    approve, leave, raised = walk.state.head.approve, set(), set()
-    for record in walk.records:
-        match record.event:
+class Books:
+    """Who may do what, kept from the user's side: it reads the records and knows nothing of the fold."""
+
+    def __init__(self, head: RunStarted) -> None:
+        self.policy = head.policy
+        self.dry = head.dry
+        self.plan: list[Step] = []
+        self.leave: list[tuple[str, float]] = []
+        """(binding, until) of each call that may be made once."""
+        self.allowed: set[str] = set()
+        self.raised: set[str] = set()
+        self.asked: ApprovalAsked | None = None
+        self.claimed = ""
+        self.clean: int | None = None
+        """Steps of the plan that were there before strangers' text was."""
+        self.tainted: set[str] = set()
+        self.by_model = False
+
+    def step(self, name: str) -> Step:
+        return self.plan[int(name[1:]) - 1]
+
+    def needs_leave(self, step: Step) -> bool:
+        facts = TOOLS[step.tool]
+        if not facts.acts:
+            return False
+        sure = step.confidence == "high" if self.policy.approve == "confidence" else self.policy.approve == "auto"
+        free = sure or step.tool in self.allowed
+        return facts.reversibility == "irreversible" or not free or step.id in self.raised or self.suspect(step)
+
+    def suspect(self, step: Step) -> bool:
+        """True where strangers' text may have a hand in it."""
+        if self.clean is None:
+            return False
+        from_them = "$s1" in step.args.values() and "s1" in self.tainted
+        return self.by_model or from_them or int(step.id[1:]) > self.clean
+
+    def claim(self, e: ToolClaimed, t: float) -> None:
+        """Check one claim, and use up the leave for it."""
+        step = self.step(e.step)
+        assert TOOLS[e.tool].effect != "destructive"
+        assert not (self.dry and TOOLS[e.tool].acts)
+        again, self.claimed = self.claimed == e.step, e.step
+        if again or not self.needs_leave(step):  # the same call again: it had leave, and has not acted or acts once
+            return
+        fits = [one for one in self.leave if one[0] == e.binding and one[1] >= t]
+        assert fits, f"{e.step} {e.tool} was called without leave"
+        self.leave.remove(fits[0])
+
+    def note(self, event: Event, t: float) -> None:  # noqa: PLR0912 - a table, one case a kind
+        match event:
+            case PlanMade():
+                self.plan = [*self.plan[: event.keep], *event.steps]
+                self.clean = None if self.clean is None else min(self.clean, event.keep)
+            case ArgsBound():
+                self.by_model = True
             case GateRaised(step=step):
-                raised.add(step)
-            case ApprovalAnswered(decision="approve", step=step):
-                leave.add(step)
-            case ToolClaimed(step=step, tool=name):
-                facts = TOOLS[name]
-                free = facts.effect == "read" or (approve == "auto" and facts.reversibility != "irreversible")
-                assert (free and step not in raised) or step in leave
+                self.raised.add(step)
+            case ApprovalAsked():
+                self.asked = event
+            case ApprovalAnswered() if not event.earlier and self.asked is not None:
+                until = t + self.policy.valid_s
+                self.by_model = self.by_model and event.decision != "edit"
+                if event.decision != "reject":
+                    self.leave.append((event.binding or self.asked.binding, until))
+                    self.allowed |= {self.asked.tool} if event.allow else set()
+                self.leave += [(c.binding, until) for c in self.asked.others if event.others.get(c.binding)]
+            case ToolClaimed():
+                self.claim(event, t)
+            case ToolReturned(step=step) | ToolRetried(step=step) | CallInDoubt(step=step) | EarlierResult(step=step):
+                if TOOLS[self.step(step).tool].untrusted and self.clean is None:
+                    self.clean = len(self.plan)
             case StepJudged(step=step):
-                leave.discard(step)
-                raised.discard(step)
+                one = self.step(step)
+                if event.verdict != "retry" and (TOOLS[one.tool].untrusted or self.suspect(one)):
+                    self.tainted.add(step)
+                self.begin_step()
+            case ToolRefused() | RunSuspended(withdrawn=True):
+                self.claimed = ""
+            case _:
+                pass
+        if isinstance(event, ToolRefused):
+            self.by_model = False
+
+    def begin_step(self) -> None:
+        self.claimed, self.by_model = "", False
+
+
+@settings(max_examples=600, deadline=None)
+@given(walks())
+def test_no_gated_call_is_claimed_without_leave_of_its_own(walk: Walk) -> None:
+    """Before each first claim of a gated call stands leave for exactly that call, unexpired and used by no other."""
+    books = Books(walk.state.head)
+    for record in walk.records:
+        books.note(record.event, record.t)
+
+
+@settings(max_examples=300, deadline=None)
+@given(walks(), st.data())
+def test_leave_that_is_taken_away_is_missed(walk: Walk, data: st.DataObject) -> None:
+    """Without the answer that let it, or with it made late, another's, or used before, the claim is refused."""
+    used = [r for r in walk.records if isinstance(r.event, ToolClaimed) and r.event.binding]
+    states = [(r.seq, fold(walk.records[: r.seq])) for r in used]
+    gated = [place for place, state in states if state.approved and state.gated]
+    if not gated:
+        return
+    place = data.draw(st.sampled_from(gated))
+    before, claim = fold(walk.records[:place]), walk.records[place]
+    assert isinstance(claim.event, ToolClaimed)
+    other = Record(place, claim.at, claim.t, replace(claim.event, binding="another"))
+    late = Record(place, claim.at, before.approved_until + 1, claim.event)
+    stripped = before._replace(approved="")
+    for state, record in ((before, other), (before, late), (stripped, claim)):
+        with pytest.raises(IllegalTransition):
+            apply(state, record)
+    after = apply(before, claim)
+    assert after.approved == ""  # it was used
 
 
 def test_a_record_out_of_place_is_refused() -> None:
     """A gap in the numbers is never folded over."""
-    start = RunStarted(run="r", task="t", model="m", cheap_model="m", tools={}, budget=Budget(), approve="ask")
+    start = RunStarted(run="r", task="t", model="m", cheap_model="m", tools={}, budget=Budget())
     with pytest.raises(IllegalTransition, match="record 1 cannot follow record -1"):
         apply(NEW, Record(1, 0, 0, start))
 
 
 def test_completed_needs_every_step() -> None:
     """A run with steps left is not completed, whoever says so."""
-    start = RunStarted(run="r", task="t", model="m", cheap_model="m", tools=TOOLS, budget=Budget(), approve="ask")
+    start = RunStarted(run="r", task="t", model="m", cheap_model="m", tools=TOOLS, budget=Budget())
     made = PlanMade(version=1, keep=0, steps=numbered([Step(tool="look")]), reason="", by="user")
     state = fold([Record(0, 0, 0, start), Record(1, 0, 0, made)])
     with pytest.raises(IllegalTransition, match="1 steps are left"):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentnb.budget import Budget
+from agentnb.codec import decode, encode
 from agentnb.errors import DamagedRecord, NotJSON
 from agentnb.events import (
     FORMAT,
@@ -22,12 +23,10 @@ from agentnb.events import (
     Record,
     RunResumed,
     RunStarted,
-    ToolFacts,
     ToolReturned,
-    decode,
-    encode,
 )
 from agentnb.plan import Check, Step
+from agentnb.policy import Policy, ToolFacts
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -53,6 +52,16 @@ STEPS = st.builds(
     check=st.none() | CHECKS,
     id=st.text(),
 )
+LEVELS = st.sampled_from(["low", "medium", "high"])
+POLICIES = st.builds(
+    Policy,
+    approve=st.sampled_from(["ask", "deny", "auto", "confidence"]),
+    threshold=LEVELS,
+    thresholds=st.dictionaries(st.text(), LEVELS, max_size=2),
+    answer_within_s=st.floats(0.1, 1e6),
+    auto_approve_after_s=st.none() | st.floats(0.1, 1e6),
+    valid_s=st.floats(0.1, 1e6),
+)
 KINDS: tuple[type, ...] = typing.get_args(Event)
 
 
@@ -61,16 +70,23 @@ def _types() -> None:
     st.register_type_strategy(float, FLOATS)
     st.register_type_strategy(Budget, BUDGETS)
     st.register_type_strategy(Step, STEPS)
+    st.register_type_strategy(Policy, POLICIES)
+
+
+OURS = ("kind", "format", "tools", "tags", "others")
+"""Fields that have a strategy below, or no choice."""
 
 
 @st.composite
 def events(draw: st.DrawFn) -> Any:
     kind = draw(st.sampled_from(KINDS))
     hints = typing.get_type_hints(kind)
-    own = {name: st.from_type(hint) for name, hint in hints.items() if name not in ("kind", "format", "tools", "tags")}
+    own = {name: st.from_type(hint) for name, hint in hints.items() if name not in OURS}
     if kind is RunStarted:
         own["tools"] = st.dictionaries(st.text(), st.from_type(ToolFacts), max_size=2)
         own["tags"] = st.dictionaries(st.text(), st.text(), max_size=2)
+    if kind is ApprovalAnswered:
+        own["others"] = st.dictionaries(st.text(), st.booleans(), max_size=2)
     return draw(st.builds(kind, **own))
 
 
@@ -132,9 +148,7 @@ def test_flipped_bytes_are_refused_or_give_records(junk: bytes, at: int) -> None
 
 def test_a_run_of_a_newer_format_is_not_guessed_at() -> None:
     """The message has both numbers and what to do."""
-    start = RunStarted(
-        run="r1", task="t", model="m", cheap_model="m", tools={}, budget=Budget(), approve="ask", format=FORMAT + 1
-    )
+    start = RunStarted(run="r1", task="t", model="m", cheap_model="m", tools={}, budget=Budget(), format=FORMAT + 1)
     with pytest.raises(DamagedRecord, match=rf"format {FORMAT + 1}.*up to {FORMAT}: install"):
         list(decode(encode([Record(0, 0, 0, start)])))
 

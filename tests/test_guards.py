@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentnb import Agent, Answer, ScriptedModel, ask, at_most, deny, matching, max_value, min_value, one_of, tool
-from agentnb.approval import ApprovalRequest
+from agentnb.approval import Request
 from agentnb.errors import ConfigError, ToolDefinitionError
 from agentnb.guards import ALLOW, Guard, GuardedCall, Ruling, rulings
 from agentnb.state import RunState, Status
@@ -91,7 +91,7 @@ def test_a_denied_call_is_not_made_and_the_planner_reads_why(store: DiskStore) -
     made = paying(max_value("amount", 100))
     asked: list[Any] = []
 
-    def approver(request: ApprovalRequest) -> Answer:
+    def approver(request: Request) -> Answer:
         asked.append(request)
         return Answer("approve", "ada")
 
@@ -124,7 +124,7 @@ def test_a_guard_is_asked_again_right_before_the_call(store: DiskStore) -> None:
     open_now = [True]
     made = paying(lambda _: ALLOW if open_now[0] else deny("the till is closed"))
 
-    def approver(request: ApprovalRequest) -> Answer:
+    def approver(request: Request) -> Answer:
         open_now[0] = not request.tool
         return Answer("approve", "ada")
 

@@ -263,14 +263,17 @@ m = Model(*[plan(step('slow'))] * 4, answer('It was too slow.'))
 
 @pytest.mark.parametrize("what", ["raise SystemExit(3)", "raise ValueError('no')", "return object()"])
 def test_whatever_a_tool_does_is_a_result(kernel: Kernel, what: str) -> None:
-    """An exit, an error, a value without a JSON form: the step has failed, the kernel lives, the run ends."""
+    """An exit, an error, a value without a JSON form: the step has failed, the kernel lives, the run ends.
+
+    An exit is nothing that another plan could mend, and is surfaced at once.
+    """
     kernel.run(
         f"""
 @tool(effect="read")
 def bad() -> int:
     "Does what it should not."
     {what}
-m = Model(*[plan(step('bad'))] * 4, answer('It did not work.'))
+m = Model(plan(step('bad')), *[plan(step('bad'))] * {0 if "Exit" in what else 3}, answer('It did not work.'))
 """
     )
     shown = kernel.run("%%agent r --model m --tools bad\nTry.")
@@ -567,7 +570,7 @@ def typed(child: pexpect.spawn[str], line: str, expect: str = r"In \[\d+\]: ") -
 def test_a_terminal_asks_shows_text_and_can_be_interrupted(terminal: pexpect.spawn[str], tmp_path: Path) -> None:
     """Plain text, one status line, a question at the prompt, and Ctrl-C that leaves the run resumable."""
     typed(terminal, "m = Model(plan(step('note', text='x')), answer('Noted.'))")
-    typed(terminal, "sh.run_cell_magic('agent', 'r --model m --tools note', 'Note.')", "why not: ")
+    typed(terminal, "sh.run_cell_magic('agent', 'r --model m --tools note', 'Note.')", "Make this call.*: ")
     shown = typed(terminal, "y")
     assert "Noted." in shown
     assert "<div" not in shown

@@ -18,27 +18,37 @@ PACKAGE = Path(__file__).parent.parent / "agentnb"
 LAYERS = """
     errors
     budget
-    plan trail
+    plan trail policy
+    failures retry breaker values
     checks events
-    state settings
+    codec state settings
+    step_changes
+    transitions
     decide
-    redact
     store.base
+    ledger
     store.disk log
     models.base
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
         models.scripted models.anthropic models.openai models.local models.cache models.chain models.resolve
-    guards
+    guards runner
     tools
     approval
     preview forms
-    prompts replies
-    memory calls
+    mailbox prompts replies
+    memory prepared
+    calls
+    gate
     planner executor critic answer
     perform
     loop
     cassette
-    markdown summary
+    pending dryrun
+    actions
+    markdown
+    standing notes
+    course
+    summary
     wording
     render
     run
@@ -46,9 +56,10 @@ LAYERS = """
     agent
     trace audit metrics search calibration otel
     notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing notebook.asking
+        notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
-        notebook.fetching notebook.retelling notebook.commands notebook.magics
+        notebook.fetching notebook.retelling notebook.desk notebook.going_on notebook.commands notebook.magics
 """
 """One row a line, top to bottom; a deeper indented line goes on with the row above it. Not all of them exist yet."""
 
@@ -61,6 +72,7 @@ SIDEWAYS = {
 ONLY_IN = {
     "diskcache": {"store.disk"},
     "docstring_parser": {"tools"},
+    "filelock": {"store.disk"},
     "genai_prices": {"models.prices"},
     "jsonschema": {"checks"},
     "mistune": {"markdown"},

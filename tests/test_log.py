@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from agentnb.budget import Budget
 from agentnb.errors import DamagedRecord, IllegalTransition, Interrupted, NotJSON, StoreError
-from agentnb.events import Kept, PlanMade, RunStarted, RunSuspended, StepJudged, ToolClaimed, ToolFacts, ToolReturned
+from agentnb.events import Kept, PlanMade, RunStarted, RunSuspended, StepJudged, ToolClaimed, ToolReturned
 from agentnb.log import INLINE, Clock, RunLog
 from agentnb.plan import Step, UnmetReference, numbered
-from agentnb.state import fold
+from agentnb.policy import ToolFacts
 from agentnb.store.disk import DiskStore
+from agentnb.transitions import fold
 from tests.conftest import FakeClock
 from tests.parts import MemoryStore
 
@@ -28,11 +29,7 @@ LOOK = ToolFacts("read", "full", "a")
 def begun(store: Any, clock: Clock | None = None, *steps: Step) -> RunLog:
     """A log with a run that has started, and a plan where there are steps."""
     log = RunLog(store, store.new_run_id(), clock=clock)
-    log.append(
-        RunStarted(
-            run=log.run, task="t", model="m", cheap_model="m", tools={"look": LOOK}, budget=Budget(), approve="ask"
-        )
-    )
+    log.append(RunStarted(run=log.run, task="t", model="m", cheap_model="m", tools={"look": LOOK}, budget=Budget()))
     if steps:
         log.append(PlanMade(version=1, keep=0, steps=numbered(steps), reason="", by="user"))
     return log

@@ -83,7 +83,7 @@ def test_flags_reach_the_run(cells: Cells) -> None:
         2.5,
         120,
     )
-    assert (head.approve, head.tags) == ("deny", {"a": "b", "c": "d e"})
+    assert (head.policy.approve, head.tags) == ("deny", {"a": "b", "c": "d e"})
     assert Path("my runs/.gitignore").exists()
 
 
@@ -97,7 +97,7 @@ def test_config_holds_where_the_line_says_nothing(cells: Cells, monkeypatch: pyt
     cells.cell("r --model m", "two")
     cells.cell("--model m --store of-flag", "three")
     assert all(Path(name).is_dir() for name in ("of-environment", "of-config", "of-flag"))
-    assert cells.names["r"].state.head.approve == "auto"
+    assert cells.names["r"].state.head.policy.approve == "auto"
 
 
 def test_a_plan_of_the_user_is_carried_out(cells: Cells) -> None:
@@ -333,10 +333,10 @@ def test_a_store_that_breaks_on_the_way_is_an_error_in_the_cell(cells: Cells, mo
     """What the worker cannot write surfaces in the cell; what was recorded before can still be read."""
     keep = DiskStore.append
 
-    def full(self: DiskStore, run: str, records: Any, blobs: Any) -> None:
+    def full(self: DiskStore, run: str, records: Any, blobs: Any, rows: Any) -> None:
         if records[-1].seq > 4:
             raise StoreError("the store cannot be used: the disk is full")
-        keep(self, run, records, blobs)
+        keep(self, run, records, blobs, rows)
 
     monkeypatch.setattr(DiskStore, "append", full)
     cells.names["m"] = adding()

@@ -10,8 +10,28 @@ from typing import Any
 import pytest
 
 from agentnb import Agent, ScriptedModel
+from agentnb.budget import Budget
+from agentnb.errors import FailureClass
+from agentnb.events import (
+    ActionClaimed,
+    ActionProposed,
+    ActionSettled,
+    ApprovalAnswered,
+    ApprovalAsked,
+    AskedCall,
+    CallInDoubt,
+    CallSimulated,
+    DoubtResolved,
+    EarlierResult,
+    Event,
+    Kept,
+    RunStarted,
+    ToolRefused,
+    ToolRetried,
+)
 from agentnb.notebook.host import Host, host_of
 from agentnb.notebook.panel import InPlace, Panel, StatusLine, panel_for, status_line
+from agentnb.notebook.retelling import retold
 from agentnb.summary import Summary
 from tests.cells import Cells, adding, notebook_in
 from tests.parts import add
@@ -106,3 +126,77 @@ def test_time_is_seen_to_pass_while_a_model_thinks(tmp_path: Path, monkeypatch: 
         now[0] += 24
         panel.refresh()
         assert seen == expected
+
+
+def test_a_dry_run_is_one_on_its_line(cells: Cells) -> None:
+    """The status line of a terminal says so."""
+    cells.names["m"] = adding()
+    cells.cell("r --model m --tools add --dry-run", "Add.")
+    assert status_line(cells.names["r"].summary).startswith(f"{cells.names['r'].id} (dry run)  ·  completed  ·  ")
+
+
+ARGS = Kept(0, '{"to":"ada"}')
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "content"),
+    [
+        (
+            RunStarted(run="r2", task="t", model="m", cheap_model="m", tools={}, budget=Budget(), executes="r1-owl"),
+            "run started",
+            "executes r1-owl: t",
+        ),
+        (
+            RunStarted(run="r1", task="t", model="m", cheap_model="m", tools={}, budget=Budget(), dry=True),
+            "run started",
+            "dry run: t",
+        ),
+        (
+            ToolRetried(step="s1", failure=FailureClass.TRANSIENT, message="503", seconds=1, wait_s=0.512),
+            "tool retried",
+            "s1 transient, again in 0.51 s: 503",
+        ),
+        (ToolRefused(step="s1", problems=("no", "never"), by="guard"), "tool refused", "s1 by guard: no; never"),
+        (CallInDoubt(step="s1", message="timed out", seconds=5), "call in doubt", "s1 timed out"),
+        (
+            DoubtResolved(step="s1", happened=False, by="ada", reason="I looked"),
+            "doubt resolved",
+            "s1 it did not happen, by ada I looked",
+        ),
+        (
+            EarlierResult(step="s2", key="pay for to='ada'", run="r1-owl", at_step="s1", result=Kept(4, "null")),
+            "earlier result",
+            "s2 pay for to='ada': done by r1-owl s1 null",
+        ),
+        (
+            CallSimulated(step="s1", tool="pay", args=ARGS, result=Kept(900, blob="h"), gate=("a", "b")),
+            "call simulated",
+            's1 pay {"to":"ada"} gives (900 characters), asks you: a; b',
+        ),
+        (ActionProposed(step="s1", tool="drop", args=ARGS), "action proposed", 's1 drop {"to":"ada"}'),
+        (ActionClaimed(step="s1", key="k", by="ada"), "action claimed", "s1 by ada"),
+        (
+            ActionSettled(step="s1", status="failed", by="ada", message="held"),
+            "action settled",
+            "s1 failed by ada held",
+        ),
+        (
+            ApprovalAsked(step="s1", tool="pay", args=ARGS, binding="b", others=(AskedCall("s3", "pay", ARGS, "c"),)),
+            "approval asked",
+            's1 pay {"to":"ada"}, with s3',
+        ),
+        (
+            ApprovalAnswered(step="s1", decision="edit", by="ada", args=ARGS, others={"c": False}, reason="why"),
+            "approval answered",
+            's1 edit by ada; with {"to":"ada"}; others: no; why',
+        ),
+        (
+            ApprovalAnswered(step="s1", decision="approve", by="policy", silent=True, allow=True, earlier=True),
+            "approval answered",
+            "s1 approve by policy; for the rest of the run; asked about earlier; nobody answered in time",
+        ),
+    ],
+)
+def test_events_are_retold(event: Event, kind: str, content: str) -> None:
+    """What each kind says, on one line."""
+    assert retold(event) == (kind, content)

@@ -164,7 +164,8 @@ def test_arguments_that_no_journal_could_give_back_are_found_before_anything_run
 @pytest.mark.parametrize("depth", [150, 180, 186, 190, 195, 199, 300])
 def test_arguments_are_refused_or_can_be_read_back_however_deep(depth: int) -> None:
     """There is no depth at which a plan is accepted, recorded and then not readable any more."""
-    from agentnb.events import PlanMade, Record, decode, encode
+    from agentnb.codec import decode, encode
+    from agentnb.events import PlanMade, Record
 
     value: list[Any] = []
     for _ in range(depth):

@@ -12,11 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentnb import prompts
+from agentnb import Agent, ScriptedModel, prompts, tool
+from agentnb.errors import FailureClass, ToolFailure
+from agentnb.failures import next_step
 from agentnb.forms import ToolSpec, plan_schema
 from agentnb.plan import open_args
 from agentnb.preview import preview
 from agentnb.prompts import Prompt, StepView, answer_prompt, bind_prompt, critique_prompt, plan_prompt
+from tests.parts import MemoryStore, add, answer, broken, note, plan, verdict
+from tests.parts import step as planned
 
 LIMIT_BYTES = 17_000
 """Of a prompt but for its task, which stands in it whole."""
@@ -82,6 +86,7 @@ def every_prompt(task: str, tools: tuple[ToolSpec, ...], done: list[StepView], w
     last = done[-1] if done else step()
     return [
         plan_prompt(task, tools, problems=[words] * 9),
+        plan_prompt(task, tools, problems=[words] * 9, without=[words] * 9),
         plan_prompt(task, tools, done=done, reason=words, problems=[words] * 9),
         bind_prompt(task, tools, tools[0], last, {"sql": words}, done, problems=[words] * 9),
         critique_prompt(task, tools, last),
@@ -112,7 +117,7 @@ steps = st.builds(
     tool=st.just("query"),
     args=st.dictionaries(st.text(max_size=90), json_values, max_size=4),
     expect=st.text(max_size=900),
-    status=st.sampled_from(["ok", "empty", "failed", "pending"]),
+    status=st.sampled_from(["ok", "simulated", "empty", "failed", "proposed", "pending"]),
     preview=st.text(max_size=5000),
     finding=st.text(max_size=900),
 )
@@ -338,6 +343,25 @@ class TestWords:
             assert "error:\n| no such column: x" in failed
             assert "| []" not in empty
 
+    def test_what_was_not_done_is_told_apart(self) -> None:
+        """A simulated call has a result and was not made; a proposed one has neither."""
+        simulated = answer_prompt("T", TOOLS, [step(status="simulated", preview='"sent"', finding="")]).user
+        assert "status: done (simulated: nothing was done" in simulated
+        assert 'result:\n| "sent"' in simulated
+        told = answer_prompt("T", TOOLS, [step()], undone=["Delete the survey"]).user
+        assert told.endswith("says what was not done:\n- Delete the survey: this was NOT done.")
+        proposed = answer_prompt("T", TOOLS, [step(status="proposed", preview="it waits", finding="")]).user
+        assert "status: NOT DONE, ONLY PROPOSED (nothing was changed yet" in proposed
+        assert "result:" not in proposed
+
+    def test_tools_that_keep_failing_are_named(self) -> None:
+        """To the planner alone, a few by name, and with no time in it, since a replay asks in the same words."""
+        assert plan_prompt("T", TOOLS, without=()) == plan_prompt("T", TOOLS)
+        text = plan_prompt("T", TOOLS, without=["query", HOSTILE]).user
+        assert "- tool query is not called for now: it keeps failing; plan without it\n" in text
+        assert "Rules" not in text.splitlines()
+        assert "- and 4 more tools" in plan_prompt("T", TOOLS, without=["query"] * 10).user
+
     def test_hostile_text_stays_quoted(self) -> None:
         """No line of a result stands in a prompt outside of its quotation."""
         one = step(preview=HOSTILE, title=HOSTILE, finding=HOSTILE, args={"sql": HOSTILE})
@@ -375,3 +399,60 @@ class TestWords:
         again = every_prompt("Task", tuple(TOOLS), [step(), step(2)], "words")
         assert [json.dumps(p.schema) for p in first] == [json.dumps(p.schema) for p in again]
         assert first == again
+
+
+class TestRuns:
+    """What the models of a run are told of what came of its steps."""
+
+    @staticmethod
+    def prompts_of(lines: list[Any], tools: list[Any], *, dry: bool = False) -> list[str]:
+        with ScriptedModel(lines) as model:
+            agent = Agent(model, tools=tools, store=MemoryStore(), approve="auto", sleep=lambda _: None)
+            agent.run("the task", dry_run=dry)
+            return [request.prompt for request in model.requests]
+
+    @pytest.mark.parametrize("failure", [FailureClass.INVALID_DATA, FailureClass.STALE_DATA, FailureClass.TRANSIENT])
+    def test_a_failure_says_what_may_be_done_next(self, failure: FailureClass) -> None:
+        """For each class of failure its own sentence, beside the error."""
+
+        @tool(effect="read", tries=1)
+        def fails() -> str:
+            """Fails."""
+            raise ToolFailure("no such column: x", failure)
+
+        _, revised, last = self.prompts_of([plan(planned("fails")), plan(), answer()], [fails])
+        for text in (revised, last):
+            assert f"error:\n| no such column: x ({next_step(failure)})" in text
+
+    def test_a_run_without_failures_is_told_as_before(self) -> None:
+        """No word more: recorded answers are found by their prompts."""
+        lines = [plan(planned("add", a=1, b=2)), verdict(finding="it is 3"), answer()]
+        for dry in (False, True):
+            text = "\n".join(self.prompts_of(lines, [add, note], dry=dry))
+            assert "status: done\n" in text
+            assert not any(word in text for word in ("simulated", "PROPOSED", "keeps failing", "\n\n\n"))
+
+    def test_a_dry_run_says_what_was_simulated(self) -> None:
+        """Reads are as ever; what acts was not done."""
+        steps = plan(planned("add", a=1, b=2), planned("note", text="x"))
+        *_, last = self.prompts_of([steps, verdict(finding="it is 3"), answer()], [add, note], dry=True)
+        assert last.count("status: done\n") == 1
+        assert last.count("status: done (simulated: nothing was done") == 1
+
+    def test_a_proposed_action_is_not_taken_for_done(self) -> None:
+        """It waits for a person."""
+        drop = tool(effect="destructive", name="drop")(note.function)
+        *_, last = self.prompts_of([plan(planned("drop", text="x")), answer()], [drop])
+        assert "status: NOT DONE, ONLY PROPOSED" in last
+        assert "status: done" not in last
+
+    def test_the_planner_is_told_what_keeps_failing(self) -> None:
+        """Before it plans for the first time, without how long that holds."""
+        tripped = tool(effect="read")(broken.function)
+        for _ in range(5):
+            tripped.breaker.begin()
+            tripped.breaker.failed("503")
+        first, *_ = self.prompts_of([plan(planned("add", a=1, b=2)), verdict(), answer()], [add, tripped])
+        assert "tool broken is not called for now: it keeps failing; plan without it" in first
+        assert "another" not in first.partition("not called for now")[2]
+        assert "503" not in first

@@ -188,6 +188,35 @@ def test_a_question_left_without_an_answer_still_waits_for_one(
     assert NOTES == ["a"]
 
 
+def test_a_front_end_that_fails_has_not_answered(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that is shut down takes its sockets away first: the question waits for the next one, undecided."""
+
+    def gone(_: str) -> str:
+        raise OSError("the socket is closed")
+
+    monkeypatch.setattr("builtins.input", gone)
+    agent = agent_of(store, plan(step("note", text="a")), answer(), approve="ask")
+    session = agent.begin("Note.")
+    Pump(session, Presses(), "stdin").drive()
+    assert session.state.status is Status.AWAITING_APPROVAL
+    (run,) = agent.runs()
+    assert run.approve().status is Status.COMPLETED
+    assert NOTES == ["a"]
+
+
+def test_an_approver_of_the_users_that_fails_denies(store: DiskStore) -> None:
+    """It is code that was to decide, and nobody else is asked in its place."""
+
+    def broken(_: object) -> Any:
+        raise OSError("the directory of approvers is down")
+
+    agent = agent_of(store, plan(step("note", text="a")), answer(), approve="ask")
+    session = agent.begin("Note.")
+    Pump(session, Presses(), "stdin", approver=broken).drive()
+    assert NOTES == []
+    assert "directory of approvers" in session.state.outcomes[0].message
+
+
 def test_tools_run_on_the_thread_that_drives(store: DiskStore) -> None:
     """And models on another."""
     threads: dict[str, str] = {}

@@ -10,7 +10,8 @@ from agentnb import Agent, Budget, tool
 from agentnb.errors import AgentError
 from agentnb.models.local import why_unavailable
 from agentnb.models.weights import fetch
-from agentnb.state import NEW, apply
+from agentnb.state import NEW
+from agentnb.transitions import apply
 
 pytestmark = pytest.mark.local
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentnb.budget import Spent
+from agentnb.course import ActionLine, EffectLine
 from agentnb.markdown import LONGEST_PARSED, clean, to_html
 from agentnb.render import as_html, as_text
 from agentnb.state import Status
@@ -66,6 +67,17 @@ COMPLETED = replace(
     decisions=("you approved s4",),
     steps=tuple(replace(step, mark="done") for step in STEPS),
 )
+EFFECTS = (
+    EffectLine("s2", "note", 'text="EV and F9"'),
+    EffectLine("s4", "send_mail", 'to="ada", body="(9 412 characters)"', ("the policy asks", "amount is 250")),
+)
+ACTIONS = (
+    ActionLine(0, "s1", "drop", 'table="a"', "done", "carried out by ada"),
+    ActionLine(0, "s2", "drop", 'table="b"', "dropped", "dropped by bob: still needed"),
+    ActionLine(1, "s3", "drop", 'table="c"', "waits", "waits for you"),
+    ActionLine(2, "s5", "drop", 'table="d"', "in_doubt", "begun by ada, and perhaps carried out: no answer"),
+)
+DRY = replace(COMPLETED, dry=True, effects=EFFECTS, next="%agent execute r7-kestrel", actions=ACTIONS)
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -206,7 +218,7 @@ def with_text(value: Any, text: str) -> Any:
 @pytest.mark.parametrize("text", HOSTILE, ids=[ascii(text[:24]) for text in HOSTILE])
 def test_hostile_text_stays_text(text: str, status: Status) -> None:
     """No field can add an element, an attribute, a URL to fetch, a control character or a long line."""
-    summary = replace(with_text(COMPLETED, text), status=status)
+    summary = replace(with_text(replace(DRY, executes="x"), text), status=status)
     page = check_html(as_html(summary))
     assert not {"script", "img", "svg"} & set(page.tags)
     check_text(as_text(summary))
@@ -223,6 +235,9 @@ def summaries() -> st.SearchStrategy[Summary]:
     steps = st.lists(step, max_size=4) | step.map(lambda one: [one] * 70)
     limits = st.sampled_from(["usd", "tokens", "steps", "seconds", "working_seconds"])
     gauge = st.builds(Gauge, limits, AMOUNT, AMOUNT, st.floats(0.001, 1e9))
+    effect = st.builds(EffectLine, FREE, FREE, FREE, st.lists(FREE, max_size=2).map(tuple))
+    queued = st.sampled_from(["waits", "in_doubt", "done", "dropped"])
+    action = st.builds(ActionLine, st.integers(0, 99), FREE, FREE, FREE, queued, FREE)
     return st.builds(
         Summary, run=FREE, status=st.sampled_from(Status), task=FREE, models=st.tuples(FREE), reason=FREE, detail=FREE,
         output=st.text(alphabet="*_`#|->[]()! \n\"'<&1aé漢\x1b\u202e", max_size=200) | FREE, confidence=FREE,
@@ -230,7 +245,9 @@ def summaries() -> st.SearchStrategy[Summary]:
         phases=st.tuples(st.builds(PhaseCost, FREE, st.integers(0, 999), st.integers(0, 10**9), AMOUNT)),
         revisions=st.tuples(FREE), decisions=st.tuples(FREE), saved_usd=AMOUNT, saved_tokens=st.integers(0, 10**6),
         spent=st.builds(Spent, usd=AMOUNT, input_tokens=st.integers(0, 10**9), seconds=AMOUNT, working_seconds=AMOUNT),
-        now=FREE, next=FREE, bare=st.booleans(),
+        now=FREE, next=FREE, bare=st.booleans(), dry=st.booleans(), executes=FREE,
+        effects=(st.lists(effect, max_size=3) | effect.map(lambda one: [one] * 40)).map(tuple),
+        actions=(st.lists(action, max_size=3) | action.map(lambda one: [one] * 40)).map(tuple),
     )  # fmt: skip
 
 
@@ -353,6 +370,129 @@ def test_what_to_type_is_code() -> None:
     )
     typed = "<code>%agent resume r7 --done</code> or <code>--not-done</code>"
     assert f"<footer>Next: look whether it happened, then {typed}</footer>" in as_html(summary)
+    summary = replace(DRY, next="%agent pending r7, then %agent execute r7 N   or   %agent discard r7 N")
+    typed = "<code>%agent pending r7</code>, then <code>%agent execute r7 N</code> or <code>%agent discard r7 N</code>"
+    assert f"<footer>Next: {typed}</footer>" in as_html(summary)
+    summary = replace(DRY, next="look, then %agent resume r3 --done   or   --not-done, then %agent resume r7")
+    typed = "<code>%agent resume r3 --done</code> or <code>--not-done</code>, then <code>%agent resume r7</code>"
+    assert f"<footer>Next: look, then {typed}</footer>" in as_html(summary)
+
+
+def test_a_dry_run_says_so_first() -> None:
+    """That it is one, and that nothing was done, before anything else; and in the end what it would have done."""
+    assert as_text(replace(DRY, actions=())) == (
+        "✓ Dry run completed: 2 effects, nothing was done · 4 steps · 14 s working, 49 s waiting ·\n"
+        "$0.031, saved $0.019 · r7-kestrel\n"
+        "\n"
+        "**Late in summer:** UA, EV and F9.\n"
+        "\n"
+        "Confidence: high\n"
+        "Not known:\n"
+        "  - Why AS has so few flights\n"
+        "\n"
+        "Plan: 4 steps\n"
+        "  ✓ Look at the tables · schema() · 0.0 s · $0.000\n"
+        "  ✓ Count delays · query(sql) · 16 rows · 0.3 s · $0.004\n"
+        "    EV and F9 are the latest.\n"
+        "  ✓ Compare seasons · query(sql) · retry 1 of 3: timed out · 2.1 s · $0.006\n"
+        "  ✓ File a finding · add_finding(text) · asks you first · $0.000\n"
+        "\n"
+        "What it would have done\n"
+        '  ≈ s2 note(text="EV and F9")\n'
+        '  ≈ s4 send_mail(to="ada", body="(9 412 characters)") · asks you: the policy asks; amount is 250\n'
+        "\n"
+        "1 revision of the plan:\n"
+        "  - there is no column season\n"
+        "\n"
+        "1 decision:\n"
+        "  - you approved s4\n"
+        "\n"
+        "Cost: $0.031, saved $0.019\n"
+        "          calls  tokens  dollars\n"
+        "  plan        1   2 310   $0.021\n"
+        "  answer      1   7 102   $0.010\n"
+        "\n"
+        "Next: %agent execute r7-kestrel"
+    )
+    page = Page(as_html(DRY))
+    assert page.text.startswith("✓ Dry run completed 2 effects, nothing was done\xa0· ")
+    for status in Status:
+        assert as_text(replace(DRY, status=status))[2:].startswith("Dry run")
+    stopped = replace(DRY, status=Status.STOPPED, reason="reached its limit of 4 steps", effects=EFFECTS[:1])
+    assert "■ Dry run stopped: reached its limit of 4 steps; 1 effect, nothing was done · " in as_text(stopped)
+
+
+def test_the_table_of_effects() -> None:
+    """A caption, scopes, and in each row the call and why a person is asked; folded while the panel is live."""
+    html = as_html(DRY)
+    assert (
+        '<div><table class="calls"><caption>What it would have done</caption><thead><tr><th scope="col">Step</th>'
+        '<th scope="col">Call</th><th scope="col">Asks you because</th></tr></thead><tbody>'
+        '<tr><th scope="row">s2</th><td><code>note(text="EV and F9")</code></td><td>it would not ask</td></tr>'
+    ) in html
+    assert "<td>the policy asks; amount is 250</td></tr></tbody></table></div>" in html
+    live = as_html(replace(DRY, status=Status.IN_PROGRESS))
+    assert '<details><summary>What it would do so far</summary><table class="calls"><thead>' in live
+
+
+def test_the_queue_is_in_sight() -> None:
+    """How many wait stands in the first line; those that do have the number that is typed."""
+    text = as_text(replace(DRY, dry=False, effects=()))
+    assert text.startswith("✓ Completed · 4 steps · 2 actions wait for you · ")
+    assert (
+        "Destructive actions: 1 waits for you, 1 in doubt, 1 carried out, 1 dropped\n"
+        '  ✓ drop(table="a") · carried out by ada\n'
+        '  ✗ drop(table="b") · dropped by bob: still needed\n'
+        '  1. drop(table="c") · waits for you\n'
+        '  2. drop(table="d") · begun by ada, and perhaps carried out: no answer\n'
+    ) in text
+    html = as_html(DRY)
+    assert "<caption>Destructive actions: 1 waits for you, 1 in doubt, 1 carried out, 1 dropped</caption>" in html
+    assert '<tr><th scope="row">1.</th><td><code>drop(table="c")</code></td><td>waits for you</td></tr>' in html
+
+
+def test_an_execution_names_its_dry_run() -> None:
+    """In the first line, while it runs too."""
+    assert as_text(replace(COMPLETED, executes="r6-owl")).startswith("✓ Completed · executes r6-owl · 4 steps · ")
+    assert as_text(replace(RUNNING, executes="r6-owl")).startswith("● Running · executes r6-owl · step 3 of 4: ")
+
+
+def test_long_lists_of_calls_are_cut() -> None:
+    """They say how many are not shown."""
+    many = replace(DRY, effects=EFFECTS[:1] * 100, actions=ACTIONS[2:3] * 31)
+    assert "  ⋮ 70 more calls" in as_text(many)
+    assert "  ⋮ 1 more call\n" in as_text(many)
+    html = as_html(many)
+    assert "<tr><td></td><td>70 more calls</td></tr>" in html
+    assert html.count("<code>note(") == 30
+
+
+def test_a_replay_names_no_run_anywhere() -> None:
+    """Neither its own nor another: both have other ids in the next replay; and nothing that counts seconds."""
+
+    def one(run: str, other: str, left: int) -> Summary:
+        said = f"done before, by {other} (s2), not by {run}; it is not called for another {left} s"
+        return replace(
+            DRY,
+            bare=True,
+            run=run,
+            executes=other,
+            reason=said,
+            detail=said,
+            unknowns=(said,),
+            revisions=(said,),
+            decisions=(said,),
+            next=f"%agent resume {other} --done, then %agent resume {run}",
+            steps=(replace(STEPS[0], note=said),),
+            effects=(EffectLine("s1", "note", said, (said,)),),
+            actions=(ActionLine(1, "s1", "drop", said, "waits", said),),
+        )
+
+    first, second = one("r7-kestrel", "r3-owl", 28), one("r12-wren", "r11-tern", 2)
+    assert as_html(first) == as_html(second)
+    assert as_text(first) == as_text(second)
+    assert "done before, by OTHER (s2), not by RUN; it is not called for a while" in Page(as_html(first)).text
+    assert not re.search("kestrel|owl", as_html(first) + as_text(first))
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -407,7 +547,10 @@ def test_sizes() -> None:
     html = as_html(ten)
     assert len(html.encode()) < 6000
     assert len(html.partition("</style>")[2].encode()) < 4000
-    huge = with_text(replace(COMPLETED, steps=STEPS * 1000, output=""), "w" * 10_000)
+    dry = replace(ten, dry=True, effects=EFFECTS, steps=(*ten.steps[:8], *(replace(STEPS[1], mark="simulated"),) * 2))
+    assert len(as_html(dry).encode()) < 6000 + 600
+    assert len(as_html(replace(dry, actions=ACTIONS)).encode()) < 6000 + 1500
+    huge = with_text(replace(DRY, steps=STEPS * 1000, effects=EFFECTS * 500, actions=ACTIONS * 500), "w" * 10_000)
     assert len(as_html(replace(huge, output="")).encode()) < 120_000
 
 
@@ -424,6 +567,9 @@ def test_rows_carry_words_for_their_icons() -> None:
     """Whoever hears the page hears the state of each step."""
     labels = [value for name, value in Page(as_html(RUNNING)).attributes if name == "aria-label"]
     assert labels == ["done", "done", "running", "to do"]
+    unmade = replace(RUNNING, steps=(replace(STEPS[0], mark="simulated"), replace(STEPS[1], mark="proposed")))
+    labels = [value for name, value in Page(as_html(unmade)).attributes if name == "aria-label"]
+    assert labels == ["simulated, nothing was done", "put into the queue, not done"]
 
 
 def test_an_empty_run_has_a_card() -> None:

@@ -22,14 +22,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentnb.budget import Budget
-from agentnb.errors import AgentError, DamagedRecord, RunConflict, RunNotFound, StoreError
-from agentnb.events import Event, PlanMade, Record, RunResumed, RunStarted, RunSuspended, encode
+from agentnb.codec import encode
+from agentnb.errors import AgentError, DamagedRecord, Interrupted, KeyTaken, RunConflict, RunNotFound, StoreError
+from agentnb.events import Event, PlanMade, Record, RunResumed, RunStarted, RunSuspended
 from agentnb.log import RunLog
 from agentnb.plan import Step, numbered
-from agentnb.state import fold
 from agentnb.store.disk import DiskReplyCache, DiskStore
+from agentnb.transitions import fold
+from tests.parts import MemoryStore
 
-START = RunStarted(run="r", task="t", model="m", cheap_model="m", tools={}, budget=Budget(), approve="ask")
+START = RunStarted(run="r", task="t", model="m", cheap_model="m", tools={}, budget=Budget())
 
 
 def rec(seq: int, event: Event | None = None) -> Record:
@@ -179,7 +181,7 @@ from agentnb.store.disk import DiskStore
 
 store = DiskStore(sys.argv[1])
 log = RunLog(store, store.new_run_id())
-log.append(RunStarted(run=log.run, task="t", model="m", cheap_model="m", tools={}, budget=Budget(), approve="ask"))
+log.append(RunStarted(run=log.run, task="t", model="m", cheap_model="m", tools={}, budget=Budget()))
 print(log.run, flush=True)
 for n in range(100_000):
     log.keep("x" * 1000 + f"{log.run} {n}")  # a value of its own with every commit
@@ -334,6 +336,118 @@ def test_runs_are_listed_oldest_first_and_only_once_they_have_begun(store: DiskS
     store.new_run_id()
     assert store.runs() == runs
     assert runs[9].startswith("r10-")
+
+
+# --------------------------------------------------------------------------------------------- rows
+
+
+def test_a_row_is_kept_once_and_for_ever(tmp_path: Path) -> None:
+    """Whoever comes second is told, another store too; what is kept is what the first one said."""
+    one = DiskStore(tmp_path / "s")
+    assert one.add_row("a/r1-x/1", "first")
+    assert not one.add_row("a/r1-x/1", "second")
+    one.close()
+    two = DiskStore(tmp_path / "s")
+    assert (two.add_row("a/r1-x/1", "third"), two.rows("a/r1-x/1")) == (False, [("a/r1-x/1", "first")])
+    two.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_rows_are_found_by_how_their_keys_begin(store: DiskStore, kind: str) -> None:
+    """In their order, and none that only looks alike; letters of any script and wildcards are letters."""
+    kept = MemoryStore() if kind == "memory" else store
+    keys = [
+        "l/a/1",
+        "l/a/2",
+        "l/a/10",
+        "l/ab/1",
+        "l/a%/1",
+        "l/a_/1",
+        "l/é/1",
+        "l/日/1",
+        "l/\U0001f600/1",
+        "m/a/1",
+        "l/A/1",
+    ]
+    for key in keys:
+        assert kept.add_row(key, f"<{key}>")
+    assert [key for key, _ in kept.rows("l/a/")] == ["l/a/1", "l/a/10", "l/a/2"]
+    assert dict(kept.rows("l/a/2")) == {"l/a/2": "<l/a/2>"}
+    for prefix in ("l/a%/", "l/a_/", "l/é/", "l/日/", "l/\U0001f600/", "l/A/", "m/"):
+        assert [key for key, _ in kept.rows(prefix)] == [key for key in keys if key.startswith(prefix)]
+    assert kept.rows("x/") == kept.rows("l/b") == []
+    assert len(kept.rows("l/")) == len(keys) - 1
+
+
+def test_a_commit_with_a_row_that_is_taken_leaves_nothing(store: DiskStore) -> None:
+    """Neither records nor values nor the other rows: and the same commit goes through with another row."""
+    run = started(store)
+    assert store.add_row("l/k/1", "theirs")
+    with pytest.raises(KeyTaken):
+        store.append(run, [rec(1)], blob_of("1"), {"l/j/1": "mine", "l/k/1": "mine"})
+    assert (list(store.read(run)), store.rows("l/")) == ([rec(0)], [("l/k/1", "theirs")])
+    with pytest.raises(DamagedRecord, match="is missing"):
+        store.blob(next(iter(blob_of("1"))))
+    store.append(run, [rec(1)], blob_of("1"), {"l/k/2": "mine"})
+    assert store.rows("l/k/") == [("l/k/1", "theirs"), ("l/k/2", "mine")]
+
+
+def test_a_conflicting_commit_leaves_no_rows(store: DiskStore) -> None:
+    """Whoever lost the run has claimed nothing."""
+    run = started(store)
+    with pytest.raises(RunConflict):
+        store.append(run, [rec(0)], {}, {"l/k/1": "mine"})
+    assert store.rows("l/") == []
+
+
+def test_rows_are_in_no_list_of_runs_and_no_journal(store: DiskStore) -> None:
+    """They are rows of their own."""
+    run = started(store)
+    store.append(run, [rec(1)], {}, {f"j/{run}/0000000005": "x", "r/000000001": "x"})
+    assert (store.runs(), list(store.read(run))) == ([run], [rec(0), rec(1)])
+
+
+def test_of_eight_threads_one_gets_the_row(store: DiskStore) -> None:
+    """Exactly one, however often they try."""
+    won: list[int] = []
+    gate = threading.Barrier(8)
+
+    def work(n: int) -> None:
+        gate.wait()
+        won.extend(n for key in range(20) if store.add_row(f"l/{key}", str(n)))
+        store.close()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 20
+    assert sorted(text for _, text in store.rows("l/")) == sorted(map(str, won))
+
+
+def test_a_row_that_is_not_text_is_not_read(store: DiskStore) -> None:
+    """Somebody else wrote it."""
+    store.add_row("l/k/1", "mine")
+    put(store, "UPDATE Cache SET value = ? WHERE key = 'x/l/k/1'", pickle.dumps("theirs"))
+    with pytest.raises(DamagedRecord, match="somebody else wrote it"):
+        store.rows("l/k/")
+
+
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_whoever_lost_a_run_adds_nothing_to_it_any_more(store: DiskStore, lost: int) -> None:
+    """The winner commits several records at once; a record of the loser's would lie between them, and damage them."""
+    log = RunLog(store, store.new_run_id())
+    log.append(START)
+    other = RunLog(store, log.run, store.read(log.run))
+    other.append(*[RunResumed(process=n) for n in range(lost)])
+    with pytest.raises(RunConflict):
+        log.append(RunResumed(process=9))
+    with pytest.raises(Interrupted):
+        log.append(RunSuspended(reason="error"))
+    assert log.flush() == ()
+    other.append(RunSuspended(reason="closed"))
+    assert len(list(store.read(log.run))) == lost + 2
 
 
 # --------------------------------------------------------------------------------------------- hostile content

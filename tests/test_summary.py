@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentnb import Agent, Budget, Check, ScriptedModel, Step
-from agentnb.approval import Answer
+from agentnb import Agent, Budget, Check, ScriptedModel, Step, tool
+from agentnb.approval import Answer, ApprovalRequest, person
 from agentnb.budget import Spent, Usage
-from agentnb.errors import FailureClass, ModelError
+from agentnb.errors import FailureClass, ModelError, ToolFailure
 from agentnb.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    AskedCall,
     Event,
     Kept,
     ModelAsked,
@@ -23,8 +27,13 @@ from agentnb.events import (
     RunStarted,
     RunSuspended,
 )
-from agentnb.state import Status, fold
-from agentnb.summary import Tally, summarise
+from agentnb.guards import at_most, max_value
+from agentnb.notes import brief_args, decision, edited
+from agentnb.policy import Policy
+from agentnb.render import as_text
+from agentnb.state import Status
+from agentnb.summary import Summary, Tally, summarise
+from agentnb.transitions import fold
 from tests.parts import MemoryStore, add, answer, bind, broken, note, plan, step, table, verdict
 
 
@@ -37,7 +46,7 @@ def run(*lines: Any, **options: Any) -> Any:
 
 
 def records(*events: Event) -> list[Record]:
-    start = RunStarted(run="r1", task="t", model="m", cheap_model="c", tools={}, budget=Budget(usd=1), approve="ask")
+    start = RunStarted(run="r1", task="t", model="m", cheap_model="c", tools={}, budget=Budget(usd=1))
     return [Record(seq, 0, seq / 10, event) for seq, event in enumerate([start, *events])]
 
 
@@ -221,3 +230,321 @@ def test_what_it_does_now_follows_the_run() -> None:
         "writing the answer",
         "",
     ]
+
+
+# ------------------------------------------------------------------------------------- calls that do not just succeed
+
+
+@tool(effect="write", reversibility="full")
+def pay(to: str, amount: int, memo: str = "") -> str:
+    """Pay somebody.
+
+    Args:
+        to: who.
+        amount: euros.
+        memo: why; "lost" loses the connection.
+    """
+    if memo == "lost":
+        raise TimeoutError("no answer in 5 s")
+    return f"paid {amount} to {to}"
+
+
+@tool(effect="destructive")
+def drop(table: str) -> str:
+    """Drop a table.
+
+    Args:
+        table: its name; "held" cannot be dropped.
+    """
+    if table == "held":
+        raise ToolFailure("it is held", FailureClass.STALE_DATA)
+    if table == "far":
+        raise TimeoutError("no answer")
+    return "dropped"
+
+
+def seen(it: Any, *, bare: bool = False) -> Iterator[Summary]:
+    """The summary after each record."""
+    tally = Tally(bare=bare)
+    for record in it.events:
+        tally.add(record)
+        yield tally.summary()
+
+
+def notes_of(it: Any, place: int = 0, *, bare: bool = False) -> list[str]:
+    """What was said of a step, each once, in order."""
+    said = [shown.steps[place].note for shown in seen(it, bare=bare) if len(shown.steps) > place]
+    return [note for note in dict.fromkeys(said) if note]
+
+
+def failing(*messages: str, tries: int = 3) -> Any:
+    """A tool whose first calls fail in a way that passes."""
+    left = list(messages)
+
+    @tool(effect="read", tries=tries)
+    def flaky() -> str:
+        """Sometimes there."""
+        if left:
+            raise ToolFailure(left.pop(0), FailureClass.TRANSIENT)
+        return "fine"
+
+    return flaky
+
+
+def test_a_call_that_is_made_again_says_so() -> None:
+    """Which try it is, in how long, and why; afterwards at which one it worked. Waits are no part of a replay."""
+    lines = [plan(step("flaky")), verdict(), answer()]
+    it = run(*lines, tools=[failing("503\nat edge", "504")], sleep=lambda _: None)
+    said = notes_of(it)
+    assert [note.partition(" in ")[0] for note in said] == ["try 2", "try 2: 503", "try 3", "try 3: 504", "at try 3"]
+    assert [note.rpartition(" s: ")[2] for note in said if " in " in note] == ["503", "504"]
+    assert notes_of(it, bare=True) == ["try 2: 503", "try 3: 504", "at try 3"]
+    assert "waiting to call flaky again" in {shown.now.partition(": ")[2] for shown in seen(it)}
+
+
+def test_a_call_that_failed_each_time_says_how_often() -> None:
+    """With the last message, and without the advice that is the planner's."""
+    it = run(plan(step("flaky")), plan(step("add", a=1, b=1)), verdict(), answer(), tools=[failing(*"123"), add],
+             sleep=lambda _: None)  # fmt: skip
+    assert (it.summary.steps[0].mark, it.summary.steps[0].note) == ("failed", "after 3 tries: 3")
+
+
+def test_refusals_are_told_apart() -> None:
+    """By a guard, and by a tool that keeps failing; for how long that is left alone is past when it is read."""
+    guarded = tool(effect="read", guards=[max_value("amount", 100)])(pay.function)
+    it = run(plan(step(guarded.name, to="ada", amount=250)), plan(), answer(), tools=[guarded])
+    assert it.summary.steps[0].note.startswith("a guard says no: ")
+    assert "100" in it.summary.steps[0].note
+    flaky = failing(*"12345", tries=9)
+    while not flaky.breaker.refusal():
+        flaky.breaker.begin()
+        flaky.breaker.failed("503")
+    it = run(plan(step("flaky")), plan(), answer(), tools=[flaky])
+    assert it.summary.steps[0].note == "not called, it keeps failing: 5 calls failed in a row, the last with: 503"
+
+
+def test_a_call_in_doubt_says_what_is_known() -> None:
+    """And afterwards what somebody has found out, as a decision too."""
+    it = run(plan(step("pay", to="ada", amount=1, memo="lost")), tools=[pay], approve="auto")
+    shown = it.summary
+    assert (shown.steps[0].mark, shown.steps[0].note) == (
+        "waiting",
+        "outcome not known: TimeoutError: no answer in 5 s",
+    )
+    assert shown.next == "look whether it happened, then %agent resume r1-test --done   or   --not-done"
+    assert "step 1 of 1: finding out whether pay acted" in [shown.now for shown in seen(it)]
+    with ScriptedModel([answer()]) as model:
+        Agent(model, tools=[pay], store=it.keeper.store, approve="auto").resume(it.id, in_doubt="done")
+    after = summarise(it.events)
+    assert after.steps[0].note == f"it happened, says {person()}"
+    assert after.decisions == (f"{person()} found out that the call of s1 happened",)
+
+
+def test_what_was_done_before_names_the_run() -> None:
+    """In a replay, where ids differ, it names none; and a doubt of another run is settled there first."""
+    once = tool(effect="write", reversibility="full", once_per=["to"])(pay.function)
+    store = MemoryStore()
+    for _ in range(2):
+        it = run(plan(step("pay", to="ada", amount=1)), answer(), tools=[once], approve="auto", store=store)
+    assert it.summary.steps[0].note == "done before, by r1-test (s1)"
+    assert "done before, by OTHER (s1)" in as_text(summarise(it.events, bare=True))
+    for _ in range(2):
+        it = run(plan(step("pay", to="bob", amount=1, memo="lost")), tools=[once], approve="auto", store=store)
+    assert it.summary.next == (
+        "look whether it happened, then %agent resume r3-test --done   or   --not-done, then %agent resume r4-test"
+    )
+    text = as_text(summarise(it.events, bare=True))
+    assert "%agent resume OTHER --done or --not-done, then %agent resume RUN" in " ".join(text.split())
+    assert "-test" not in text
+
+
+# ---------------------------------------------------------------------------------------------------- decisions
+
+ASKED = ApprovalAsked(
+    step="s1",
+    tool="pay",
+    args=Kept(0, '{"to":"ada","amount":250,"memo":"x"}'),
+    binding="b1",
+    others=(AskedCall("s2", "pay", Kept(2, "{}"), "b2"), AskedCall("s3", "note", Kept(2, "{}"), "b3")),
+)
+
+
+@pytest.mark.parametrize(
+    ("answered", "expected"),
+    [
+        ({"decision": "approve"}, "ada approved s1"),
+        ({"decision": "reject", "reason": "no"}, "ada rejected s1: no"),
+        ({"decision": "approve", "allow": True}, "ada approved s1, and pay for the rest of this run"),
+        ({"decision": "approve", "others": {"b2": True, "b3": True}}, "ada approved s1, s2 and s3"),
+        ({"decision": "approve", "others": {"b2": False, "b3": True}}, "ada approved s1 and s3, but not s2"),
+        ({"decision": "reject", "others": {"b2": False, "b3": True}}, "ada rejected s1 and s2, but not s3"),
+        ({"decision": "approve", "earlier": True}, "ada approved s1, asked about together with an earlier call"),
+        ({"decision": "reject", "silent": True}, "nobody answered about s1 in time: it was not made"),
+        ({"decision": "approve", "silent": True}, "nobody answered about s1 in time: it was let go"),
+        (
+            {"decision": "edit", "args": Kept(0, '{"to":"ada","amount":40,"cc":"$$x"}'), "reason": "cheaper"},
+            'ada edited and approved s1: amount 250 → 40, memo taken out "x", cc added "$x": cheaper',
+        ),
+    ],
+)
+def test_decisions_in_words(answered: dict[str, Any], expected: str) -> None:
+    """Who, what, and what came with it."""
+    assert decision(ApprovalAnswered(step="s1", by="ada", **answered), ASKED, "ada") == expected
+
+
+def kept(text: str) -> Kept:
+    return Kept(len(text), text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (kept("{}"), kept("{}"), ""),
+        (kept('{"a":1}'), kept('{"a":1.0}'), "a 1 → 1.0"),
+        (kept('{"a":"%s"}' % ("x" * 90)), kept('{"a":"y"}'), 'a (92 characters) → "y"'),
+        (Kept(1234, blob="h"), kept('{"a":1}'), "(1 234 characters) → (7 characters)"),
+        (kept('{"a":"x"}'), kept('{"a":"x\\u202e"}'), 'a "x" → "x\\u202e"'),
+        (kept('{"a":["$1"]}'), kept('{"a":["$$1"]}'), ""),
+        (kept("[1]"), kept("nonsense"), "(3 characters) → (8 characters)"),
+    ],
+)
+def test_an_edit_in_words(before: Kept, after: Kept, expected: str) -> None:
+    """Each argument that changes, what cannot be seen in it too; what is long only by its length."""
+    assert edited(before, after) == expected
+
+
+def test_arguments_in_brief() -> None:
+    """As in a call; what a record does not hold by its length."""
+    assert brief_args(kept('{"to":"ada","n":[1,2]}')) == 'to="ada", n=[1, 2]'
+    assert brief_args(Kept(9412, blob="h")) == "(9 412 characters)"
+    assert len(brief_args(kept('{"a":"%s"}' % ("x" * 300)))) < 70
+
+
+def test_a_decision_is_told_from_the_run() -> None:
+    """An edit with what it changed; of calls that were asked about together, what each waits for."""
+    edits: Callable[[ApprovalRequest], Answer] = lambda _: Answer("edit", "ada", args={"to": "ada", "amount": 40})  # noqa: E731
+    it = run(plan(step("pay", to="ada", amount=250)), answer(), tools=[pay], approver=edits)
+    assert it.summary.decisions == ("ada edited and approved s1: amount 250 → 40",)
+    two = plan(step("pay", to="ada", amount=1), step("pay", to="bob", amount=2), step("pay", to="cyn", amount=3))
+    it = run(two, tools=[pay])
+    assert it.summary.next == (
+        "%agent approve r1-test 1 2 3   or   %agent reject r1-test WHY   or   %agent edit r1-test ARG=VALUE"
+    )
+    assert [line.note for line in it.summary.steps] == ["", *["asked about together with s1"] * 2]
+    chosen: Callable[[ApprovalRequest], Answer] = lambda asked: Answer(  # noqa: E731
+        "approve", "ada", others={asked.others[0].binding: True, asked.others[1].binding: False}
+    )
+    it = run(two, plan(), answer(), tools=[pay], approver=chosen)
+    assert it.summary.decisions == (
+        "ada approved s1 and s2, but not s3",
+        "ada approved s2, asked about together with an earlier call",
+        "ada rejected s3, asked about together with an earlier call",
+    )
+    assert it.summary.steps[2].note == "rejected by ada: not selected"
+    assert {"approved with s1"} <= set(notes_of(it, 1))
+
+
+def test_whoever_replays_is_you() -> None:
+    """The name of whoever is logged in differs from one replay to the next."""
+    it = run(plan(step("note", text="x")), answer(), approver=lambda _: Answer("approve", person()))
+    assert it.summary.decisions == (f"{person()} approved s1",)
+    assert summarise(it.events, bare=True).decisions == ("you approved s1",)
+
+
+def test_a_waiting_step_says_why_it_asks() -> None:
+    """What a guard wants a person for."""
+    guarded = tool(effect="write", reversibility="full", guards=[at_most(1, otherwise="ask")])(pay.function)
+    it = run(plan(step("pay", to="a", amount=1), step("pay", to="b", amount=1)), tools=[guarded], approve="auto")
+    assert it.summary.steps[1].mark == "waiting"
+    assert it.summary.steps[1].note.startswith("asks you: ")
+
+
+# ----------------------------------------------------------------------------------------------- dry runs and the queue
+
+
+def dry(*lines: Any, **options: Any) -> Any:
+    with ScriptedModel(lines) as model:
+        agent = Agent(model, tools=[add, note, pay, drop], store=MemoryStore(), **options)
+        return agent.run("the task", dry_run=True)
+
+
+def test_a_dry_run_lists_what_it_would_do() -> None:
+    """The same calls as `Run.effects`, each with why a person would be asked."""
+    it = dry(
+        plan(step("add", a=1, b=2), step("pay", to="ada", amount=3), step("drop", table="t")),
+        verdict(),
+        answer("It would pay."),
+        approve="auto",
+    )
+    shown = it.summary
+    assert [(e.step, e.tool, e.args, e.asks) for e in shown.effects] == [
+        ("s2", "pay", 'to="ada", amount=3', ()),
+        ("s3", "drop", 'table="t"', ("it is destructive: a person carries it out",)),
+    ]
+    assert [(e.step, e.tool, e.asks) for e in shown.effects] == [(e.step, e.tool, e.gate) for e in it.effects]
+    assert [line.mark for line in shown.steps] == ["done", "simulated", "simulated"]
+    assert (shown.dry, shown.next) == (True, "%agent execute r1-test")
+    assert dry(plan(step("add", a=1, b=2)), verdict(), answer()).summary.next == ""
+
+
+def test_a_plan_that_changes_takes_its_effects_along() -> None:
+    """What would have been done under a plan that was given up is not listed."""
+    it = dry(
+        plan(step("pay", to="ada", amount=1), step("note", text="$? what")),
+        ("bind", {"args": {}}), ("bind", {"args": {}}), ("bind", {"args": {}}),
+        plan(step("pay", to="bob", amount=2)),
+        answer(),
+    )  # fmt: skip
+    assert [e.args for e in it.summary.effects] == ['to="ada", amount=1', 'to="bob", amount=2']
+    assert [e.step for e in it.effects] == [e.step for e in it.summary.effects] == ["s1", "s3"]
+
+
+def test_an_execution_says_what_it_executes() -> None:
+    """And asks about each effect."""
+    it = dry(plan(step("pay", to="ada", amount=3)), answer(), approve="auto")
+    done = it.execute()
+    shown = done.summary
+    assert (shown.executes, shown.dry, shown.steps[0].note) == (
+        it.id,
+        False,
+        f"asks you: {it.id} listed it in its dry run",
+    )
+    assert "executes OTHER" in as_text(summarise(done.events, bare=True))
+
+
+def test_the_queue_says_what_waits_and_what_became_of_it() -> None:
+    """Numbered as `Run.pending` numbers it; what failed without having acted waits on, and says so."""
+    tables = ("a", "b", "held", "far", "d")
+    it = run(plan(*[step("drop", table=name) for name in tables]), answer(), tools=[drop])
+    shown = it.summary
+    assert [(a.number, a.status, a.said) for a in shown.actions] == [(n, "waits", "waits for you") for n in range(1, 6)]
+    assert {line.mark for line in shown.steps} == {"proposed"}
+    assert shown.next == "%agent pending r1-test, then %agent execute r1-test N   or   %agent discard r1-test N"
+    it.execute(1, 3, 4, by="ada").discard(1, reason="still needed", by="bob")
+    shown = summarise(it.events)
+    assert [(a.number, a.step, a.args, a.said) for a in shown.actions] == [
+        (0, "s1", 'table="a"', "carried out by ada"),
+        (0, "s2", 'table="b"', "dropped by bob: still needed"),
+        (1, "s3", 'table="held"', "waits for you: not carried out by ada: it is held"),
+        (2, "s4", 'table="far"', "begun by ada, and perhaps carried out: TimeoutError: no answer"),
+        (3, "s5", 'table="d"', "waits for you"),
+    ]
+    assert [a.number for a in shown.actions if a.number] == [item.number for item in it.pending]
+    assert [line.mark for line in shown.steps] == ["done", *["proposed"] * 4]
+
+
+def test_actions_are_numbered_after_calls_that_are_asked_about() -> None:
+    """As in `Run.pending`."""
+    it = run(
+        plan(step("drop", table="t"), step("pay", to="a", amount=1), step("pay", to="b", amount=2)), tools=[drop, pay]
+    )
+    assert [a.number for a in it.summary.actions] == [3]
+    assert [item.number for item in it.pending if item.kind == "action"] == [3]
+
+
+def test_silence_is_told() -> None:
+    """Who did not answer, and what that meant."""
+    policy = Policy(auto_approve_after_s=0.01)
+    silent = Answer("approve", "policy", "nobody answered within 1 s")
+    it = run(plan(step("note", text="x")), answer(), approve=policy, approver=lambda _: silent)
+    assert it.summary.decisions == ("nobody answered about s1 in time: it was let go",)

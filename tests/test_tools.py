@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field
 
 from agentnb.errors import NotJSON, ToolDefinitionError
-from agentnb.tools import LARGEST_RESULT, InvalidArguments, Tool, as_json, tool, toolbox
+from agentnb.tools import InvalidArguments, Tool, tool, toolbox
+from agentnb.values import LARGEST_RESULT, as_json
 from tests.parts import add
 
 JSON = st.recursive(
@@ -344,17 +345,83 @@ def test_what_cannot_be_a_tool_is_refused_with_what_to_do(function: Any, said: s
         ({"timeout_s": float("inf")}, "must be a number of seconds above 0"),
         ({"timeout_s": "60"}, "must be a number of seconds above 0"),
         ({"name": "two words"}, "is not a function with a name"),
+        ({"tries": 0}, "tries=0 must be a whole number, 1 or more"),
+        ({"tries": 1.5}, "tries=1.5 must be a whole number"),
+        ({"guards": ["max_value"]}, "the guard 'max_value' is not a function"),
+        ({"once_per": ["id"]}, "once_per names 'id', and its arguments are n"),
+        ({"once_per": "n", "effect": "destructive"}, "once_per= is for tools that the loop calls"),
+        ({"reconcile": "look"}, "reconcile='look' is not a function"),
+        ({"reconcile": lambda order: order}, "reconcile= takes 'order', which is none of idempotency_key, n"),
+        ({"simulate": lambda n, m: n + m}, "simulate= takes 'm'"),
+        ({"refresh": 3}, "refresh=3 is not a function"),
+        ({"failures": {KeyError: "sometimes"}}, "'sometimes' in failures= is not one of transient"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], said: str) -> None:
     """Each with what is allowed."""
 
-    def look() -> int:
+    def look(n: int = 1) -> int:
         """Look."""
-        return 1
+        return n
 
     with pytest.raises(ToolDefinitionError, match=said):
         tool(**options)(look)
+
+
+def test_helpers_get_the_arguments_that_they_name() -> None:
+    """By name, coerced, with the key where they want it; all of them where they take all; async ones are waited for."""
+
+    def send(n: int, text: str = "x", idempotency_key: str = "") -> str:
+        """Send."""
+        return f"{n}{text}{idempotency_key}"
+
+    async def later(n: int) -> int:
+        await asyncio.sleep(0)
+        return n + 1
+
+    seen: list[dict[str, Any]] = []
+    made = tool(reconcile=lambda text, *, idempotency_key, other=5: (text, idempotency_key, other), simulate=later)(
+        send
+    )
+    kwargs = made.validated({"n": "3"})
+    assert made.happened(kwargs, "k") == ("x", "k", 5)
+    assert (made.simulated(kwargs), made.run(kwargs, "k")) == (4, "3xk")
+    assert (made.idempotent, made.takes_key, "idempotency_key" in made.parameters["properties"]) == (True, True, False)
+    every = tool(reconcile=lambda **rest: seen.append(rest), refresh=lambda: seen.append({}))(send)
+    every.happened(kwargs, "k")
+    every.refreshed(kwargs)
+    assert seen == [{"n": 3, "text": "x", "idempotency_key": "k"}, {}]
+    with pytest.raises(ToolDefinitionError, match="has no reconcile="):
+        tool(send).happened(kwargs, "k")
+
+
+def test_a_model_cannot_give_a_call_its_key() -> None:
+    """Code derives it: an argument of that name is refused like any unknown one."""
+
+    @tool
+    def send(text: str, idempotency_key: str) -> str:
+        """Send."""
+        return text + idempotency_key
+
+    with pytest.raises(InvalidArguments, match="no argument 'idempotency_key'"):
+        send.validated({"text": "x", "idempotency_key": "mine"})
+    assert send("x", idempotency_key="y") == "xy"  # the function itself, by hand
+
+
+def test_facts_change_with_all_that_a_run_rests_on() -> None:
+    """Arguments, effect, reversibility, egress, trust, and how a call in doubt may be settled; not with the wording."""
+
+    def send(text: str) -> None:
+        """Send."""
+
+    base: dict[str, Any] = {"effect": "write", "reversibility": "full"}
+    changes: list[dict[str, Any]] = [
+        {"effect": "read"}, {"reversibility": "partial"}, {"egress": True}, {"untrusted": True},
+        {"idempotent": True}, {"reconcile": lambda: None},
+    ]  # fmt: skip
+    facts = [tool(**{**base, **change})(send).facts for change in [{}, *changes]]
+    assert len(set(facts)) == len(facts)
+    assert tool(**base, timeout_s=5, tries=1)(send).facts == facts[0]
 
 
 def test_what_is_not_declared_is_taken_for_the_worst() -> None:
@@ -605,7 +672,7 @@ def test_a_generator_that_raises_is_a_failure_with_its_reason() -> None:
 
 def test_sets_have_one_order_in_every_process() -> None:
     """Hash seeds differ from process to process; a prompt made from a set must not."""
-    code = "from agentnb.tools import as_json; print(as_json({'x': [{'UA', 'DL', 'AA', 'B6', 'EV'}]}))"
+    code = "from agentnb.values import as_json; print(as_json({'x': [{'UA', 'DL', 'AA', 'B6', 'EV'}]}))"
     said = {
         subprocess.run(
             [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True

@@ -59,7 +59,7 @@ if [ -x "$venv/bin/python" ] && ! "$venv/bin/python" -c 'import sys; sys.exit(sy
 fi
 
 with_uv() {
-    [ -x "$venv/bin/python" ] || watched "making $venv with uv" uv venv --python "${PYTHON:->=3.11}" "$venv" || return
+    [ -x "$venv/bin/python" ] || watched "making $venv with uv" uv venv --seed --python "${PYTHON:->=3.11}" "$venv" || return
     watched "installing .[$extra] with uv" uv pip install --python "$venv/bin/python" --editable ".[$extra]"
 }
 

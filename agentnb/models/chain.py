@@ -23,6 +23,7 @@ from agentnb.errors import CassetteError, ConfigError, FailureClass, ModelError,
 from agentnb.events import Event, ModelAsked, ModelCached, ModelFailed, ModelReplied
 from agentnb.log import RunLog
 from agentnb.models.base import Model, ModelReply, ModelRequest, input_bound
+from agentnb.retry import wait_s
 from agentnb.store.base import ReplyCache
 
 __all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying"]
@@ -153,12 +154,10 @@ def retrying(log: RunLog, sleep: Callable[[float], None]) -> Layer:
 
     Where that is more than a minute, or more than the wall-clock budget has left, the run rests instead and says so.
     """
-    backoff = tenacity.wait_exponential_jitter(multiplier=0.5, max=20)
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after_s if isinstance(error, ModelError) and error.retry_after_s is not None else 0.0
-        return max(backoff(state), asked)  # in this order: a NaN is passed over
+        return wait_s(state.attempt_number, error.retry_after_s if isinstance(error, ModelError) else None)
 
     def stop(state: tenacity.RetryCallState) -> bool:
         cap = log.state.budget.seconds

@@ -8,38 +8,20 @@ that is no JSON is a raw `JSONDecodeError`. Everything here is pure: it reads th
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
 from agentnb.errors import FailureClass, ModelError
+from agentnb.failures import QUOTA, of_status, retry_after_s
 
 __all__ = ["Fault", "classify", "failure_of", "fault_of", "redacted", "retry_after_s"]
 
-_TOO_MANY = 429
 _OVERLOADED = 529
 _LONGEST_DETAIL = 300
-
-_BY_STATUS = {
-    400: FailureClass.INVALID_DATA,
-    401: FailureClass.PERMISSION,
-    402: FailureClass.PERMISSION,
-    403: FailureClass.PERMISSION,
-    404: FailureClass.INVALID_DATA,
-    408: FailureClass.TRANSIENT,
-    409: FailureClass.TRANSIENT,
-    425: FailureClass.TRANSIENT,
-    429: FailureClass.RATE_LIMITED,
-    499: FailureClass.TRANSIENT,
-}
-
-_QUOTA = frozenset({"insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active"})
-"""Error codes that say that somebody has to pay first, whatever status they come with (OpenAI sends 429)."""
 
 _BY_CODE = {
     "authentication_error": FailureClass.PERMISSION,
@@ -111,14 +93,14 @@ def failure_of(error: Exception, *, ref: str, started: bool, secret: str = "") -
 
 def classify(fault: Fault) -> FailureClass:
     """What kind of failure a response is, by the provider's code and then by its status."""
-    if fault.codes & _QUOTA or "credit balance is too low" in fault.detail:
+    if fault.codes & QUOTA or "credit balance is too low" in fault.detail:
         return FailureClass.PERMISSION
     status = fault.status
     if status is None or HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return next((_BY_CODE[code] for code in sorted(fault.codes & _BY_CODE.keys())), FailureClass.TRANSIENT)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return FailureClass.TRANSIENT
-    return _BY_STATUS.get(status, FailureClass.INVALID_DATA)
+    failure, _ = of_status(status)
+    # A question rests on nothing that could be read again: a provider's conflict (409) passes.
+    return FailureClass.TRANSIENT if failure is FailureClass.STALE_DATA else failure
 
 
 def fault_of(error: Exception, secret: str = "") -> Fault:
@@ -131,29 +113,6 @@ def fault_of(error: Exception, secret: str = "") -> Fault:
     response = getattr(error, "response", None)
     headers = {str(k).lower(): str(v) for k, v in getattr(response, "headers", {}).items()}
     return Fault(status if isinstance(status, int) else None, codes, _detail(inner, secret), headers)
-
-
-def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds that the provider asks to wait, never negative, or None where it names no moment that can be read.
-
-    Reads `retry-after-ms` and then `retry-after`, in seconds or as an HTTP date (RFC 9110, section 10.2.3).
-
-    Args:
-        headers: with names in lower case.
-        now: the present, with a time zone; what a date is counted from.
-    """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(seconds):
-            return max(seconds, 0.0)
-    try:
-        then = parsedate_to_datetime(headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-    return max((then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds(), 0.0)
 
 
 def redacted(text: str, secret: str) -> str:
@@ -229,7 +188,7 @@ def _what_happened(fault: Fault, secret: str) -> str:
 
 
 def _phrase(fault: Fault) -> str:
-    if fault.codes & _QUOTA:
+    if fault.codes & QUOTA:
         return ", the account has no quota left"
     if fault.status == _OVERLOADED:
         return ", overloaded"

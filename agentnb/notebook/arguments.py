@@ -34,7 +34,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-APPROVE: Final = ("ask", "deny", "auto")
+APPROVE: Final = ("ask", "deny", "auto", "confidence")
 UNLIMITED: Final = "none"
 """What lifts a cap that is there by default."""
 
@@ -101,6 +101,15 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return one
 
 
+def _policy(text: str) -> str:
+    """A policy by its name, "confidence:medium" included; a name of the notebook may hold a Policy."""
+    known = _one_of(*APPROVE)
+    name, colon, level = text.partition(":")
+    if colon and name == "confidence":
+        return f"{name}:{_one_of('low', 'medium', 'high')(level)}"
+    return text if text.isidentifier() and not get_close_matches(text, APPROVE) else known(text)
+
+
 def _name(text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be a variable: the result is bound to a name like `result`")
@@ -120,14 +129,25 @@ def _tag(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _change(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (equals and name):
+        raise argparse.ArgumentTypeError(f"{text!r} changes no argument: write name=value, quoted if it has spaces")
+    return name, value
+
+
 _CELL: Final[Sequence[Spec]] = (
     _spec("name", nargs="?", type=_name, metavar="NAME", help="variable that the Run is bound to, whatever happens"),
     _spec("--model", metavar="MODEL", help='plans and answers: "anthropic:NAME", "openai:NAME", "local:NAME"'),
     _spec("--cheap-model", metavar="MODEL", help="fills in arguments and criticises; the same as --model if not given"),
     _spec("--tools", type=_list, metavar="A,B", default="", help="functions that may be called, by name"),
     *_caps(liftable=True),
-    _spec("--approve", type=_one_of(*APPROVE), metavar="|".join(APPROVE),
-          help="before a call that writes: ask a person, refuse it, or let it (and ask if it cannot be undone)"),
+    _spec("--approve", type=_policy, metavar="|".join(APPROVE),
+          help="before a call that acts: ask a person, refuse it, let it (and ask if it cannot be undone), or ask"
+          " where the planner is not sure"),
+    _spec("--approver", metavar="NAME", help="function that answers in place of the person here"),
+    _spec("--notify", metavar="NAME", help="function that is told when something waits for a person"),
+    _spec("--dry-run", action="store_true", help="read for real, only simulate what acts, and list it"),
     _spec("--fresh", action="store_true", help="ask models anew instead of taking replies from the prompt cache"),
     _spec("--replay", action="store_true", help="take every reply from the cassette: no key, no network, no cost"),
     _spec("--record", action="store_true", help="write every model call to the cassette"),
@@ -164,6 +184,9 @@ class Command:
 
 _RUN: Final = _spec("run", metavar="RUN", help="a run's id, or the beginning of one: r7")
 _BOUND: Final = _spec("name", nargs="?", type=_name, metavar="NAME", help="variable that the Run is bound to")
+_MAYBE_RUN: Final = _spec("run", nargs="?", metavar="RUN", help="a run's id, or the beginning of one: r7")
+_WHICH: Final = _spec("which", nargs="*", metavar="N", help="numbers of %%agent pending; a NAME is bound to the Run")
+_CHANGES: Final = _spec("changes", nargs="+", type=_change, metavar="ARG=VALUE", help="an argument and its value")
 _WHY: Final = _spec("why", nargs="?", metavar="WHY", help="the rest of the line, just as it stands")
 _STORE: Final = _spec("--store", metavar="DIR", help="folder in which runs are kept")
 
@@ -192,8 +215,27 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "extend": Command(
         "RUN [NAME] --tokens N …", "raise caps and go on", (_RUN, _BOUND, *_caps(liftable=False), _STORE)
     ),
-    "approve": Command("RUN [NAME]", "allow the call that waits, and go on", (_RUN, _BOUND, _STORE)),
+    "pending": Command("[RUN]", "what waits for a person, numbered", (_MAYBE_RUN, _STORE)),
+    "approve": Command(
+        "RUN [N …] [NAME]", "allow the call that waits, or those of these numbers, and go on", (_RUN, _WHICH, _STORE)
+    ),
     "reject": Command("RUN WHY", "refuse the call that waits, and go on", (_RUN, _WHY, _STORE)),
+    "edit": Command(
+        "RUN ARG=VALUE …", "allow the call that waits with other arguments, and go on", (_RUN, _CHANGES, _STORE)
+    ),
+    "execute": Command(
+        "RUN [N …] [--validator NAME]",
+        "do what a dry run has shown, or carry out destructive actions that wait",
+        (
+            _RUN,
+            _WHICH,
+            _spec("--validator", metavar="NAME", help="function that decides about each action: True carries it out"),
+            _spec("--done", action="store_true", help="the action whose outcome is not known was carried out"),
+            _spec("--not-done", action="store_true", help="it was not: carry it out"),
+            _STORE,
+        ),
+    ),
+    "discard": Command("RUN [N …]", "take actions that wait out of the queue", (_RUN, _WHICH, _STORE)),
     "cancel": Command("RUN [WHY]", "end it where it is", (_RUN, _WHY, _STORE)),
     "cassette": Command(
         "[FILE]", "check a cassette and say what is in it", (_spec("file", nargs="?", metavar="FILE"),)

@@ -1,49 +1,76 @@
-"""Asking a person whether a call may be made: by a card with buttons where they work, else by text."""
+"""Asking a person: by a card with buttons where they work, else by text."""
 
 from __future__ import annotations
 
-import json
+import math
+import time
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
-from agentnb.approval import Answer, ApprovalRequest, person
-from agentnb.notebook.card import TAKEN_BACK, Card, decided, left_waiting
+from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, Request, person
+from agentnb.notebook.buttons import Card, problems_of
+from agentnb.notebook.card import span
+from agentnb.notebook.changes import changed, changes_text
 from agentnb.notebook.comms import CommPump, uninterrupted
-from agentnb.summary import Summary
+from agentnb.notebook.fields import Unreadable
+from agentnb.notebook.outcome import decided, left_waiting
+from agentnb.notebook.typed import background, edited_args, picked, question, ruling
+from agentnb.plan import JSON
 
 __all__ = ["ask_by_card", "ask_by_text", "nobody_here"]
 
-_QUESTION = "Make this call?  y / n / why not: "
-_LONGEST_ARGS = 4000
 _LOOK_S: Final = 0.05
 """Seconds between two looks for a press that came on another thread."""
+_ELSEWHERE_S: Final = 0.25
+"""Seconds between two looks for an answer that was given elsewhere."""
 _TYPED_S: Final = 0.1
 """Seconds in which the last letters of a reason arrive: front ends hold them back while they wait for an answer."""
 
+Read = Callable[[str], str]
+Say = Callable[[str], None]
 
-def nobody_here(request: ApprovalRequest) -> Answer:
-    """A refusal, where nobody can be asked: a run without people must neither hang nor act unasked."""
+
+def nobody_here(request: Request) -> Answer | None:
+    """A refusal, where nobody can be asked: a run without people must neither hang nor act unasked.
+
+    None of what may have happened: nobody can know that without looking, and the run waits for somebody who has.
+    """
+    if isinstance(request, DoubtRequest):
+        return None
     way = "give --approve auto" if request.reversibility != "irreversible" else "run it where somebody can answer"
     return Answer("reject", by="policy", reason=f"approve=ask, and nobody is here to be asked: {way}")
 
 
-def ask_by_card(request: ApprovalRequest, comms: CommPump, so_far: Summary) -> Answer:
-    """What a person presses on the card, which then says so for good.
+# ---------------------------------------------------------------------------------------------------- by a card
+
+
+def ask_by_card(
+    request: Request,
+    comms: CommPump,
+    *,
+    idle_s: float = 1800.0,
+    elsewhere: Callable[[], Answer | None] = lambda: None,
+) -> Answer | None:
+    """What a person presses on the card, or says elsewhere; the card then says so for good.
+
+    Silence is an answer of the policy's after `request.within_s`. Where silence means leave, it is silence only while
+    nobody is busy with the card.
 
     Args:
         request: what is asked.
         comms: lets the buttons work; it is usable and entered.
-        so_far: the run as it is now.
+        idle_s: seconds without a press after which it is None: the run rests, and the card says how to answer later.
+        elsewhere: an answer given in another process or thread, once there is one; it goes before a press.
 
     Raises:
         KeyboardInterrupt: ■ was pressed; the card says how to answer later.
     """
-    card = Card(request, so_far, _shown(request))
+    card = Card(request, question(request))
     try:
         card.show()
-        answer = _pressed(card, comms)
+        answer, who = _answered(card, request, comms, idle_s, elsewhere)
         with uninterrupted():
-            card.replace(decided(request, answer))
+            card.replace(decided(request, answer, who) if answer else left_waiting(request))
     except BaseException:
         with uninterrupted():
             card.replace(left_waiting(request))
@@ -51,55 +78,123 @@ def ask_by_card(request: ApprovalRequest, comms: CommPump, so_far: Summary) -> A
     return answer
 
 
-def _pressed(card: Card, comms: CommPump) -> Answer:
+def _answered(
+    card: Card, request: Request, comms: CommPump, idle_s: float, elsewhere: Callable[[], Answer | None]
+) -> tuple[Answer | None, str]:
+    """The answer, or None, and in what words to tell whose it is."""
+    begun, looked = time.monotonic(), -math.inf
     while True:
         comms.poll(_LOOK_S)
-        match card.decision():
-            case "approve":
-                return Answer("approve", by=person())
-            case "reject":
-                comms.poll(_TYPED_S)
-                return Answer("reject", by=person(), reason=card.reason.strip())
+        pressed = card.decision(lambda: comms.poll(_TYPED_S))
+        now = time.monotonic()
+        if pressed or card.left or now - looked >= _ELSEWHERE_S:
+            looked = now
+            if answer := elsewhere():
+                return answer, answer.by
+        if pressed or card.left:
+            return pressed, "you"
+        if answer := _silence(request, now - begun, now - max(begun, card.touched)):
+            return answer, "the policy"
+        if now - max(begun, card.touched) >= idle_s:
+            return None, ""
 
 
-def ask_by_text(
-    request: ApprovalRequest, read: Callable[[str], str] | None = None, say: Callable[[str], None] = print
-) -> Answer | None:
+def _silence(request: Request, asked_s: float, quiet_s: float) -> Answer | None:
+    """What the policy answers once a question has stood for so long, and been quiet for so long."""
+    if isinstance(request, DoubtRequest):
+        return None
+    waited = quiet_s if request.on_silence == "approve" else asked_s
+    if waited < request.within_s:
+        return None
+    return Answer(request.on_silence, by="policy", reason=f"nobody answered within {span(request.within_s)}")
+
+
+# ---------------------------------------------------------------------------------------------------- by text
+
+
+def ask_by_text(request: Request, read: Read | None = None, say: Say = print) -> Answer | None:
     """What a person answers, or None where the question was left without an answer.
 
-    Only "y" or "yes" allows the call. Enter alone, and anything that could mean either, is asked again.
+    Only what cannot mean anything else allows a call. Enter alone never does, and is asked again.
 
     Args:
         request: what is asked.
         read: reads a line; `input` if left out, which front ends replace by their own.
         say: shows the call.
     """
-    say(_shown(request))
+    say(question(request))
     read = read or input
+    try:
+        if isinstance(request, DoubtRequest):
+            return _looked(read, say)
+        return _chosen(request, read, say) if request.others else _ruled(request, read, say)
+    except (EOFError, NotImplementedError):  # ipykernel's StdinNotImplementedError is one too
+        return None
+
+
+def _looked(read: Read, say: Say) -> Answer | None:
     while True:
-        try:
-            decision = _decision(read(_QUESTION))
-        except (EOFError, NotImplementedError):  # ipykernel's StdinNotImplementedError is one too
-            return None
-        if decision:
+        match read("Did it happen?  happened / not / Enter leaves it: ").strip().lower():
+            case "":
+                return None
+            case "happened":
+                return Answer("happened", by=person())
+            case "not" | "not happened":
+                return Answer("not_happened", by=person())
+        say("Type happened if it did, not if it did not and is to be made again, or nothing to leave it.")
+
+
+def _ruled(request: ApprovalRequest, read: Read, say: Say) -> Answer | None:
+    ways = "y / n / why not / why / e name=value" + (" / a" if request.allowable else "")
+    while True:
+        typed = read(f"Make this call?  {ways}: ").strip()
+        if typed.lower() == "why":
+            say(background(request))
+        elif typed.lower() in ("a", "allow") and request.allowable:
+            return Answer("approve", by=person(), allow=True)
+        elif typed.partition(" ")[0].lower() in ("e", "edit"):
+            if answer := _edited(request, typed.partition(" ")[2], read, say):
+                return answer
+        elif decision := ruling(typed):
             return Answer(decision[0], by=person(), reason=decision[1])
-        say("Type y to allow it, n to refuse it, or the reason for refusing it.")
+        else:
+            always = f", a to allow {request.tool} for the rest of this run" if request.allowable else ""
+            say(
+                "Type y to allow it, n to refuse it, or the reason for refusing it; why for what led to it, "
+                f"e name=value to change an argument{always}."
+            )
 
 
-def _decision(line: str) -> tuple[Literal["approve", "reject"], str] | None:
-    first, _, rest = line.strip().partition(" ")
-    word = first.rstrip(",.:;!").lower()
-    if word in ("y", "yes"):
-        return None if rest.strip() else ("approve", "")  # "yes, but …" is neither
-    if word in ("n", "no"):
-        return "reject", rest.strip()
-    return ("reject", line.strip()) if rest.strip() else None
+def _edited(request: ApprovalRequest, typed: str, read: Read, say: Say) -> Answer | None:
+    """The edited call, once it was shown and allowed; None leaves the question open."""
+    try:
+        args: dict[str, JSON] = edited_args(typed, request)
+    except Unreadable as error:
+        say(f"Not possible: {error}")
+        return None
+    changes = changed(request.args, args)
+    if not changes:
+        say("Nothing is changed by that.")
+        return None
+    say(changes_text(changes))
+    if problems := problems_of(request, args):
+        say("\n".join(f"Not possible: {problem}" for problem in problems))
+        return None
+    decision = ruling(read("Make the call as edited?  y / n: "))
+    return Answer("edit", by=person(), args=args) if decision and decision[0] == "approve" else None
 
 
-def _shown(request: ApprovalRequest) -> str:
-    args = json.dumps(dict(request.args), ensure_ascii=False, indent=2)
-    if len(args) > _LONGEST_ARGS:
-        args = f"{args[:_LONGEST_ARGS]}\n… {len(args) - _LONGEST_ARGS:,} more characters"
-    words, _ = TAKEN_BACK.get(request.reversibility, (request.reversibility, ""))
-    lines = [f"{request.run} asks before {request.step}: {request.title}", f"{request.tool} {args}", *request.reasons]
-    return "\n".join([*lines, f"This {words}."])
+def _chosen(request: ApprovalRequest, read: Read, say: Say) -> Answer | None:
+    """Several calls at once, or one by one after all."""
+    calls = [request.binding, *(call.binding for call in request.others)]
+    while True:
+        typed = read(f"Which may be made?  all / 1,3 / none / one (by one) of {len(calls)}: ").strip()
+        if typed.lower() in ("one", "one by one"):
+            return _ruled(request, read, say)
+        if (numbers := picked(typed, len(calls))) is not None:
+            refused = {one for n, one in enumerate(calls, 1) if n not in numbers}
+            others = {one: one not in refused for one in calls[1:]}
+            if calls[0] not in refused:
+                return Answer("approve", by=person(), others=others)
+            return Answer("reject", by=person(), reason="not selected" if numbers else "", others=others)
+        say(f"Type all, the numbers of those that may be made (1 to {len(calls)}), none, or one to decide one by one.")

@@ -1,158 +1,219 @@
-"""The card that asks a person before a call is made: what would be done, as HTML, and below it the buttons.
+"""The card that asks a person, as HTML: before a call, before several at once, or after one whose outcome is not known.
 
-Only the row of buttons is made of widgets: those of a saved notebook are dead once the kernel is gone, and what was
-asked and answered must be readable for ever. After the answer, and after ■, one line of HTML stands where the card was.
+It is plain HTML, without script and without widgets: those of a saved notebook are dead once the kernel is gone, and
+what was asked must be readable for ever. The buttons are another output, right below it.
 """
 
 from __future__ import annotations
 
 import json
-import queue
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
 from html import escape
-from typing import TYPE_CHECKING, Any, Final, Literal
+from importlib.resources import files
+from typing import Final
 
-from IPython.display import display
-
-from agentnb.approval import Answer, ApprovalRequest
-from agentnb.markdown import clean, line
+from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, Request, Source
+from agentnb.markdown import line
+from agentnb.notebook.changes import Change, changes_html, in_sight, pretty
+from agentnb.notebook.outcome import article
 from agentnb.plan import JSON
-from agentnb.render import style_sheet
-from agentnb.summary import StepLine, Summary
-from agentnb.wording import MARKS, count
+from agentnb.wording import count, seconds
 
-if TYPE_CHECKING:
-    from IPython.core.display_functions import DisplayHandle
+__all__ = ["brief", "call_html", "calls_of", "card_html", "edit_html", "risks", "silence", "span"]
 
-__all__ = ["TAKEN_BACK", "Card", "Outcome", "card_html", "decided", "left_waiting"]
-
-Press = Literal["approve", "why", "back", "reject"]
-
-TAKEN_BACK: Final = {
+_TAKEN_BACK: Final = {
     "full": ("can be taken back", "ok"),
     "partial": ("can be taken back in part", "ask"),
     "irreversible": ("cannot be taken back", "bad"),
 }
 """Reversibility in words, and its class in the style sheet."""
 
-_LOOK: Final = """
-.agentnb.agentnb.asks { border-bottom: 0; border-radius: 10px 10px 0 0; margin-bottom: 0 }
-.agentnb.agentnb.buttons { border-top: 0; border-radius: 0 0 10px 10px; margin-top: 0 }
-.jp-OutputArea .agentnb.agentnb.buttons { margin-right: 20px }
-.agentnb.agentnb.buttons > * { border: 0; padding: 0 12px 10px }
-.agentnb.agentnb.buttons button { border-radius: 6px; padding: 0 14px }
-.agentnb.asks td b { color: color-mix(in srgb, var(--hue) 70%, currentColor) }
-.agentnb.asks .call :is(th, td) { padding: 2px 0; line-height: 1.5; vertical-align: baseline }
-.agentnb.asks .call th { min-width: 11em; padding-right: 12px }
-.agentnb.asks .call span { white-space: pre-wrap }
-"""
-"""What only a card needs that waits: the row of buttons, another output, looks like its last line."""
 _OPEN: Final = 300
 """Characters of an argument that are shown at once; the rest is a click away."""
-_LINE: Final = 80
-"""Characters of JSON that stay on one line."""
 _ALL: Final = 40_000
 """Characters of all arguments: what is approved is to be seen, and a megabyte is not read anyway."""
-_STEPS: Final = 12
-"""Steps so far: the last ones."""
+_QUOTED: Final = 280
+_QUOTED_WHOLE: Final = 1500
+"""Characters of untrusted text that are quoted."""
+_LISTED: Final = 12
+"""Steps and findings at most: the last ones."""
 
 
-# ---------------------------------------------------------------------------------------------------- HTML
-
-
-def card_html(request: ApprovalRequest, so_far: Summary | None = None) -> str:
+def card_html(request: Request, *, many: bool = False) -> str:
     """What is asked, as a card: its style sheet and one element; whatever strangers wrote is escaped.
 
     Args:
-        request: the call that waits.
-        so_far: the run as it is now, for what happened before.
+        request: what waits for a person.
+        many: True where its other calls are asked about too; each of them is shown beside its check box.
     """
-    title = escape(line(request.title or request.tool))
-    place = f"{escape(line(request.run, 60))} · {escape(line(request.step, 20))}"
-    header = f"<header><b>◇ Needs you</b> <span><strong>{title}</strong></span> <code>{place}</code></header>"
-    rows = "".join(f'<tr><th scope="row">{name}</th><td>{said}</td></tr>' for name, said in _rows(request))
-    table = f'<table class="call" aria-label="What would be done"><tbody>{rows}</tbody></table>'
-    body = f"<div>{table}{_before(so_far) if so_far else ''}</div>"
-    return f"<style>{_LOOK}</style>{_article('ask asks', header + body)}"
+    if isinstance(request, DoubtRequest):
+        kind, lead, rows, folded = "bad", ("?", "Outcome not known"), _doubt_rows(request), ""
+    else:
+        kind, lead, folded = "ask", ("◇", "Needs you"), _folded(request)
+        rows = _batch_rows(request) if many else _rows(request)
+    object_ = (
+        f"<strong>{count(len(request.others) + 1, 'call')}</strong> of this plan need your leave"
+        if isinstance(request, ApprovalRequest) and many
+        else f"<strong>{escape(line(request.tool, 60))}</strong> {escape(brief(request.args))}"
+    )
+    place = f"<code>{escape(line(request.run, 60))} · {escape(line(request.step, 20))}</code>"
+    header = f"<header><b>{lead[0]} {lead[1]}</b> <span>{object_}</span> {place}</header>"
+    body = f"<div>{_table(rows, 'What is asked')}{folded}</div>"
+    return f"<style>{_look()}</style>{article(f'{kind} asks', header + body)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What stays of a question, on one line.
-
-    Attributes:
-        icon: with `said`, what stands out.
-        kind: its class in the style sheet.
-        said: who decided what, in a few words.
-        call: about which call.
-    """
-
-    icon: str
-    kind: str
-    said: str
-    call: str
-
-    def html(self) -> str:
-        """As HTML that needs no widget."""
-        head = f"<b>{self.icon} {escape(self.said)}</b> <span>{escape(line(self.call, 700))}</span>"
-        return _article(self.kind, f"<header>{head}</header>")
-
-    def text(self) -> str:
-        """As text."""
-        return f"{self.icon} {self.said} {line(self.call, 700)}"
+@cache
+def _look() -> str:
+    """card.css, without what only people read."""
+    css = files("agentnb.notebook").joinpath("card.css").read_text(encoding="utf-8")
+    return " ".join(re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL).split())
 
 
-def decided(request: ApprovalRequest, answer: Answer) -> Outcome:
-    """The outcome of a decision.
-
-    >>> request = ApprovalRequest("r1", "s3", "", "note", {"text": "x"}, "", "full", "")
-    >>> decided(request, Answer("reject", "ada", "wrong text")).text()
-    '✗ you rejected note(text) at step s3: wrong text'
-    """
-    if answer.decision == "approve":
-        return Outcome("✓", "ok", "you approved", _call(request))
-    return Outcome("✗", "bad", "you rejected", _call(request) + (f": {answer.reason}" if answer.reason else ""))
+def calls_of(request: ApprovalRequest) -> tuple[ApprovalRequest | OtherCall, ...]:
+    """All that it asks about: the present call, and the others."""
+    return request, *request.others
 
 
-def left_waiting(request: ApprovalRequest) -> Outcome:
-    """The outcome of a question that was left without an answer."""
-    ways = f"%agent approve {request.run} or %agent reject {request.run} WHY"
-    return Outcome("◇", "ask", "still waits", f"{_call(request)}: {ways}")
+def call_html(call: ApprovalRequest | OtherCall) -> str:
+    """One call of several: what it is for, its risk in words, and its arguments a click away."""
+    title = f"<strong>{escape(line(call.title))}</strong> · " if call.title and call.title != call.tool else ""
+    why = "".join(f"<div>Why it asks: {escape(line(reason, 400))}</div>" for reason in call.reasons)
+    table = _table(_arguments(call.args), call.tool)
+    args = f"<details><summary>{escape(brief(call.args, 68)) or 'no arguments'}</summary>{table}</details>"
+    return f'<div class="mathjax_ignore tex2jax_ignore">{title}{_risk_html(call)}{why}{args}</div>'
 
 
-def _article(kind: str, inner: str) -> str:
-    card = f'<article class="agentnb {kind} mathjax_ignore tex2jax_ignore">{inner}</article>'
-    return f"<style>{style_sheet()}</style>{card}"
+def edit_html(changes: tuple[Change, ...], problems: tuple[str, ...]) -> str:
+    """What an edit comes to so far: its changes, and why it could not be made."""
+    said = changes_html(changes) or "<p>Nothing is changed yet.</p>"
+    items = "".join(f"<li>{escape(line(problem, 400))}</li>" for problem in problems)
+    wrong = f'<div class="bad"><b class="mark">Not possible</b><ul>{items}</ul></div>' if items else ""
+    return f'<div role="status" class="mathjax_ignore tex2jax_ignore">{said}{wrong}</div>'
 
 
-def _call(request: ApprovalRequest) -> str:
-    call = f"{request.tool}({', '.join(request.args)})"
-    return f"{line(call, 120)} at step {request.step}"
+def risks(request: Request | OtherCall) -> tuple[tuple[str, str], ...]:
+    """(words, class in the style sheet) of each risk, the plainest first."""
+    egress = isinstance(request, ApprovalRequest) and request.egress
+    reads = isinstance(request, ApprovalRequest) and request.effect == "read"  # nothing that could be taken back
+    found = [] if reads else [_TAKEN_BACK.get(request.reversibility, (line(request.reversibility), "bad"))]
+    return (*found, *([("sends data out of this machine", "bad")] if egress else []))
 
 
-def _rows(request: ApprovalRequest) -> Iterator[tuple[str, str]]:
-    """(name, value) of each row, both HTML."""
-    words, kind = TAKEN_BACK.get(request.reversibility, (request.reversibility, "bad"))
-    yield "Action", f'<code>{escape(line(request.tool, 100))}</code> · <b class="{kind}">{escape(line(words))}</b>'
-    most = max(_OPEN, _ALL // max(1, len(request.args)))
-    for name, value in request.args.items():
-        yield escape(line(name, 60)), _value(value, most)
+def silence(request: ApprovalRequest) -> str:
+    """What happens if nobody answers, and when: "If nobody answers within 24 h, it is refused"."""
+    return f"If nobody answers within {span(request.within_s)}, it is {_SILENT[request.on_silence]}"
+
+
+_SILENT: Final = {"approve": "made", "reject": "refused"}
+
+
+def span(value: float) -> str:
+    """A duration in as few words as it takes: "24 h", "10 min", "90 s"."""
+    return seconds(value).removesuffix(" 0 s").removesuffix(" 0 min").replace(".0 s", " s")
+
+
+def brief(args: Mapping[str, JSON], most: int = 100) -> str:
+    """The arguments on part of a line, the first ones in full: 'carrier="UA", months=[6, 7, 8]'."""
+    return line(", ".join(f"{line(name, 40)}={line(pretty(value), 48)}" for name, value in args.items()), most)
+
+
+# ---------------------------------------------------------------------------------------------------- rows
+
+
+Row = tuple[str, str]
+"""Name and value, both HTML."""
+
+
+def _table(rows: Iterator[Row], label: str) -> str:
+    found = "".join(f'<tr><th scope="row">{name}</th><td>{said}</td></tr>' for name, said in rows)
+    return f'<table class="call" aria-label="{escape(line(label, 60))}"><tbody>{found}</tbody></table>'
+
+
+def _rows(request: ApprovalRequest) -> Iterator[Row]:
+    if request.title and request.title != request.tool:
+        yield "Purpose", f"<strong>{escape(line(request.title))}</strong>"
+    yield "Risk", _risk_html(request)
+    yield from _arguments(request.args)
+    yield from _reasons(request)
+    if request.expect:
+        sure = f" <small>· planner’s confidence: {escape(line(request.confidence, 20))}</small>"
+        yield "Expected", escape(line(request.expect, 400)) + sure
+    yield "If you don’t answer", _silence_html(request)
+
+
+def _batch_rows(request: ApprovalRequest) -> Iterator[Row]:
+    yield from _reasons(request)
+    yield "If you don’t answer", _silence_html(request)
+
+
+def _doubt_rows(request: DoubtRequest) -> Iterator[Row]:
+    yield "What is asked", "<strong>A call was begun and its outcome is not known.</strong> Did it happen? Please look."
+    if request.title and request.title != request.tool:
+        yield "Purpose", escape(line(request.title))
+    yield "Risk", f"{_risk_html(request)} <small>· made again, it may happen twice</small>"
+    yield from _arguments(request.args)
+    if request.key:
+        yield "Its key", f"<code>{escape(line(request.key, 100))}</code>"
+    if request.known:
+        yield "What is known", "<br>".join(escape(line(known, 400)) for known in request.known)
+
+
+def _folded(request: ApprovalRequest) -> str:
+    """Why the agent wants it, what the run is for and what it has done: a click away."""
+    done = "".join(f"<li>{escape(line(step, 400))}</li>" for step in request.so_far[-_LISTED:])
+    why = "".join(f"<li>{escape(line(reason, 400))}</li>" for reason in request.reasoning[-_LISTED:])
+    if not (request.task or done or why):
+        return ""
+    names = [*(["Why the agent wants this"] if why else ["What this is for"])]
+    names += [f"what happened so far ({count(len(request.so_far), 'step')})"] if done else []
+    inner = f"<p>{escape(line(request.task, 600))}</p>" if request.task else ""
+    inner += f"<p><small>It rests on</small></p><ul>{why}</ul>" if why else ""
+    inner += f"<p><small>So far</small></p><ul>{done}</ul>" if done else ""
+    return f"<details><summary>{' · '.join(names)}</summary>{inner}</details>"
+
+
+def _reasons(request: ApprovalRequest) -> Iterator[Row]:
     if request.reasons:
         yield "Why it asks", "<br>".join(escape(line(reason, 400)) for reason in request.reasons)
-    if request.expect:
-        yield "Expected", escape(line(request.expect, 400))
-    later = f"<code>%agent approve {escape(line(request.run, 60))}</code>"
-    yield "If you don't answer", f"The cell waits. After ■, {later} makes the call."
+    if request.sources:
+        yield "Text of strangers", "".join(map(_quoted, request.sources))
+
+
+def _quoted(source: Source) -> str:
+    """Marked as what it is: a reader must not take a stranger's words for the agent's or ours."""
+    place = f"<code>{escape(line(source.tool, 60))}</code> at step {escape(line(source.step, 20))}"
+    said = f"<q>{escape(line(source.preview, _QUOTED))}</q>"
+    whole = line(source.preview, _QUOTED_WHOLE)
+    if len(whole) > _QUOTED:
+        said += f"<details><summary>{count(len(whole), 'character')}</summary><q>{escape(whole)}</q></details>"
+    return f'<div class="bad"><b>Not to be trusted:</b> {place} brought this in<blockquote>{said}</blockquote></div>'
+
+
+def _risk_html(call: Request | OtherCall) -> str:
+    return " · ".join(f'<b class="{kind} risk">{escape(words)}</b>' for words, kind in risks(call))
+
+
+def _silence_html(request: ApprovalRequest) -> str:
+    later = f'<code class="way">%agent approve {escape(line(request.run, 60))}</code>'
+    comes = f"It is {_SILENT[request.on_silence]} after {span(request.within_s)}."
+    comes = f'<b class="ask">{comes}</b>' if request.on_silence == "approve" else comes
+    return f"{comes} Press ■ to answer later: {later}"
+
+
+def _arguments(args: Mapping[str, JSON]) -> Iterator[Row]:
+    most = max(_OPEN, _ALL // max(1, len(args)))
+    for name, value in args.items():
+        yield f"<code>{escape(line(name, 60))}</code>", _value(value, most)
 
 
 def _value(value: JSON, most: int) -> str:
     """Prose as it is read, everything else as JSON, so that "5" and 5 are told apart."""
     prose = isinstance(value, str) and any(letter.isspace() for letter in value.strip())
-    text = str(value) if prose else _json(value)
-    seen = clean(text)
-    spaced = text.replace("\r\n", "\n").expandtabs(4)
-    unseen = "" if seen == spaced else ' <b class="bad">with characters that cannot be seen</b>'
+    text = str(value).replace("\r\n", "\n").expandtabs(4) if prose else json.dumps(value, ensure_ascii=False)
+    seen = in_sight(text) if prose else pretty(value)
+    unseen = "" if in_sight(text) == text else ' <b class="bad">with characters that cannot be seen</b>'
     if len(seen) <= _OPEN:
         return (f"<span>{escape(seen)}</span>" if prose else f"<code>{escape(seen)}</code>") + unseen
     cut = f"\n… {count(len(seen) - most, 'more character')}" if len(seen) > most else ""
@@ -161,116 +222,3 @@ def _value(value: JSON, most: int) -> str:
         f"<details><summary>{escape(line(seen, _OPEN // 2))} {size}</summary>"
         f"<pre>{escape(seen[:most])}{cut}</pre></details>{unseen}"
     )
-
-
-def _json(value: JSON) -> str:
-    flat = json.dumps(value, ensure_ascii=False)
-    return flat if len(flat) <= _LINE else json.dumps(value, ensure_ascii=False, indent=2)
-
-
-def _before(so_far: Summary) -> str:
-    """What the run is for and what it has done, folded."""
-    done = [step for step in so_far.steps if step.mark in ("done", "empty", "failed")]
-    title = "What this is for" + (f" · what happened so far ({count(len(done), 'step')})" if done else "")
-    steps = f'<ol class="steps">{"".join(map(_step, done[-_STEPS:]))}</ol>' if done else ""
-    return f"<details><summary>{title}</summary><p>{escape(line(so_far.task, 600))}</p>{steps}</details>"
-
-
-def _step(step: StepLine) -> str:
-    icon, word, kind = MARKS[step.mark]
-    note = f" <small>· {escape(line(step.note))}</small>" if step.note else ""
-    finding = f"<div>{escape(line(step.finding, 400))}</div>" if step.finding else ""
-    said = f"{escape(line(step.title))} <code>{escape(line(step.call))}</code>{note}"
-    return f'<li class="{kind}"><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{finding}</li>'
-
-
-# ---------------------------------------------------------------------------------------------------- buttons
-
-
-class Card:
-    """A card on display, and what is pressed on it.
-
-    Everything but the presses happens on the cell's thread; those may come on another, and only join a queue.
-
-    Args:
-        request: the call that waits.
-        so_far: the run as it is now.
-        text: the same for front ends without HTML.
-    """
-
-    def __init__(self, request: ApprovalRequest, so_far: Summary, text: str) -> None:
-        self._presses: queue.SimpleQueue[Press] = queue.SimpleQueue()
-        self._asked = {"text/plain": text, "text/html": card_html(request, so_far)}
-        self._no_buttons = f"If there are no buttons here: ■, then %agent approve {request.run}"
-        self._row = _Row(self._presses.put)
-        self._displays: list[DisplayHandle] = []
-
-    def show(self) -> None:
-        """Display it, with nothing in focus: Enter alone does nothing."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self._row.box.model_id}
-        buttons = {"text/plain": self._no_buttons, "application/vnd.jupyter.widget-view+json": view}
-        for bundle in (self._asked, buttons):
-            self._displays.append(display(bundle, raw=True, display_id=True))
-
-    def decision(self) -> Literal["approve", "reject"] | None:
-        """What was decided, once it was; until then whatever else was pressed is followed."""
-        while not self._presses.empty():
-            match self._presses.get():
-                case "approve" | "reject" as decision:
-                    return decision
-                case press:
-                    self._row.ask_reason(asked=press == "why")
-        return None
-
-    @property
-    def reason(self) -> str:
-        """What was typed as the reason."""
-        return self._row.reason
-
-    def replace(self, outcome: Outcome) -> None:
-        """One line in place of the card; the buttons go."""
-        stays = {"text/plain": outcome.text(), "text/html": outcome.html()}
-        for handle, bundle in zip(self._displays, (stays, {"text/plain": ""}), strict=False):
-            handle.update(bundle, raw=True)
-        self._row.close()
-
-
-class _Row:
-    """The buttons: Approve and Reject…, or, in their place, the field for the reason with Confirm and Back."""
-
-    def __init__(self, press: Callable[[Press], None]) -> None:
-        from ipywidgets import Button, HBox, Text, VBox
-
-        def button(text: str, press_is: Press, style: str = "") -> Any:
-            made = Button(description=text, button_style=style, layout={"width": "auto"})
-            made.on_click(lambda _: press(press_is))
-            return made
-
-        self._field = Text(placeholder="Why not? The agent is told, and plans anew", layout={"flex": "1 1 auto"})
-        self._field.on_msg(lambda _, content, __: press("reject") if content.get("event") == "submit" else None)
-        self._choice = HBox([button("Approve", "approve", "primary"), button("Reject…", "why")])
-        self._reasons = HBox([self._field, button("Confirm", "reject", "danger"), button("Back", "back")])
-        self._reasons.layout.display = "none"  # and not made later: what is not drawn yet takes no focus
-        self.box = VBox([self._choice, self._reasons])
-        for name in ("agentnb", "buttons"):
-            self.box.add_class(name)
-
-    @property
-    def reason(self) -> str:
-        return str(self._field.value)
-
-    def ask_reason(self, *, asked: bool) -> None:
-        """Show the field, with the cursor in it, or the choice again."""
-        self._choice.layout.display, self._reasons.layout.display = ("none", "") if asked else ("", "none")
-        if asked:
-            self._field.focus()
-
-    def close(self) -> None:
-        """Take the widgets from the front end, with the layouts and styles that each of them has."""
-        for box in (self.box, self._choice, self._reasons):
-            for widget in box.children:
-                for part in (widget.layout, getattr(widget, "style", None), widget):
-                    if part is not None:
-                        part.close()
-        self.box.layout.close()
-        self.box.close()

@@ -7,13 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentnb.agent import Agent
+from agentnb.approval import Approver
 from agentnb.budget import LIMITS, Budget
 from agentnb.errors import AgentError
 from agentnb.notebook.arguments import UNLIMITED
 from agentnb.notebook.cell_error import CellError, in_two_lines
 from agentnb.notebook.expand import expand
 from agentnb.notebook.host import host_of
-from agentnb.notebook.namespace import model_named, params_named, plan_named, require_free, tools_named
+from agentnb.notebook.namespace import (
+    function_named,
+    model_named,
+    params_named,
+    plan_named,
+    policy_named,
+    require_free,
+    tools_named,
+)
 from agentnb.notebook.panel import Panel, panel_for
 from agentnb.notebook.pump import Pump, ask_in_cell, run_in_cell
 from agentnb.plan import JSON, Plan, Step
@@ -34,15 +43,21 @@ class CellAgent(Agent):
 
     Args:
         shell: the shell of the cell.
+        approver: answers in place of the person at the notebook; None for the person.
+        idle_s: seconds without a press after which a question is left and the run rests.
         options: as of `Agent`.
 
     Attributes:
         last: the last run that it drove, whatever happened to it.
     """
 
-    def __init__(self, shell: InteractiveShell, **options: Any) -> None:
+    def __init__(
+        self, shell: InteractiveShell, *, approver: Approver | None = None, idle_s: float = 1800.0, **options: Any
+    ) -> None:
         super().__init__(approver=ask_in_cell, runner=run_in_cell, **options)
         self._shell = shell
+        self._in_place = approver
+        self._idle_s = idle_s
         self.last: Run | None = None
 
     def run(
@@ -51,13 +66,18 @@ class CellAgent(Agent):
         *,
         plan: Plan | Sequence[Step | Mapping[str, JSON]] | None = None,
         tags: Mapping[str, str] | None = None,
+        dry_run: bool = False,
     ) -> Run:
         """Carry out `task`, shown while it goes on; see `Agent.run`.
 
         Raises:
             CellError: it rests before its end; it can be resumed.
         """
-        return self._drive(self.begin(task, plan=plan, tags=tags))
+        return self._drive(self.begin(task, plan=plan, tags=tags, dry_run=dry_run))
+
+    def execute(self, run: str) -> Run:
+        """Do what a dry run has shown, shown while it goes on; see `Agent.execute`. Raises like `run`."""
+        return self._drive(self.begin_execution(run))
 
     def resume(self, run: str, *, in_doubt: InDoubt | None = None) -> Run:
         """Go on with a run, shown while it goes on; see `Agent.resume`. Raises like `run`."""
@@ -69,7 +89,8 @@ class CellAgent(Agent):
         history = [record for record in self.store.read(run.id) if record not in session.begun]  # those are to come
         panel = panel_for(host, history, bare=self.replaying)
         try:
-            Pump(session, panel, host.audience, getattr(self._shell, "kernel", None)).drive()
+            kernel = getattr(self._shell, "kernel", None)
+            Pump(session, panel, host.audience, kernel, idle_s=self._idle_s, approver=self._in_place).drive()
         except KeyboardInterrupt:
             raise _stopped(_finished(panel, run)) from None
         except AgentError as error:
@@ -84,7 +105,15 @@ class CellAgent(Agent):
         return run
 
 
-def carry_out(shell: InteractiveShell, settings: Settings, args: Namespace, text: str, bound: dict[str, str]) -> Run:
+def carry_out(
+    shell: InteractiveShell,
+    settings: Settings,
+    args: Namespace,
+    text: str,
+    bound: dict[str, str],
+    *,
+    idle_s: float = 1800.0,
+) -> Run:
     """The run of a `%%agent` cell; it is bound to the cell's NAME whatever happens to it.
 
     Args:
@@ -93,6 +122,7 @@ def carry_out(shell: InteractiveShell, settings: Settings, args: Namespace, text
         args: the cell's first line, see `arguments.py`.
         text: the cell's body.
         bound: told which variable the run is bound to, so that a later `%agent resume` binds it again.
+        idle_s: seconds without a press after which a question is left and the run rests.
 
     Raises:
         AgentError: something on the first line or in the body cannot be used; nothing was started.
@@ -110,14 +140,17 @@ def carry_out(shell: InteractiveShell, settings: Settings, args: Namespace, text
         cheap_model=model_named(args.cheap_model or chosen.cheap_model, names) or None,
         tools=tools_named(args.tools, names),
         budget=budget_of(args),
-        approve=args.approve,
+        approve=policy_named(args.approve, names),
         store=chosen.store,
         cassette=chosen.cassette or None,
         mode=chosen.mode,
         fresh=args.fresh,
+        approver=function_named(args.approver, names, "--approver"),
+        notify=function_named(args.notify, names, "--notify"),
+        idle_s=idle_s,
     )
     try:
-        return agent.run(task, plan=plan, tags=dict(args.tag or ()))
+        return agent.run(task, plan=plan, tags=dict(args.tag or ()), dry_run=args.dry_run)
     finally:
         if args.name and agent.last:
             names[args.name] = agent.last

@@ -7,75 +7,33 @@ import os
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from agentnb.agent import Agent
-from agentnb.budget import LIMITS
 from agentnb.cassette import Cassette
-from agentnb.errors import AgentError, ConfigError, RunNotFound
-from agentnb.events import Record, RunStarted
+from agentnb.errors import AgentError, ConfigError
 from agentnb.models.weights import KNOWN, fetch, present
+from agentnb.notebook import going_on
 from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, parser_of, wants_help
-from agentnb.notebook.cell import CellAgent
+from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import diagnosis, why_not
 from agentnb.notebook.expand import expand
 from agentnb.notebook.fetching import Fetching
 from agentnb.notebook.host import host_of
 from agentnb.notebook.listing import Listing, show, show_text
-from agentnb.notebook.namespace import model_of_run, require_free, tools_in, tools_of_run
+from agentnb.notebook.namespace import tools_in
 from agentnb.notebook.panel import show_summary
 from agentnb.notebook.retelling import retold
-from agentnb.run import InDoubt, Run
-from agentnb.settings import Settings
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.summary import Summary, summarise
+from agentnb.tools import Tool
 
-if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
-
-__all__ = ["Desk", "carry_out_command"]
+__all__ = ["carry_out_command"]
 
 _SILENT_S: Final = 600
 """Seconds without a record after which a run that has not ended was left by its process: no call takes as long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What the commands work with.
-
-    Attributes:
-        shell: for its namespace.
-        settings: what holds where a flag says nothing.
-        bound: the variable of each run of this kernel, by the run's id.
-    """
-
-    shell: InteractiveShell
-    settings: Settings
-    bound: dict[str, str]
-
-    @property
-    def names(self) -> dict[str, Any]:
-        """The notebook's variables."""
-        names: dict[str, Any] = self.shell.user_ns
-        return names
-
-    def store(self, args: Namespace) -> DiskStore:
-        """The store that the line or the settings name; never made by asking for it.
-
-        Raises:
-            ConfigError: nothing was kept there yet.
-        """
-        place = Path(args.store or self.settings.store).expanduser()
-        if not place.exists():
-            raise ConfigError(
-                f"there is no store at {place.absolute()}: a %%agent cell makes one, `--store DIR` names another"
-            )
-        return DiskStore(place)
 
 
 def carry_out_command(desk: Desk, line: str) -> None:
@@ -95,30 +53,6 @@ def carry_out_command(desk: Desk, line: str) -> None:
         show_text(help_of(parser_of(name)))
         return
     _COMMANDS[name](desk, command_arguments(name, expand(rest, desk.names)))
-
-
-def full_id(store: DiskStore, text: str, names: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """The id of the run that `text` begins, or that a variable of that name holds: "r7" is r7-kestrel, not r70-tern.
-
-    Raises:
-        RunNotFound: no run, or more than one, begins so.
-    """
-    if isinstance(held := names.get(text), Run):
-        return held.id
-    runs = store.runs()
-    exact = [run for run in runs if text in (run, run.partition("-")[0])]
-    found = exact or [run for run in runs if run.startswith(text)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise RunNotFound(f"{len(found)} runs begin with {text!r}: say which of {', '.join(found[-5:])}")
-    near = get_close_matches(text, runs, n=1)
-    raise RunNotFound(
-        f"no run {text!r} in {store.place}: {f'did you mean {near[0]}?' if near else '`%agent runs` lists them'}"
-    )
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def _help(_: Desk, __: Namespace) -> None:
@@ -232,7 +166,7 @@ def _tools(desk: Desk, args: Namespace) -> None:
     rows = [
         (
             name,
-            tool.effect if tool.effect == "read" else f"write, {tool.reversibility}",
+            _effect(tool),
             _arguments(tool.parameters),
             tool.description,
         )
@@ -253,6 +187,18 @@ def _tools(desk: Desk, args: Namespace) -> None:
     )
 
 
+def _effect(tool: Tool) -> str:
+    """What a call does, in words: "read", "write, irreversible, sends data out"."""
+    acts = tool.facts.acts and tool.effect != "destructive"
+    parts = (
+        tool.effect,
+        tool.reversibility if acts else "only proposed" if tool.effect == "destructive" else "",
+        "sends data out" if tool.egress else "",
+        "untrusted" if tool.untrusted else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
 def _arguments(parameters: Mapping[str, Any]) -> str:
     required = parameters.get("required", ())
     found = []
@@ -267,108 +213,21 @@ def _doctor(desk: Desk, args: Namespace) -> None:
     show(Listing("agentnb here", ("what", "is"), diagnosis(host_of(desk.shell), chosen, os.environ)))
 
 
-# --- going on ---------------------------------------------------------------------------------------------------------
-
-
-def _resume(desk: Desk, args: Namespace) -> None:
-    if args.done and args.not_done:
-        raise ConfigError("--done and --not-done exclude each other: look whether it happened, then give one")
-    doubt: InDoubt | None = "done" if args.done else "not_done" if args.not_done else None
-    run = _reopened(desk, args)
-    if run.status.ended:
-        raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run)}")
-    _go_on(desk, args, run, lambda: run.resume(in_doubt=doubt))
-
-
-def _extend(desk: Desk, args: Namespace) -> None:
-    more = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
-    if not more:
-        raise ConfigError("which cap, and by how much: e.g. `%agent extend RUN --tokens 10000`")
-    run = _reopened(desk, args)
-    _go_on(desk, args, run, lambda: run.extend(**more))
-
-
-def _approve(desk: Desk, args: Namespace) -> None:
-    run = _reopened(desk, args)
-    _go_on(desk, args, run, run.approve)
-
-
-def _reject(desk: Desk, args: Namespace) -> None:
-    if not args.why:
-        raise ConfigError(f"why: write `%agent reject {args.run} REASON`, the planner is told the reason")
-    run = _reopened(desk, args)
-    _go_on(desk, args, run, lambda: run.reject(args.why))
-
-
-def _cancel(desk: Desk, args: Namespace) -> None:
-    store = desk.store(args)
-    keeper = Agent(store=store.place)  # with none of the run's tools and models: nothing is called any more
-    run = Run(keeper, full_id(store, args.run, desk.names))
-    _go_on(desk, args, run, lambda: run.cancel(args.why))
-    show_summary(run.summary)
-
-
-def _after_end(run: Run) -> str:
-    limit = run.state.limit
-    if limit is None:
-        return f"`%agent show {run.id}` shows it"
-    return f"`%agent extend {run.id} --{limit.limit.replace('_', '-')} N` raises the cap that it reached"
-
-
-def _reopened(desk: Desk, args: Namespace) -> Run:
-    """The run with an agent as it began with: models and tools by their names, from this notebook.
-
-    Raises:
-        ConfigError: something that it began with is not here.
-    """
-    store = desk.store(args)
-    run = full_id(store, args.run, desk.names)
-    head = _head(store.first(run))
-    agent = CellAgent(
-        desk.shell,
-        model=model_of_run(head.model, desk.names),
-        cheap_model=model_of_run(head.cheap_model, desk.names),
-        tools=tools_of_run(head.tools, desk.names),
-        budget=head.budget,
-        approve=head.approve,
-        store=store.place,
-        cassette=desk.settings.cassette or None,
-        mode=desk.settings.mode,
-    )
-    return Run(agent, run)
-
-
-def _head(record: Record) -> RunStarted:
-    if not isinstance(record.event, RunStarted):
-        raise RunNotFound(
-            f"the first record is {record.event.kind} and not run_started: the store was changed by something else"
-        )
-    return record.event
-
-
-def _go_on(desk: Desk, args: Namespace, run: Run, work: Callable[[], Run]) -> None:
-    """Do `work`, and bind the run to the name on the line, or else to that of its first cell in this kernel."""
-    name = getattr(args, "name", None) or desk.bound.get(run.id)
-    require_free(name, desk.names)
-    try:
-        work()
-    finally:
-        if name:
-            desk.bound[run.id] = name
-            desk.names[name] = Run(run.keeper, run.id)  # with nothing remembered of how it was before
-
-
 _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
-    "approve": _approve,
-    "cancel": _cancel,
+    "approve": going_on.approve,
+    "cancel": going_on.cancel,
+    "discard": going_on.discard,
+    "edit": going_on.edit,
+    "execute": going_on.execute,
+    "pending": going_on.pending,
     "cassette": _cassette,
     "doctor": _doctor,
-    "extend": _extend,
+    "extend": going_on.extend,
     "help": _help,
     "models": _models,
-    "reject": _reject,
+    "reject": going_on.reject,
     "replay": _replay,
-    "resume": _resume,
+    "resume": going_on.resume,
     "runs": _runs,
     "show": _show,
     "tools": _tools,

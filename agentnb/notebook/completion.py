@@ -12,7 +12,9 @@ from agentnb.notebook.namespace import Names, models_in, tools_in
 __all__ = ["Event", "complete"]
 
 _MODELS = ("local:qwen2.5-coder-1.5b", "local:smollm2", "anthropic:", "openai:")
-_ABOUT_RUNS = ("approve", "cancel", "extend", "reject", "replay", "resume", "show")
+_ABOUT_RUNS = (
+    "approve", "cancel", "discard", "edit", "execute", "extend", "pending", "reject", "replay", "resume", "show",
+)  # fmt: skip
 _DELIMITERS = ",:="
 
 

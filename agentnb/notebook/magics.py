@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
-from traitlets import Enum, Unicode
+from traitlets import Enum, Float, Unicode
 
 from agentnb.errors import AgentError
 from agentnb.notebook.arguments import APPROVE, cell_arguments, help_of, parsed, wants_help
@@ -37,7 +37,11 @@ class AgentMagics(Magics):
     mode = Enum(["", *MODES], default_value="", help="where replies come from; '' for AGENTNB_MODE, or auto").tag(
         config=True
     )
-    approve = Enum(list(APPROVE), default_value="ask", help="what happens before a call that writes").tag(config=True)
+    approve = Enum(list(APPROVE), default_value="ask", help="what happens before a call that acts").tag(config=True)
+
+    idle_suspend_s = Float(1800.0, help="seconds without a press after which a card is left and the run rests").tag(
+        config=True
+    )
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
@@ -77,16 +81,17 @@ class AgentMagics(Magics):
             args.approve = args.approve or self.approve
             from agentnb.notebook.cell import carry_out
 
-            carry_out(self._shell, self.settings, args, cell, self._bound)
+            carry_out(self._shell, self.settings, args, cell, self._bound, idle_s=self.idle_suspend_s)
 
     @no_var_expand
     @line_magic("agent")  # type: ignore[arg-type]
     def run_line(self, line: str) -> None:
         """Look at runs, go on with them, and see what is here: `%agent` alone lists the commands."""
         with _two_lines("type it again"):
-            from agentnb.notebook.commands import Desk, carry_out_command
+            from agentnb.notebook.commands import carry_out_command
+            from agentnb.notebook.desk import Desk
 
-            carry_out_command(Desk(self._shell, self.settings, self._bound), line)
+            carry_out_command(Desk(self._shell, self.settings, self._bound, self.idle_suspend_s), line)
 
     def complete(self, _: Any, event: Any) -> list[str]:
         """What Tab offers; nothing where something is wrong, for Tab is no place for errors."""

@@ -14,15 +14,18 @@ from agentnb.errors import ConfigError
 
 if TYPE_CHECKING:
     from agentnb.models.base import Model
+    from agentnb.policy import Policy
     from agentnb.tools import Tool
 
 __all__ = [
     "Names",
+    "function_named",
     "model_named",
     "model_of_run",
     "models_in",
     "params_named",
     "plan_named",
+    "policy_named",
     "require_free",
     "tools_in",
     "tools_named",
@@ -119,6 +122,37 @@ def params_named(name: str | None, names: Names) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(f"--params {name} is a {type(value).__name__}: give a dict of names and values")
     return value
+
+
+def policy_named(text: str, names: Names) -> str | Policy:
+    """The Policy in the variable `text`, or the name of one.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    from agentnb.policy import APPROVE, Policy
+
+    value = names.get(text)
+    if isinstance(value, Policy):
+        return value
+    if text.partition(":")[0] in APPROVE:
+        return text
+    known = [name for name, held in names.items() if isinstance(held, Policy)]
+    raise ConfigError(f"--approve {text}: there are {', '.join([*APPROVE, *known])}, or a variable with a Policy")
+
+
+def function_named(name: str | None, names: Names, flag: str) -> Callable[..., Any] | None:
+    """The function in the variable `name`, or None where no name is given.
+
+    Raises:
+        ConfigError: there is no such variable, or it cannot be called.
+    """
+    if not name:
+        return None
+    value = _defined(name, names, flag)
+    if not callable(value):
+        raise ConfigError(f"{flag} {name} is a {type(value).__name__}: give a function")
+    return value  # type: ignore[no-any-return]
 
 
 def _tool(name: str, names: Names) -> Tool | Callable[..., Any]:

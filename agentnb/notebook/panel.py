@@ -155,7 +155,8 @@ def show_summary(summary: Summary) -> None:
 def status_line(summary: Summary) -> str:
     """The run in one line: where it is, and what is used of each cap."""
     used = [f"{amount(g.limit, g.used)} of {amount(g.limit, g.cap)}" for g in summary.gauges]
-    return "  ·  ".join([summary.run, summary.now or summary.status.value, *used])
+    run = f"{summary.run} (dry run)" if summary.dry else summary.run
+    return "  ·  ".join([run, summary.now or summary.status.value, *used])
 
 
 def _bundle(summary: Summary) -> dict[str, Any]:

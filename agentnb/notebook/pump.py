@@ -13,6 +13,7 @@ over its head, only then the worker is let go, and what it still does is dropped
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import signal
 import threading
@@ -21,18 +22,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agentnb.approval import Answer, ApprovalRequest
-from agentnb.calls import run_here
+from agentnb.approval import Answer, ApprovalRequest, Approver, Request
 from agentnb.errors import Interrupted
 from agentnb.events import Record, RunSuspended
+from agentnb.mailbox import posted
 from agentnb.notebook.asking import ask_by_card, ask_by_text, nobody_here
 from agentnb.notebook.comms import CommPump
 from agentnb.notebook.host import Audience
 from agentnb.notebook.panel import Panel
+from agentnb.runner import run_here
 from agentnb.session import Session
 
 __all__ = ["Pump", "ask_in_cell", "run_in_cell"]
 
+_LOG: Final = logging.getLogger(__name__)
 _BEAT_S: Final = 0.1
 """Seconds between two looks at the display while nothing happens."""
 _GRACE_S: Final = 0.3
@@ -62,7 +65,9 @@ class _Job:
             self._value = self._work()
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - a tool may raise anything, and all of it is the worker's
+        except BaseException as error:  # a tool may raise anything, and all of it is the worker's
+            if not (self.calls_tool or isinstance(error, Exception)):
+                raise  # the kernel is told to end while somebody is asked
             self._error = error
         self.done.set()
 
@@ -108,13 +113,26 @@ class Pump:
         panel: told of every record.
         audience: who can be asked.
         kernel: whose main thread runs the cell; None where there is none.
+        idle_s: seconds without a press after which a question is left and the run rests.
+        approver: answers in place of the person here; None for the person.
     """
 
-    def __init__(self, session: Session, panel: Panel, audience: Audience, kernel: Any = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        panel: Panel,
+        audience: Audience,
+        kernel: Any = None,
+        *,
+        idle_s: float = 1800.0,
+        approver: Approver | None = None,
+    ) -> None:
         self._session = session
         self._panel = panel
         self._audience = audience
         self._kernel = kernel
+        self._idle_s = idle_s
+        self._approver = approver
         self._inbox: queue.SimpleQueue[Record | _Job | _Ended] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._open = True
@@ -159,20 +177,37 @@ class Pump:
             self._inbox.put(job)
         return job.result()
 
-    def ask(self, request: ApprovalRequest) -> Answer | None:
+    def ask(self, request: Request) -> Answer | None:
         """What a person says, or the policy where nobody is there; from the worker."""
+        approver = self._approver
+        if approver is not None:  # a function of the user's: one that fails denies
+            return self.call(lambda: approver(request), calls_tool=False)  # type: ignore[no-any-return]
         if self._audience == "none":
             return nobody_here(request)
-        answer: Answer | None = self.call(lambda: self._ask_here(request), calls_tool=False)
-        return answer
+        try:
+            return self.call(lambda: self._ask_here(request), calls_tool=False)  # type: ignore[no-any-return]
+        except Interrupted:
+            raise
+        except Exception:  # noqa: BLE001 - of whatever kind, see below
+            # A front end that fails has not answered: a kernel that is shut down takes the sockets away first, and
+            # the question has to be there for the next one.
+            _LOG.exception("%s could not be asked about", request.step)
+            return None
 
-    def _ask_here(self, request: ApprovalRequest) -> Answer | None:
+    def _ask_here(self, request: Request) -> Answer | None:
         """On the cell's thread: by buttons where they can be clicked while it waits."""
         comms = CommPump(self._kernel)
         if self._audience != "widgets" or not comms.usable:
             return ask_by_text(request)
         with comms:
-            return ask_by_card(request, comms, self._panel.summary)
+            return ask_by_card(request, comms, idle_s=self._idle_s, elsewhere=lambda: self._from_elsewhere(request))
+
+    def _from_elsewhere(self, request: Request) -> Answer | None:
+        """What another process or thread has answered."""
+        if not isinstance(request, ApprovalRequest):
+            return None
+        log = self._session.log
+        return posted(log.store, log.run, log.state.asked_at)
 
     def _serve(self) -> BaseException | None:
         """The worker's last error, or None, once it has ended."""
@@ -238,7 +273,7 @@ def run_in_cell(function: Callable[[], Any], timeout_s: float) -> Any:
     return run_here(function, timeout_s)
 
 
-def ask_in_cell(request: ApprovalRequest) -> Answer | None:
+def ask_in_cell(request: Request) -> Answer | None:
     """An Approver: asks where the cell that drives the run is shown; without such a cell the run waits."""
     worker = threading.current_thread()
     return worker.pump.ask(request) if isinstance(worker, _Worker) else None

@@ -7,9 +7,17 @@ from typing import Any, Final
 
 from agentnb.budget import amount
 from agentnb.events import (
+    ActionClaimed,
+    ActionProposed,
+    ActionSettled,
     ApprovalAnswered,
     ApprovalAsked,
     ArgsBound,
+    BudgetExtended,
+    CallInDoubt,
+    CallSimulated,
+    DoubtResolved,
+    EarlierResult,
     Event,
     GateRaised,
     Kept,
@@ -21,11 +29,13 @@ from agentnb.events import (
     PlanMade,
     ReplyRejected,
     RunFinished,
+    RunResumed,
     RunStarted,
     RunSuspended,
     StepJudged,
     ToolClaimed,
     ToolRefused,
+    ToolRetried,
     ToolReturned,
 )
 
@@ -44,11 +54,45 @@ def _short(kept: Kept | None) -> str:
     return kept.text if kept.text is not None else f"({kept.size:,} characters)"
 
 
+def _started(e: RunStarted) -> str:
+    return f"{'dry run: ' if e.dry else ''}{f'executes {e.executes}: ' if e.executes else ''}{e.task}"
+
+
+def _asked(e: ApprovalAsked) -> str:
+    others = f", with {', '.join(other.step for other in e.others)}" if e.others else ""
+    return f"{e.step} {e.tool} {_short(e.args)}{others}"
+
+
+def _answered(e: ApprovalAnswered) -> str:
+    of = {True: "yes", False: "no"}
+    parts = (
+        f"{e.step} {e.decision} by {e.by}",
+        f"with {_short(e.args)}" if e.args else "",
+        "for the rest of the run" if e.allow else "",
+        f"others: {', '.join(of[said] for said in e.others.values())}" if e.others else "",
+        "asked about earlier" if e.earlier else "",
+        "nobody answered in time" if e.silent else "",
+        e.reason,
+    )
+    return "; ".join(filter(None, parts))
+
+
+def _resolved(e: DoubtResolved) -> str:
+    what = "it happened" if e.happened else "it did not happen"
+    return f"{e.step} {what}, by {e.by} {_short(e.result)} {e.reason}"
+
+
+def _gated(reasons: tuple[str, ...]) -> str:
+    return f", asks you: {'; '.join(reasons)}" if reasons else ""
+
+
 _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
-    RunStarted: lambda e: e.task,
+    RunStarted: _started,
+    RunResumed: lambda e: f"by process {e.process}",
     RunSuspended: lambda e: f"{e.reason} {e.detail}",
     RunFinished: lambda e: f"{e.status}: {e.reason} {e.detail}",
     PlanMade: lambda e: f"version {e.version}: " + ", ".join(f"{step.id} {step.tool}" for step in e.steps),
+    BudgetExtended: lambda e: ", ".join(amount(name, cap) for name, cap in e.budget.caps().items()),
     LimitReached: lambda e: f"{amount(e.limit, e.cap)}, at {e.phase}",
     ModelAsked: lambda e: f"{e.model} to {e.phase} {e.step}",
     ModelCached: lambda e: f"{e.phase} {e.step}, nothing was asked",
@@ -57,11 +101,19 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     ReplyRejected: lambda e: f"{e.phase} {e.step}: {'; '.join(e.problems)}",
     ArgsBound: lambda e: f"{e.step} {_short(e.args)}",
     GateRaised: lambda e: f"{e.step} {'; '.join(e.reasons)}",
-    ApprovalAsked: lambda e: f"{e.step} {e.tool} {_short(e.args)}",
-    ApprovalAnswered: lambda e: f"{e.step} {e.decision} by {e.by} {e.reason}",
-    ToolClaimed: lambda e: f"{e.step} {e.tool} {_short(e.args)}",
+    ApprovalAsked: _asked,
+    ApprovalAnswered: _answered,
+    ToolClaimed: lambda e: f"{e.step} {e.tool} {_short(e.args)}{f', try {e.attempt}' if e.attempt > 1 else ''}",
     ToolReturned: lambda e: f"{e.step} {e.status} {_short(e.result)} {e.message}",
-    ToolRefused: lambda e: f"{e.step} {'; '.join(e.problems)}",
+    ToolRetried: lambda e: f"{e.step} {e.failure}, again in {e.wait_s:.2g} s: {e.message}",
+    ToolRefused: lambda e: f"{e.step} by {e.by}: {'; '.join(e.problems)}",
+    CallInDoubt: lambda e: f"{e.step} {e.message}",
+    DoubtResolved: _resolved,
+    EarlierResult: lambda e: f"{e.step} {e.key}: done by {e.run} {e.at_step} {_short(e.result)}",
+    CallSimulated: lambda e: f"{e.step} {e.tool} {_short(e.args)} gives {_short(e.result)}{_gated(e.gate)}",
+    ActionProposed: lambda e: f"{e.step} {e.tool} {_short(e.args)}{_gated(e.reasons)}",
+    ActionClaimed: lambda e: f"{e.step} by {e.by}",
+    ActionSettled: lambda e: f"{e.step} {e.status} by {e.by} {_short(e.result)} {e.message}",
     StepJudged: lambda e: f"{e.step} {e.verdict}, by {e.by}: {e.reason}",
 }
 """What is said of each kind; of one that is not here, its name says all."""

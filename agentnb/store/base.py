@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from agentnb.events import Record
 
-__all__ = ["ReplyCache", "Store"]
+__all__ = ["NO_ROWS", "Hold", "ReplyCache", "Store"]
+
+NO_ROWS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Hold(Protocol):
+    """A run that nobody else may drive until it is let go; a process that ends lets go of it."""
+
+    def release(self, *, ended: bool) -> None:
+        """Let go of it; the same when called again.
+
+        Args:
+            ended: True where nobody will want it again soon.
+        """
 
 
 class Store(Protocol):
@@ -20,16 +34,20 @@ class Store(Protocol):
     def new_run_id(self) -> str:
         """An id that no run of this store has: short, pronounceable, counted."""
 
-    def append(self, run: str, records: Sequence[Record], blobs: Mapping[str, str]) -> None:
-        """Keep `records` and the values that they refer to: all of them, durably, or none.
+    def append(
+        self, run: str, records: Sequence[Record], blobs: Mapping[str, str], rows: Mapping[str, str] = NO_ROWS
+    ) -> None:
+        """Keep `records`, the values that they refer to and `rows`: all of them, durably, or none.
 
         Args:
             run: the run's id.
             records: one or more, in order, following what the run already has.
             blobs: JSON texts by their SHA-256.
+            rows: JSON texts by keys that nothing is kept under yet, such as claims in the ledger.
 
         Raises:
             RunConflict: somebody else has appended a record with the same place.
+            KeyTaken: somebody else has kept a row under one of the keys.
             StoreError: it could not be written; nothing of it was kept.
         """
 
@@ -53,6 +71,19 @@ class Store(Protocol):
         Raises:
             DamagedRecord: it is not there, or does not have that hash.
         """
+
+    def hold(self, run: str) -> Hold:
+        """The run, for whoever drives it.
+
+        Raises:
+            RunHeld: somebody else has it, in this process or another.
+        """
+
+    def add_row(self, key: str, text: str) -> bool:
+        """Keep `text` under `key`, durably and for ever; False where something is kept there already."""
+
+    def rows(self, prefix: str) -> list[tuple[str, str]]:
+        """(key, text) of all rows whose key begins so, in the order of their keys."""
 
     def runs(self) -> list[str]:
         """Ids of all runs, oldest first."""

@@ -6,7 +6,7 @@ every value inside the database: values that diskcache puts into files of their 
 there who can write the folder, is refused and never unpickled.
 
 Journal keys: `j/<run>/<seq of first record>` → one commit's records; `b/<sha256>` → a value kept aside; `r/<number>`
-→ a run's id.
+→ a run's id; `x/<key>` → a row that is added once: claims of the ledger, answers, pending actions.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from typing import Any, Final
 
 import diskcache
 
-from agentnb.errors import DamagedRecord, RunConflict, RunNotFound, StoreError
-from agentnb.events import Record, decode, encode
+from agentnb.codec import decode, encode
+from agentnb.errors import DamagedRecord, KeyTaken, RunConflict, RunHeld, RunNotFound, StoreError
+from agentnb.events import Record
+from agentnb.store.base import NO_ROWS
 
 __all__ = ["DiskReplyCache", "DiskStore"]
 
@@ -75,6 +77,37 @@ class _RolledBack(Exception):
     """Ends a transaction that is to leave nothing."""
 
 
+class LockedFile:
+    """A locked file, and with it a run.
+
+    No heartbeat: the system frees the lock of a process that is gone, whatever any clock says, and a process that only
+    hangs or sleeps keeps it, for it may go on at any moment.
+
+    Raises:
+        RunHeld: it is locked already, by another process or in this one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from filelock import FileLock, Timeout  # 30 ms, which nobody who only looks at runs should wait for
+
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        self._path = path
+        self._lock = FileLock(path, mode=0o600, thread_local=False)
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout as error:
+            raise RunHeld(f"{path.stem} is being driven by somebody else: wait until it rests") from error
+
+    def release(self, *, ended: bool) -> None:
+        """Unlock it, and take the file away where the run has ended."""
+        if not self._lock.is_locked:
+            return
+        if ended:
+            with contextlib.suppress(OSError):  # Windows keeps what is open
+                self._path.unlink()
+        self._lock.release()
+
+
 class DiskStore:
     """A journal in a folder, made when first used; mode 0700, with a .gitignore that keeps it out of git.
 
@@ -113,19 +146,45 @@ class DiskStore:
             self._cache.add(f"r/{number:09d}", run)
         return run
 
-    def append(self, run: str, records: Sequence[Record], blobs: Mapping[str, str]) -> None:
-        """Keep `records` and `blobs` in one transaction, synced to the disk before this returns."""
-        rows = [(_key(run, records[0].seq), encode(records)), *((f"b/{d}", text) for d, text in blobs.items())]
+    def append(
+        self, run: str, records: Sequence[Record], blobs: Mapping[str, str], rows: Mapping[str, str] = NO_ROWS
+    ) -> None:
+        """Keep `records`, `blobs` and `rows` in one transaction, synced to the disk before this returns."""
+        commit, text = _key(run, records[0].seq), encode(records)
         with self._guard(), self._cache.transact():
-            now = time.time()
-            key, text = rows[0]
-            fresh = self._cache._sql(_ADD, (key, now, now, text)).rowcount  # noqa: SLF001 - see _ADD
-            for key, text in rows[1:] if fresh else ():
-                self._cache._sql(_ADD, (key, now, now, text))  # noqa: SLF001
-        if not fresh:
-            raise RunConflict(
-                f"{run} already has a record {records[0].seq}: another kernel or process drives it; let one end"
-            )
+            if not self._added(commit, text):
+                raise RunConflict(
+                    f"{run} already has a record {records[0].seq}: another kernel or process drives it; let one end"
+                )
+            for digest, value in blobs.items():
+                self._added(f"b/{digest}", value)
+            for key, value in rows.items():
+                if not self._added(f"x/{key}", value):  # raised inside the transaction: nothing of it stays
+                    raise KeyTaken(f"{key} is taken")
+
+    def hold(self, run: str) -> LockedFile:
+        """The run, held by a lock of the operating system: it is gone with the process, however that ends."""
+        with self._guard():
+            return LockedFile(self._folder / "locks" / f"{run}.lock")
+
+    def add_row(self, key: str, text: str) -> bool:
+        """Keep `text` under `key`, unless something is kept there already."""
+        with self._guard(), self._cache.transact():
+            return self._added(f"x/{key}", text)
+
+    def rows(self, prefix: str) -> list[tuple[str, str]]:
+        """(key, text) of all rows whose key begins with `prefix`."""
+        low = f"x/{prefix}"
+        with self._guard():
+            found = self._rows(f"{_RUN_ROWS} ORDER BY key", (low, low[:-1] + chr(ord(low[-1]) + 1)))
+        if any(not isinstance(text, str) for _, text in found):
+            raise DamagedRecord(f"a row under {prefix} is not text; somebody else wrote it, and it is not read")
+        return [(key.removeprefix("x/"), text) for key, text in found]
+
+    def _added(self, key: str, text: str) -> bool:
+        """Within a transaction: True where nothing was kept under `key` before."""
+        now = time.time()
+        return bool(self._cache._sql(_ADD, (key, now, now, text)).rowcount)  # noqa: SLF001 - see _ADD
 
     def read(self, run: str) -> Iterator[Record]:
         """All records of a run, in order; checked to be without a gap."""

@@ -1,4 +1,4 @@
-"""Run benchmarks and print their tables: `python -m tests.bench [--quick] [loop] [prompt_cache] [load] [resume]`."""
+"""Run benchmarks and print their tables: `python -m tests.bench [--quick] [NAME …]`, all of them without a name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench import load, loop, prompt_cache, resume
+from tests.bench import gate, load, loop, prompt_cache, resume
 from tests.bench.measuring import RESULTS, Options, Row, Target, machine, save, table
 
 __all__ = ["BENCHMARKS", "QUICK", "Benchmark", "main", "run"]
@@ -23,7 +23,7 @@ class Benchmark:
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: Benchmark((module.__doc__ or "").strip(), module.rows, module.TARGETS)
-    for module in (loop, prompt_cache, load, resume)
+    for module in (loop, gate, prompt_cache, load, resume)
 }
 
 QUICK = Options(repeats=1, most=100)

@@ -64,8 +64,8 @@ def _write_delta(folder: Path, steps: int) -> None:
 
 def _read_agentnb(folder: Path) -> Callable[[], tuple[int, Row]]:
     from agentnb import agent  # noqa: F401 - imports are not what is measured
-    from agentnb.state import fold
     from agentnb.store.disk import DiskStore
+    from agentnb.transitions import fold
 
     def read() -> tuple[int, Row]:
         lap = _laps()

@@ -19,7 +19,7 @@ pytestmark = [
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_it_gives_numbers(name: str) -> None:
     """Every row has a positive time. AGENTNB_BENCH=quick measures short runs only."""
-    if name in ("loop", "resume"):
+    if name in ("loop", "gate", "resume"):
         pytest.importorskip("langgraph.checkpoint.sqlite", reason="LangGraph is in the extra `bench`")
     rows = run(name, QUICK if os.environ.get("AGENTNB_BENCH") == "quick" else Options())
     assert rows

@@ -9,7 +9,7 @@ from typing import Any
 
 from agentnb import Agent, Budget, ModelReply, ModelRequest, Step, Usage, tool
 from agentnb.session import Session
-from agentnb.store.base import Store
+from agentnb.store.base import NO_ROWS, Store
 
 __all__ = ["ZeroModel", "begin", "counted", "look"]
 
@@ -56,8 +56,8 @@ def counted(store: Any) -> Iterator[list[int]]:
     commits: list[int] = []
     append = store.append
 
-    def counting(run: str, records: Any, blobs: Any) -> None:
-        append(run, records, blobs)
+    def counting(run: str, records: Any, blobs: Any, rows: Any = NO_ROWS) -> None:
+        append(run, records, blobs, rows)
         commits.append(len(records))
 
     store.append = counting
@@ -69,12 +69,12 @@ def counted(store: Any) -> Iterator[list[int]]:
 
 def written(steps: int) -> Iterable[tuple[str, str, dict[str, str]]]:
     """What such a run gives its store: for each commit its key, its records as JSON and the values kept aside."""
-    from agentnb.events import encode
+    from agentnb.codec import encode
     from tests.parts import MemoryStore
 
     class Noting(MemoryStore):
-        def append(self, run: str, records: Any, blobs: Any) -> None:
-            super().append(run, records, blobs)
+        def append(self, run: str, records: Any, blobs: Any, rows: Any = NO_ROWS) -> None:
+            super().append(run, records, blobs, rows)
             noted.append((f"j/{run}/{records[0].seq:010d}", encode(records), dict(blobs)))
 
     noted: list[tuple[str, str, dict[str, str]]] = []

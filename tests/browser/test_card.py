@@ -30,12 +30,16 @@ def add_finding(carrier: str, text: str, months: list[int]) -> int:
     FINDINGS.append(carrier)
     return len(FINDINGS)
 
-found = step(
+summer = step(
     "add_finding", "File a finding: “UA is late in summer”", carrier="UA", months=[6, 7, 8],
     text="Median delay 18 min in June–August against 4 min in the rest of the year (n = 58 665).",
 )
+winter = step(
+    "add_finding", "File a finding: “EV is late in winter”", carrier="EV", months=[12, 1, 2],
+    text="Median delay 11 min in December–February.",
+)
 m = ScriptedModel([
-    plan(step("table", "Count delays by carrier", rows=16), found), verdict(finding="UA is the latest"),
+    plan(step("table", "Count delays by carrier", rows=16), FOUND), verdict(finding="UA is the latest"),
     *(REST),
 ])
 """
@@ -45,19 +49,20 @@ APPROVED, REJECTED = "answer('Filed.'),", "plan(), answer('Not filed.'),"
 
 
 @pytest.fixture
-def asked(lab: tuple[str, Path], page: Page, request: pytest.FixtureRequest) -> Callable[[str], Page]:
-    """Opens a notebook that goes on with these replies, runs all of it, and waits for the card."""
+def asked(lab: tuple[str, Path], page: Page, request: pytest.FixtureRequest) -> Callable[..., Page]:
+    """Opens a notebook that finds this and goes on with these replies, runs all of it, and waits for the card."""
     address, folder = lab
 
-    def opened(rest: str) -> Page:
+    def opened(rest: str, found: str = "summer", *, more: str = "", last: str = NEXT) -> Page:
         name = f"{request.node.name}.ipynb"
-        cells = [nbformat.v4.new_code_cell(code) for code in (SETUP.replace("REST", rest), ASKS, NEXT)]
+        setup = SETUP.replace("REST", rest).replace("FOUND", found)
+        cells = [nbformat.v4.new_code_cell(code) for code in (setup + more, ASKS, last)]
         spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": spec}), folder / name)
         page.goto(f"{address}/{name}?reset")  # without the notebooks of the tests before
         ready(page)
         run_all(page)
-        button(page, "Approve").wait_for(timeout=30_000)
+        button(page, "Approve all 2" if "," in found else "Approve").wait_for(timeout=30_000)
         return page
 
     return opened
@@ -91,7 +96,7 @@ def shoot(page: Page, name: str) -> None:
         page.screenshot(path=SHOTS / f"{name}-{theme.lower()}.png")
 
 
-def test_a_click_on_approve_makes_the_call(asked: Callable[[str], Page]) -> None:
+def test_a_click_on_approve_makes_the_call(asked: Callable[..., Page]) -> None:
     """Run All goes on after the click; one line stays where the card was."""
     page = asked(APPROVED)
     card, row = page.locator("article.asks"), page.locator(".agentnb.buttons")
@@ -108,17 +113,18 @@ def test_a_click_on_approve_makes_the_call(asked: Callable[[str], Page]) -> None
     shoot(page, "card-approved")
 
 
-def test_a_refusal_by_keyboard_alone(asked: Callable[[str], Page]) -> None:
+def test_a_refusal_by_keyboard_alone(asked: Callable[..., Page]) -> None:
     """Nothing is in focus at first; Tab leads from one button to the next, and the reason's field takes the cursor."""
     page = asked(REJECTED)
     focused = "e => e === document.activeElement"
     assert not button(page, "Approve").evaluate(focused)
     page.keyboard.press("Enter")
     button(page, "Approve").focus()
-    page.keyboard.press("Tab")
-    assert button(page, "Reject…").evaluate(focused)
+    for name in ("Edit…", "Allow add_finding for this run", "Reject…"):
+        page.keyboard.press("Tab")
+        assert button(page, name).evaluate(focused)
     page.keyboard.press("Enter")
-    field = page.locator(".agentnb.buttons input")
+    field = page.get_by_label("Why not?")
     field.wait_for(timeout=5_000)
     page.wait_for_timeout(300)
     assert field.evaluate(focused)
@@ -130,7 +136,7 @@ def test_a_refusal_by_keyboard_alone(asked: Callable[[str], Page]) -> None:
     shows(page, "the next cell sees [] completed")
 
 
-def test_a_page_that_is_loaded_again_still_has_its_buttons(asked: Callable[[str], Page]) -> None:
+def test_a_page_that_is_loaded_again_still_has_its_buttons(asked: Callable[..., Page]) -> None:
     """The cell goes on waiting meanwhile, and a click on the new page is heard."""
     page = asked(APPROVED)
     choose(page, "File", "Save Notebook")
@@ -144,7 +150,7 @@ def test_a_page_that_is_loaded_again_still_has_its_buttons(asked: Callable[[str]
     shows(page, "the next cell sees ['UA'] completed")
 
 
-def test_stop_leaves_the_way_to_answer_later(asked: Callable[[str], Page]) -> None:
+def test_stop_leaves_the_way_to_answer_later(asked: Callable[..., Page]) -> None:
     """■ replaces the card by the line to type, and the next cell is not run."""
     page = asked(APPROVED)
     choose(page, "Kernel", "Interrupt Kernel")
@@ -153,3 +159,100 @@ def test_stop_leaves_the_way_to_answer_later(asked: Callable[[str], Page]) -> No
     assert button(page, "Approve").count() == 0
     assert not page.locator(".jp-OutputArea-output").filter(has_text="the next cell sees").count()
     shoot(page, "card-stopped")
+
+
+def test_an_edit_is_shown_and_made(asked: Callable[..., Page]) -> None:
+    """Each argument has its field; what is wrong is said and cannot be approved; what was changed stays in sight."""
+    page = asked(APPROVED)
+    button(page, "Edit…").click()
+    carrier, months, approve = (
+        page.get_by_label("carrier"),
+        page.get_by_label("months"),
+        button(page, "Approve as edited"),
+    )
+    carrier.wait_for(timeout=5_000)
+    assert carrier.input_value() == "UA"
+    assert months.input_value() == "[6, 7, 8]"
+    assert not approve.is_enabled()
+    months.fill("[6, 7")
+    shows(page, "this is no JSON")
+    assert not approve.is_enabled()
+    shoot(page, "card-edit-wrong")
+    months.fill("[6, 7]")
+    carrier.fill("DL")
+    page.locator(".agentnb.buttons ins").filter(has_text='"DL"').wait_for(timeout=5_000)
+    shoot(page, "card-edit")
+    approve.click()
+    shows(page, "the next cell sees ['DL'] completed")
+    shows(page, "you edited and approved add_finding(carrier, months, text) at step s2")
+    record = page.locator("article.agentnb").filter(has_text="you edited and approved")
+    assert record.locator("del").all_inner_texts() == ['"UA"', "[6, 7, 8]"]
+    assert record.locator("ins").all_inner_texts() == ['"DL"', "[6, 7]"]
+    shoot(page, "card-edited")
+
+
+def test_some_of_many_are_approved(asked: Callable[..., Page]) -> None:
+    """One card for all that is known; what is ticked is made, what is not is not, and it says which."""
+    page = asked("plan(), answer('Filed one.'),", found="summer, winter")
+    assert not button(page, "Approve selected").is_enabled()
+    boxes = page.locator(".agentnb.buttons input[type=checkbox]")
+    boxes.nth(1).check()
+    boxes.first.check()
+    button(page, "Approve 2 of 2").wait_for(timeout=5_000)
+    boxes.nth(1).uncheck()
+    button(page, "Approve 1 of 2").wait_for(timeout=5_000)
+    shoot(page, "card-many")
+    button(page, "Approve 1 of 2").click()
+    shows(page, "the next cell sees ['UA'] completed")
+    shows(page, "you approved 1 of 2 calls")
+    record = page.locator("article.agentnb").filter(has_text="you approved 1 of 2 calls")
+    assert record.locator("li b").evaluate_all("all => all.map(b => b.ariaLabel)") == ["approved", "not approved"]
+    shoot(page, "card-many-approved")
+
+
+def test_all_of_many_are_approved(asked: Callable[..., Page]) -> None:
+    """With one press, and none of them is asked about again."""
+    page = asked("answer('Filed both.'),", found="summer, winter")
+    button(page, "Approve all 2").click()
+    shows(page, "the next cell sees ['UA', 'EV'] completed")
+    shows(page, "you approved 2 of 2 calls")
+
+
+def test_two_cards_in_a_row(asked: Callable[..., Page]) -> None:
+    """One by one: the first is approved, the second refused, and each says so for itself."""
+    page = asked("plan(), answer('Filed one.'),", found="summer, winter")
+    button(page, "One by one").click()
+    button(page, "Approve").click()
+    shows(page, "you approved add_finding(carrier, months, text) at step s2")
+    button(page, "Reject…").click(timeout=15_000)
+    page.get_by_label("Why not?").fill("n is too small")
+    button(page, "Confirm").click()
+    shows(page, "you rejected add_finding(carrier, months, text) at step s3: n is too small")
+    shows(page, "the next cell sees ['UA'] completed")
+
+
+RESTARTED = """
+from pathlib import Path
+%config AgentMagics.store = 'restarted'
+if Path('restarted').exists():  # this kernel comes after the one that asked
+    m = ScriptedModel([answer('Filed.')])
+"""
+
+
+def test_after_a_restart_the_card_is_shown_again(asked: Callable[..., Page]) -> None:
+    """The kernel goes while the card waits; in the new one `%agent resume` asks again, and the call is made once."""
+    page = asked(APPROVED, more=RESTARTED, last="%agent resume r1 r\nprint('filed:', FINDINGS)")
+    choose(page, "Kernel", "Restart Kernel…")
+    page.locator(".jp-Notebook .jp-CodeCell").first.click()  # and the dialog before it is accepted
+    page.wait_for_timeout(3_000)
+    ready(page)
+    page.locator(".jp-Notebook .jp-CodeCell").first.click()
+    page.keyboard.press("Shift+Enter")
+    page.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text="[1]").first.wait_for(timeout=30_000)
+    page.locator(".jp-Notebook .jp-CodeCell").last.click()
+    page.keyboard.press("Shift+Enter")
+    again = page.locator(".jp-CodeCell").nth(2).get_by_role("button", name="Approve", exact=True)
+    again.click(timeout=30_000)
+    shows(page, "filed: ['UA']")
+    assert page.locator(".jp-CodeCell").nth(2).get_by_role("button", name="Approve", exact=True).count() == 0
+    shoot(page, "card-after-restart")

@@ -1,0 +1,152 @@
+"""Destructive actions: carried out outside the loop, by a person's hand or by a validator that the user names."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+from agentnb.calls import in_words
+from agentnb.errors import ConfigError, Interrupted, NotJSON
+from agentnb.events import ActionClaimed, ActionSettled
+from agentnb.failures import classify
+from agentnb.guards import GuardedCall, rulings
+from agentnb.ledger import step_key
+from agentnb.log import RunLog
+from agentnb.pending import Pending
+from agentnb.plan import JSON
+from agentnb.runner import Runner
+from agentnb.state import Status
+from agentnb.tools import InvalidArguments, Tool
+from agentnb.values import as_json
+
+__all__ = ["Validator", "carry_out", "drop", "require_at_rest"]
+
+Validator = Callable[[Pending], bool]
+"""Decides about an action in place of a person: True carries it out, anything else leaves it in the queue."""
+
+
+def carry_out(
+    log: RunLog,
+    tool: Tool,
+    action: Pending,
+    runner: Runner,
+    *,
+    by: str,
+    by_hand: bool = True,
+    in_doubt: Literal["done", "not_done"] | None = None,
+) -> None:
+    """Carry out a proposed action, once, and record what came of it.
+
+    Args:
+        log: the run.
+        tool: of the action.
+        action: what waits.
+        runner: where it runs.
+        by: who does it.
+        by_hand: False for a validator: what guards want a person for, it cannot do.
+        in_doubt: of an action whose outcome is not known: what somebody found out about it.
+
+    Raises:
+        ConfigError: its arguments or a guard forbid it now, or it is in doubt; it stays in the queue.
+        KeyboardInterrupt: it was stopped; it is in doubt.
+    """
+    args = dict(action.args)
+    key = step_key(log.state, action.step)
+    if in_doubt is not None and not action.in_doubt:
+        raise ConfigError(f"{action.step} {tool.name} is not in doubt: it has not been begun")
+    if action.in_doubt and _settled_doubt(log, tool, action, key, runner, by=by, in_doubt=in_doubt):
+        return
+    try:
+        kwargs = tool.validated(copy.deepcopy(args))
+    except InvalidArguments as error:
+        raise ConfigError(f"{action.step} {tool.name} cannot be carried out: {'; '.join(error.problems)}") from None
+    denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
+    if denied or (ask and not by_hand):
+        raise ConfigError(f"{action.step} {tool.name} may not be carried out: {'; '.join(denied or ask)}")
+    if not any(item.claimed for item in log.state.queue if item.action.step == action.step):
+        log.append(ActionClaimed(step=action.step, key=key, by=by))
+    log.append(_made(log, tool, action, runner, lambda: as_json(tool.run(kwargs, key)), by))
+
+
+def _made(
+    log: RunLog, tool: Tool, action: Pending, runner: Runner, work: Callable[[], object], by: str
+) -> ActionSettled:
+    """What came of the call."""
+    began = log.clock.monotonic()
+    try:
+        result = log.keep(runner(work, tool.timeout_s))
+    except (KeyboardInterrupt, Interrupted):
+        raise  # it stays claimed: in doubt
+    except BaseException as error:  # noqa: BLE001 - a tool may raise anything, SystemExit too; all of it is a result
+        seconds = log.clock.monotonic() - began
+        said = in_words(error)
+        if isinstance(error, NotJSON):  # it has returned, so it has acted
+            said = f"its result is not kept: {error}"
+            return ActionSettled(step=action.step, status="done", by=by, message=said, seconds=seconds)
+        acted = classify(error, tool.failures).acted == "unknown"
+        status: Literal["in_doubt", "failed"] = "in_doubt" if acted else "failed"
+        return ActionSettled(step=action.step, status=status, by=by, message=said, seconds=seconds)
+    seconds = log.clock.monotonic() - began
+    return ActionSettled(step=action.step, status="done", by=by, seconds=seconds, result=result)
+
+
+def _settled_doubt(
+    log: RunLog,
+    tool: Tool,
+    action: Pending,
+    key: str,
+    runner: Runner,
+    *,
+    by: str,
+    in_doubt: Literal["done", "not_done"] | None,
+) -> bool:
+    """True where an action that was in doubt turns out to have been carried out; False where it may be made again."""
+    if in_doubt == "done":
+        log.append(ActionSettled(step=action.step, status="done", by=by, message=f"{by} says that it was done"))
+        return True
+    if in_doubt == "not_done":  # recorded before it is made again, so that two who say so do not both make it
+        log.append(ActionSettled(step=action.step, status="failed", by=by, message=f"{by} says that it was not done"))
+        return False
+    if tool.idempotent:
+        return False
+    if tool.reconcile is not None:
+        found = _found(tool, action, key, runner)
+        if found is None:
+            said = "reconcile= says that it did not happen"
+            log.append(ActionSettled(step=action.step, status="failed", by="reconcile", message=said))
+        else:
+            log.append(ActionSettled(step=action.step, status="done", by="reconcile", result=log.keep(found)))
+        return found is not None
+    raise ConfigError(
+        f"whether {action.step} {tool.name} was carried out is not known ({action.in_doubt}): look, and say --done or"
+        " --not-done (in_doubt= in Python)"
+    )
+
+
+def _found(tool: Tool, action: Pending, key: str, runner: Runner) -> JSON:
+    """What the tool's `reconcile` says.
+
+    Raises:
+        ConfigError: it could not tell; the action is in doubt as before.
+    """
+    try:
+        return runner(lambda: as_json(tool.happened(tool.validated(dict(action.args)), key)), tool.timeout_s)
+    except (KeyboardInterrupt, Interrupted):
+        raise
+    except BaseException as error:  # a user's code, and whatever it raises means the same
+        raise ConfigError(
+            f"whether {action.step} {tool.name} was carried out is not known, and its reconcile function could not"
+            f" tell ({in_words(error)}): look, and say --done or --not-done (in_doubt= in Python)"
+        ) from error
+
+
+def drop(log: RunLog, action: Pending, *, by: str, reason: str) -> None:
+    """Take a proposed action out of the queue without carrying it out."""
+    log.append(ActionSettled(step=action.step, status="dropped", by=by, message=reason))
+
+
+def require_at_rest(log: RunLog) -> None:
+    """Raise ConfigError while a run is being driven: only its driver may append to its records."""
+    if log.state.status is Status.IN_PROGRESS:
+        raise ConfigError(f"{log.run} is in progress: wait until it rests, or `%agent resume {log.run}` if it was left")

@@ -1,0 +1,81 @@
+"""Records as lines of JSON, and back: the form in which stores keep them."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from agentnb.errors import DamagedRecord, NotJSON
+from agentnb.events import FORMAT, Event, Record, RunStarted
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["decode", "encode", "head_of"]
+
+
+@functools.cache
+def _codec() -> TypeAdapter[Any]:
+    from pydantic import Field, TypeAdapter
+
+    line = Annotated[Event, Field(discriminator="kind")]
+    return TypeAdapter(list[tuple[int, float, float, line]])
+
+
+def encode(records: Sequence[Record]) -> str:
+    """`records` as one line of JSON: `[[seq, at, t, {"kind": …}], …]`.
+
+    Raises:
+        NotJSON: a value in them has no JSON form.
+    """
+    rows = [(r.seq, r.at, r.t, r.event) for r in records]
+    try:
+        text: str = _codec().dump_json(rows, exclude_defaults=False).decode()
+    except ValueError:  # half of a surrogate pair, as a browser may send it; whatever else it was fails again
+        try:
+            text = json.dumps(_codec().dump_python(rows, mode="json"), ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise NotJSON(f"{' and '.join(r.event.kind for r in records)} cannot be recorded: {error}") from error
+        text = text.encode("utf-8", "replace").decode()
+    return text
+
+
+def decode(text: str) -> Iterable[Record]:
+    """The records of one line that `encode` wrote.
+
+    Raises:
+        DamagedRecord: it is not JSON, or not of a kind and form that this release knows.
+    """
+    try:
+        records = [Record(*row) for row in _codec().validate_json(text)]
+    except ValueError as error:
+        raise DamagedRecord(f"a record of {len(text)} characters cannot be read: {_first_problem(error)}") from error
+    for record in records:
+        if isinstance(record.event, RunStarted) and record.event.format > FORMAT:
+            raise DamagedRecord(
+                f"{record.event.run} was recorded in format {record.event.format}, and this agentnb reads up to"
+                f" {FORMAT}: install a newer one"
+            )
+    return records
+
+
+def head_of(record: Record) -> RunStarted:
+    """The event of a run's first record.
+
+    Raises:
+        DamagedRecord: it is another: no run writes one so.
+    """
+    if not isinstance(record.event, RunStarted):
+        raise DamagedRecord(f"the first record is {record.event.kind} and not run_started: somebody else wrote it")
+    return record.event
+
+
+def _first_problem(error: ValueError) -> str:
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)[:300]
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"[:400]

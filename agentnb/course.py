@@ -1,0 +1,238 @@
+"""The course of a run's steps in words: what the state does not keep, because no decision rests on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from agentnb import notes
+from agentnb.approval import person
+from agentnb.decide import MAX_ATTEMPTS
+from agentnb.events import (
+    ActionProposed,
+    ActionSettled,
+    ApprovalAnswered,
+    ApprovalAsked,
+    CallInDoubt,
+    CallSimulated,
+    DoubtResolved,
+    EarlierResult,
+    Event,
+    GateRaised,
+    PlanMade,
+    StepJudged,
+    ToolClaimed,
+    ToolRefused,
+    ToolRetried,
+    ToolReturned,
+)
+from agentnb.notes import ActionStatus, first_line
+from agentnb.pending import asked_now
+from agentnb.state import RunState
+
+__all__ = ["ActionLine", "Course", "EffectLine"]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectLine:
+    """One call that a dry run would have made.
+
+    Attributes:
+        args: its arguments in brief, "to="ada", amount=40".
+        asks: why a person would be asked before it; () where nobody would.
+    """
+
+    step: str
+    tool: str
+    args: str
+    asks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActionLine:
+    """One destructive call that was proposed.
+
+    Attributes:
+        number: what `execute` and `discard` take for it; 0 where it does not wait any more.
+        args: its arguments in brief.
+        status: where it stands.
+        said: the same in words, with who did it and what whoever decides should know.
+    """
+
+    number: int
+    step: str
+    tool: str
+    args: str
+    status: ActionStatus
+    said: str
+
+
+@dataclass(slots=True)
+class Course:
+    """A run's records taken in one by one.
+
+    Attributes:
+        bare: see `Summary`.
+        notes: a few words on a step, by its id.
+        faulted: ids of the steps that were given up.
+        revisions: why the plan was changed, one sentence for each time.
+        decisions: who decided what about which step.
+    """
+
+    bare: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
+    faulted: set[str] = field(default_factory=set)
+    revisions: list[str] = field(default_factory=list)
+    decisions: list[str] = field(default_factory=list)
+    _tries: dict[str, int] = field(default_factory=dict)
+    _faults: dict[str, str] = field(default_factory=dict)
+    _effects: dict[str, EffectLine] = field(default_factory=dict)
+    _actions: dict[str, ActionSettled] = field(default_factory=dict)
+    _question: ApprovalAsked | None = None
+
+    def add(self, event: Event, state: RunState) -> None:
+        """Take in the next event; `state` is that after it."""
+        match event:
+            case ToolClaimed() | ToolRetried() | ToolReturned() | ToolRefused() | EarlierResult():
+                self._called(event)
+            case CallInDoubt() | DoubtResolved():
+                self._doubted(event)
+            case CallSimulated() | ActionProposed() | ActionSettled():
+                self._put_off(event)
+            case StepJudged():
+                self._judged(event, state)
+            case PlanMade():
+                self._planned(event)
+            case GateRaised():
+                self.notes[event.step] = f"asks you: {first_line('; '.join(event.reasons))}"
+            case ApprovalAsked():
+                self._asked(event, state)
+            case ApprovalAnswered():
+                self._answered(event)
+            case _:
+                pass
+
+    def simulated(self, step: str) -> bool:
+        """True where the step's call was only simulated."""
+        return step in self._effects
+
+    def carried_out(self, step: str) -> bool:
+        """True where the step's proposed action was carried out."""
+        settled = self._actions.get(step)
+        return settled is not None and settled.status == "done"
+
+    def effects(self, state: RunState) -> tuple[EffectLine, ...]:
+        """The calls of the finished steps that were simulated: what `execute` would make."""
+        if not self._effects:
+            return ()
+        done = (outcome.step for outcome in state.outcomes if outcome.status != "failed")
+        return tuple(self._effects[step] for step in done if step in self._effects)
+
+    def actions(self, state: RunState) -> tuple[ActionLine, ...]:
+        """The proposed actions; those that wait have the numbers that `Run.pending` gives them."""
+        asked = state.approval if asked_now(state) else None
+        waiting, found = 1 + len(asked.others) if asked else 0, []
+        for item in state.queue:
+            action, status, last = item.action, notes.action_status(item), self._actions.get(item.action.step)
+            waiting += item.settled is None
+            by = item.settled.by if item.settled else item.claimed.by if item.claimed else ""
+            tried = notes.settled(last, self._who(last.by)) if last and last.status == "failed" else ""
+            said = notes.action_said(item, self._who(by), tried)
+            number = waiting if item.settled is None else 0
+            args = notes.brief_args(action.args)
+            found.append(ActionLine(number, action.step, action.tool, args, status, said))
+        return tuple(found)
+
+    # --- what is taken in ---------------------------------------------------------------------------------------------
+
+    def _called(self, event: ToolClaimed | ToolRetried | ToolReturned | ToolRefused | EarlierResult) -> None:
+        step = event.step
+        match event:
+            case ToolClaimed(attempt=attempt):
+                self._tries[step] = attempt
+                if attempt > 1 and step in self._faults:
+                    self.notes[step] = f"try {attempt}: {self._faults[step]}"
+            case ToolRetried():
+                self._faults[step] = first_line(event.message)
+                wait = "" if self.bare or not event.wait_s else f" in {event.wait_s:.2g} s"  # waits are in part random
+                self.notes[step] = f"try {self._tries.get(step, 1) + 1}{wait}: {self._faults[step]}"
+            case ToolReturned():
+                self.notes[step] = notes.returned(event, self._tries.get(step, 1))
+                self._faulty(step, self.notes[step] if event.status == "failed" else "")
+            case ToolRefused():
+                self.notes[step] = notes.refused(event)
+                self._faulty(step, self.notes[step])
+            case EarlierResult():
+                self.notes[step] = f"done before, by {event.run} ({event.at_step})"
+
+    def _doubted(self, event: CallInDoubt | DoubtResolved) -> None:
+        step = event.step
+        if isinstance(event, CallInDoubt):
+            self.notes[step] = f"outcome not known: {first_line(event.message)}"
+            return
+        self.notes[step] = notes.doubt_said(event, self._who(event.by))
+        self._faulty(step, "" if event.happened else self.notes[step])
+        if event.by != "reconcile":
+            happened = "happened" if event.happened else "did not happen"
+            said = f"{self._who(event.by)} found out that the call of {step} {happened}"
+            self.decisions.append(": ".join(filter(None, (said, event.reason))))
+
+    def _put_off(self, event: CallSimulated | ActionProposed | ActionSettled) -> None:
+        step = event.step
+        match event:
+            case CallSimulated():
+                self.notes[step] = "simulated"
+                self._effects[step] = EffectLine(step, event.tool, notes.brief_args(event.args), event.gate)
+            case ActionProposed():
+                self.notes[step] = "waits in the queue"
+            case ActionSettled():
+                self._actions[step] = event
+                self.notes[step] = notes.settled(event, self._who(event.by))
+
+    def _judged(self, event: StepJudged, state: RunState) -> None:
+        step = event.step
+        if event.verdict == "retry":
+            self._faults.pop(step, None)
+            self.notes[step] = f"retry {state.attempt - 1} of {MAX_ATTEMPTS - 1}: {first_line(event.reason)}"
+        elif event.verdict in ("revise", "escalate"):
+            self.notes[step] = self._faults.pop(step, "") or first_line(event.reason)
+            self.faulted.add(step)
+
+    def _planned(self, event: PlanMade) -> None:
+        if event.version == 1:
+            return
+        self.revisions.append(event.reason)
+        for step in [step for step in {*self.notes, *self._effects} if int(step[1:]) > event.keep]:
+            self.notes.pop(step, None)  # of a step that is planned anew
+            self._effects.pop(step, None)
+
+    def _asked(self, event: ApprovalAsked, state: RunState) -> None:
+        self._question, step = event, state.step
+        why = first_line("; ".join(filter(None, (*state.raised, step.ask if step else "", *state.taint))))
+        self.notes[event.step] = f"asks you: {why}" if why else ""
+        for other in event.others:
+            self.notes[other.step] = f"asked about together with {event.step}"
+
+    def _answered(self, event: ApprovalAnswered) -> None:
+        self.decisions.append(notes.decision(event, self._question, self._who(event.by)))
+        self.notes[event.step] = ""
+        if event.decision == "reject":
+            self._faults[event.step] = notes.turned_down(event, self._who(event.by))
+        if self._question and not event.earlier:
+            for other in self._question.others:
+                self.notes[other.step] = _TOGETHER[event.others.get(other.binding)].format(event.step)
+
+    def _faulty(self, step: str, why: str) -> None:
+        """Keep why the step's last try failed, for the note of one that is given up; "" where it did not."""
+        if why:
+            self._faults[step] = why
+        else:
+            self._faults.pop(step, None)
+
+    def _who(self, by: str) -> str:
+        """Whoever is logged in is another one wherever a recorded run is replayed."""
+        return "you" if self.bare and by == person() else by
+
+
+_TOGETHER: Final = {True: "approved with {}", False: "not approved with {}", None: ""}
+"""What is said of a further call that was asked about, by what was said of it."""

@@ -1,0 +1,167 @@
+"""Dry runs: what a run would do, and the plan that does exactly that.
+
+A dry run reads for real and simulates what acts. Its execution is a run of its own with no model in it: first every
+read again, which has to give what it gave; then the calls that were simulated, with the same arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from agentnb.errors import ConfigError
+from agentnb.events import CallSimulated, Kept, PlanMade, Record, ToolClaimed, ToolReturned
+from agentnb.log import RunLog
+from agentnb.plan import JSON, REFERENCE, Check, Step, is_open, literal, numbered, references
+from agentnb.state import Status
+from agentnb.values import digest
+
+__all__ = ["Effect", "effects_of", "execution_plan"]
+
+_POLICY = ("the policy asks",)
+"""A reason that says nothing: in the execution a person is asked about every effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One call that a dry run would have made.
+
+    Attributes:
+        step: the step's id.
+        title: what the step is for.
+        tool: the tool's name.
+        args: its arguments.
+        reversibility: whether it can be taken back.
+        result: what stood in for its result.
+        gate: why a person would be asked before it; () where nobody would.
+    """
+
+    step: str
+    title: str
+    tool: str
+    args: Mapping[str, JSON]
+    reversibility: str
+    result: JSON
+    gate: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What the last try of each finished step was, by the step's id."""
+
+    reads: Mapping[str, tuple[ToolClaimed, ToolReturned]]
+    simulated: Mapping[str, CallSimulated]
+
+
+def _done(log: RunLog, records: Iterable[Record]) -> _Done:
+    reads: dict[str, tuple[ToolClaimed, ToolReturned]] = {}
+    simulated: dict[str, CallSimulated] = {}
+    claim: ToolClaimed | None = None
+    for event in (record.event for record in records):
+        match event:
+            case ToolClaimed():
+                claim = event
+            case ToolReturned(status="ok" | "empty") if claim is not None and claim.step == event.step:
+                reads[event.step] = (claim, event)
+            case CallSimulated():
+                simulated[event.step] = event
+            case PlanMade(keep=keep):  # what came after those steps is planned anew
+                gone = [step for step in (*reads, *simulated) if int(step[1:]) > keep]
+                for step in gone:
+                    reads.pop(step, None)
+                    simulated.pop(step, None)
+            case _:
+                pass
+    finished = {outcome.step for outcome in log.state.outcomes if outcome.status != "failed"}
+    return _Done(
+        {step: pair for step, pair in reads.items() if step in finished},
+        {step: event for step, event in simulated.items() if step in finished},
+    )
+
+
+def effects_of(log: RunLog, records: Iterable[Record]) -> tuple[Effect, ...]:
+    """What the dry run would have done, in order."""
+    steps = {step.id: step for step in log.state.plan.steps} if log.state.plan else {}
+    return tuple(
+        Effect(
+            step=name,
+            title=steps[name].title,
+            tool=event.tool,
+            args=log.value(event.args),
+            reversibility=log.state.head.tools[event.tool].reversibility,
+            result=log.value(event.result),
+            gate=event.gate,
+        )
+        for name, event in _done(log, records).simulated.items()
+    )
+
+
+def execution_plan(log: RunLog, records: Iterable[Record]) -> tuple[Step, ...]:
+    """The steps that do exactly what the dry run would have done: its reads, held to what they gave, then its effects.
+
+    Raises:
+        ConfigError: it was no dry run, it did not complete, or it would have done nothing.
+    """
+    state = log.state
+    if not state.head.dry:
+        raise ConfigError(f"{log.run} was no dry run: only what a dry run has shown can be executed")
+    if state.status is not Status.COMPLETED:
+        raise ConfigError(f"{log.run} is {state.status}: only a dry run that completed can be executed")
+    done = _done(log, records)
+    if not done.simulated:
+        raise ConfigError(f"{log.run} would have done nothing: there is nothing to execute")
+    steps = {step.id: step for step in state.plan.steps} if state.plan else {}
+    reads = [_read(log, steps[name], *pair) for name, pair in done.reads.items()]
+    places = {name: f"s{len(reads) + n}" for n, name in enumerate(done.simulated, start=1)}
+    made_up = _made_up(steps.values(), done)
+    effects = [_effect(log, steps[name], event, places, made_up) for name, event in done.simulated.items()]
+    return numbered([*reads, *effects])
+
+
+def _read(log: RunLog, step: Step, claim: ToolClaimed, returned: ToolReturned) -> Step:
+    before = returned.result or Kept(4, text="null")
+    check = Check(sha256=before.blob or digest(before.text or ""))
+    args = literal(log.value(claim.args))
+    return Step(tool=step.tool, args=args, title=f"Read again: {step.title or step.tool}", check=check)
+
+
+def _made_up(steps: Iterable[Step], done: _Done) -> Mapping[str, str]:
+    """Reads whose arguments rest on what was only simulated, each with the steps that were.
+
+    What they gave is real, and may be of another thing than the one that the effects will make.
+    """
+    found: dict[str, str] = {}
+    for step in steps:
+        needs = {*step.depends_on, *references(step.args)}
+        if step.id in done.reads and (rests := sorted(needs & {*done.simulated, *found})):
+            found[step.id] = ", ".join(rests)
+    return found
+
+
+def _effect(
+    log: RunLog, step: Step, event: CallSimulated, places: Mapping[str, str], made_up: Mapping[str, str]
+) -> Step:
+    exact: dict[str, JSON] = log.value(event.args)
+    planned = {name: step.args.get(name) for name in exact}
+    args = {name: _arg(value, planned[name], places) for name, value in exact.items()}
+    reasons = [why for why in event.gate if why not in _POLICY]
+    written = any(is_open(value) for value in step.args.values() if isinstance(value, str))
+    if rests := sorted(name for name in {*step.depends_on, *references(step.args)} if written and name in places):
+        reasons.append(f"a model wrote its arguments from what was only simulated in {', '.join(rests)}")
+    if read := sorted({*step.depends_on, *references(step.args)} & made_up.keys()):
+        sources = "; ".join(f"{name} with what was only simulated in {made_up[name]}" for name in read)
+        reasons.append(f"it rests on what was read with made-up arguments: {sources}")
+    ask = "; ".join(reasons) or f"{log.run} listed it in its dry run"
+    return Step(tool=step.tool, args=args, title=step.title, expect=step.expect, confidence=step.confidence, ask=ask)
+
+
+def _arg(exact: JSON, planned: JSON, places: Mapping[str, str]) -> JSON:
+    """What stands for an argument: the value it had, or a reference where that value was only simulated."""
+    if isinstance(planned, str) and not planned.startswith("$$"):
+        match = REFERENCE.fullmatch(planned)
+        return f"${places[match[1]]}{match[2]}" if match and match[1] in places else literal(exact)
+    if isinstance(planned, dict) and isinstance(exact, dict):
+        return {name: _arg(value, planned.get(name), places) for name, value in exact.items()}
+    if isinstance(planned, (list, tuple)) and isinstance(exact, list):
+        return [_arg(value, was, places) for value, was in zip(exact, planned, strict=False)]
+    return literal(exact)

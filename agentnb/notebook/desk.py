@@ -1,0 +1,117 @@
+"""What the `%agent` commands work with: the notebook's store, and a run of it with an agent as it began with."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from agentnb.codec import head_of
+from agentnb.errors import ConfigError, RunNotFound
+from agentnb.notebook.cell import CellAgent
+from agentnb.notebook.namespace import model_of_run, require_free, tools_of_run
+from agentnb.run import Run
+from agentnb.settings import Settings
+from agentnb.store.disk import DiskStore
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["Desk", "full_id", "go_on", "reopened"]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the commands work with.
+
+    Attributes:
+        shell: for its namespace.
+        settings: what holds where a flag says nothing.
+        bound: the variable of each run of this kernel, by the run's id.
+        idle_s: seconds without a press after which a question is left and the run rests.
+    """
+
+    shell: InteractiveShell
+    settings: Settings
+    bound: dict[str, str]
+    idle_s: float = 1800.0
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """The notebook's variables."""
+        names: dict[str, Any] = self.shell.user_ns
+        return names
+
+    def store(self, args: Namespace) -> DiskStore:
+        """The store that the line or the settings name; never made by asking for it.
+
+        Raises:
+            ConfigError: nothing was kept there yet.
+        """
+        place = Path(args.store or self.settings.store).expanduser()
+        if not place.exists():
+            raise ConfigError(
+                f"there is no store at {place.absolute()}: a %%agent cell makes one, `--store DIR` names another"
+            )
+        return DiskStore(place)
+
+
+def full_id(store: DiskStore, text: str, names: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The id of the run that `text` begins, or that a variable of that name holds: "r7" is r7-kestrel, not r70-tern.
+
+    Raises:
+        RunNotFound: no run, or more than one, begins so.
+    """
+    if isinstance(held := names.get(text), Run):
+        return held.id
+    runs = store.runs()
+    exact = [run for run in runs if text in (run, run.partition("-")[0])]
+    found = exact or [run for run in runs if run.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RunNotFound(f"{len(found)} runs begin with {text!r}: say which of {', '.join(found[-5:])}")
+    near = get_close_matches(text, runs, n=1)
+    raise RunNotFound(
+        f"no run {text!r} in {store.place}: {f'did you mean {near[0]}?' if near else '`%agent runs` lists them'}"
+    )
+
+
+def reopened(desk: Desk, args: Namespace) -> Run:
+    """The run with an agent as it began with: models and tools by their names, from this notebook.
+
+    Raises:
+        ConfigError: something that it began with is not here.
+    """
+    store = desk.store(args)
+    run = full_id(store, args.run, desk.names)
+    head = head_of(store.first(run))
+    agent = CellAgent(
+        desk.shell,
+        model=model_of_run(head.model, desk.names),
+        cheap_model=model_of_run(head.cheap_model, desk.names),
+        tools=tools_of_run(head.tools, desk.names),
+        budget=head.budget,
+        approve=head.policy,
+        store=store.place,
+        cassette=desk.settings.cassette or None,
+        mode=desk.settings.mode,
+        idle_s=desk.idle_s,
+    )
+    return Run(agent, run)
+
+
+def go_on(desk: Desk, args: Namespace, run: Run, work: Callable[[], Run]) -> None:
+    """Do `work`, and bind the run to the name on the line, or else to that of its first cell in this kernel."""
+    name = getattr(args, "name", None) or desk.bound.get(run.id)
+    require_free(name, desk.names)
+    try:
+        work()
+    finally:
+        if name:
+            desk.bound[run.id] = name
+            desk.names[name] = Run(run.keeper, run.id)  # with nothing remembered of how it was before

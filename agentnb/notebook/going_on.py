@@ -1,0 +1,180 @@
+"""The `%agent` commands that go on with a run: resume it, raise its caps, decide what it asks, carry out what waits."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from agentnb.agent import Agent
+from agentnb.budget import LIMITS
+from agentnb.errors import ConfigError, DamagedRecord
+from agentnb.events import ApprovalAsked, RunSuspended
+from agentnb.ledger import open_actions
+from agentnb.notebook.desk import Desk, full_id, go_on, reopened
+from agentnb.notebook.listing import Listing, show, show_text
+from agentnb.notebook.namespace import function_named, require_free
+from agentnb.notebook.panel import show_summary
+from agentnb.notebook.typed import value_of
+from agentnb.pending import Pending
+from agentnb.run import InDoubt, Run
+from agentnb.state import Status
+from agentnb.store.disk import DiskStore
+
+__all__ = ["approve", "cancel", "discard", "edit", "execute", "extend", "pending", "reject", "resume"]
+
+
+def resume(desk: Desk, args: Namespace) -> None:
+    """Go on where the run rests."""
+    doubt = _doubt(args)
+    run = reopened(desk, args)
+    if run.status.ended and not (doubt and run.state.claim):
+        raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run)}")
+    go_on(desk, args, run, lambda: run.resume(in_doubt=doubt))
+
+
+def extend(desk: Desk, args: Namespace) -> None:
+    """Raise caps, and go on."""
+    more = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
+    if not more:
+        raise ConfigError("which cap, and by how much: e.g. `%agent extend RUN --tokens 10000`")
+    run = reopened(desk, args)
+    go_on(desk, args, run, lambda: run.extend(**more))
+
+
+def approve(desk: Desk, args: Namespace) -> None:
+    """Allow the call that waits, and go on."""
+    which = _numbers(args)
+    _decide(desk, args, lambda run: run.approve(*which))
+
+
+def reject(desk: Desk, args: Namespace) -> None:
+    """Refuse the call that waits, and go on."""
+    if not args.why:
+        raise ConfigError(f"why: write `%agent reject {args.run} REASON`, the planner is told the reason")
+    _decide(desk, args, lambda run: run.reject(args.why))
+
+
+def edit(desk: Desk, args: Namespace) -> None:
+    """Allow the call that waits with other arguments, and go on."""
+    run = reopened(desk, args)
+    asked = run.state.approval
+    tool = run.keeper.tools.get(asked.tool) if asked else None
+    known: Mapping[str, Any] = tool.parameters["properties"] if tool else {}
+    changes = {name: value_of(text, known.get(name)) for name, text in args.changes}
+    go_on(desk, args, run, lambda: run.edit(changes))
+    if run.status is Status.IN_PROGRESS:
+        _say_left(run)
+
+
+def execute(desk: Desk, args: Namespace) -> None:
+    """Do what a dry run has shown, or carry out actions that wait."""
+    which, doubt = _numbers(args), _doubt(args)
+    run = reopened(desk, args)
+    validator = function_named(args.validator, desk.names, "--validator")
+    if run.state.head.dry:
+        require_free(args.name, desk.names)
+        done = run.execute(*which, validator=validator, in_doubt=doubt)
+        if args.name:
+            desk.bound[done.id] = args.name
+            desk.names[args.name] = done
+        return
+    go_on(desk, args, run, lambda: run.execute(*which, validator=validator, in_doubt=doubt))
+    show_summary(run.summary)
+
+
+def discard(desk: Desk, args: Namespace) -> None:
+    """Take actions that wait out of the queue."""
+    which = _numbers(args)
+    run = reopened(desk, args)
+    go_on(desk, args, run, lambda: run.discard(*which))
+    show_summary(run.summary)
+
+
+def pending(desk: Desk, args: Namespace) -> None:
+    """List what waits for a person, in one run or in all of them."""
+    store = desk.store(args)
+    keeper = Agent(store=store.place)
+    runs = [full_id(store, args.run, desk.names)] if args.run else _waiting(store)
+    items = [item for run in runs for item in Run(keeper, run).pending]
+    rows = [(f"{item.run} {item.number}", item.kind, item.step, _call(item), _why(item)) for item in items]
+    ways = "%agent approve RUN [N …] · reject RUN WHY · edit RUN ARG=VALUE · execute RUN [N …] · discard RUN [N …]"
+    ways += " · resume RUN --done | --not-done" if any(item.kind == "doubt" for item in items) else ""
+    title = f"What waits for you in {store.place}" if rows else f"Nothing waits for you in {store.place}"
+    show(Listing(title, ("run and number", "kind", "step", "call", "why"), rows, ways if rows else ""))
+
+
+def _waiting(store: DiskStore) -> list[str]:
+    """Runs in which something waits, newest first; one that cannot be read is passed over."""
+    found = {run for run, _ in open_actions(store)}
+    for run in store.runs():
+        with suppress(DamagedRecord):
+            if isinstance(store.last(run).event, (ApprovalAsked, RunSuspended)):
+                found.add(run)
+    return [run for run in reversed(store.runs()) if run in found]
+
+
+def _call(item: Pending) -> str:
+    args = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in item.args.items())
+    return f"{item.tool}({args})"
+
+
+def _why(item: Pending) -> str:
+    doubt = f"in doubt: {item.in_doubt}" if item.in_doubt else ""
+    return "; ".join(filter(None, (doubt, *item.reasons))) or item.title
+
+
+def _decide(desk: Desk, args: Namespace, work: Callable[[Run], Run]) -> None:
+    """Answer what a run asks. Where it is driven, and where its tools are not here, the answer is left for others."""
+    store = desk.store(args)
+    bare = Run(Agent(store=store.place), full_id(store, args.run, desk.names))
+    if bare.status is Status.IN_PROGRESS:
+        work(bare)
+        _say_left(bare)
+        return
+    try:
+        run = reopened(desk, args)
+    except ConfigError:
+        run = bare
+    go_on(desk, args, run, lambda: work(run))
+
+
+def _numbers(args: Namespace) -> list[int]:
+    """The numbers of the line; a name among its words is where the run is bound to."""
+    numbers = [int(word) for word in args.which if word.isdecimal()]
+    names = [word for word in args.which if not word.isdecimal()]
+    if len(names) > 1 or any(not name.isidentifier() for name in names):
+        raise ConfigError(f"{names[-1]!r} is no number: `%agent pending {args.run}` lists what waits, numbered")
+    args.name = names[0] if names else None
+    return numbers
+
+
+def _doubt(args: Namespace) -> InDoubt | None:
+    if args.done and args.not_done:
+        raise ConfigError("--done and --not-done exclude each other: look whether it happened, then give one")
+    return "done" if args.done else "not_done" if args.not_done else None
+
+
+def _say_left(run: Run) -> None:
+    """Which call the answer was left for: it may be another one than was asked about a moment ago."""
+    asked = run.state.approval
+    call = f" about {asked.step} {asked.tool}" if asked else ""
+    show_text(f"Left{call} for whoever drives {run.id}; if nobody does any more: %agent resume {run.id}")
+
+
+def cancel(desk: Desk, args: Namespace) -> None:
+    """End a run where it is."""
+    store = desk.store(args)
+    keeper = Agent(store=store.place)  # with none of the run's tools and models: nothing is called any more
+    run = Run(keeper, full_id(store, args.run, desk.names))
+    go_on(desk, args, run, lambda: run.cancel(args.why))
+    show_summary(run.summary)
+
+
+def _after_end(run: Run) -> str:
+    limit = run.state.limit
+    if limit is None:
+        return f"`%agent show {run.id}` shows it"
+    return f"`%agent extend {run.id} --{limit.limit.replace('_', '-')} N` raises the cap that it reached"

@@ -1,0 +1,214 @@
+"""What is said of a step, of a decision and of a proposed action: one line each, from the records alone.
+
+A record holds a short value as its text and a long one only by its handle; of those their length is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+from agentnb.events import (
+    ActionSettled,
+    ApprovalAnswered,
+    ApprovalAsked,
+    AskedCall,
+    DoubtResolved,
+    Kept,
+    ToolRefused,
+    ToolReturned,
+)
+from agentnb.plan import JSON
+from agentnb.state import Queued
+
+__all__ = [
+    "ActionStatus",
+    "action_said",
+    "action_status",
+    "brief_args",
+    "decision",
+    "doubt_said",
+    "edited",
+    "first_line",
+    "named",
+    "refused",
+    "returned",
+    "settled",
+    "turned_down",
+]
+
+ActionStatus = Literal["waits", "in_doubt", "done", "dropped"]
+
+_BRIEF: Final = 60
+"""Characters of one value."""
+
+
+def first_line(text: str) -> str:
+    """The first line of `text`, in at most 120 characters."""
+    line = text.strip().splitlines()[0] if text.strip() else ""
+    return line if len(line) <= 120 else f"{line[:119]}…"  # noqa: PLR2004 - one line of a notebook
+
+
+def named(items: Sequence[str]) -> str:
+    """Several names in a sentence: "s1, s2 and s3"."""
+    return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
+
+
+# ---------------------------------------------------------------------------------------------------- values
+
+
+def brief_args(kept: Kept) -> str:
+    """Arguments as they would stand in a call, each cut to a few words."""
+    args = _object(kept)
+    if args is None:
+        return _length(kept.size)
+    return ", ".join(f"{_in_sight(name)}={_cut(_text(value))}" for name, value in args.items())
+
+
+def edited(before: Kept, after: Kept) -> str:
+    """What an edit changes: "amount 250 → 40, cc added "ada""; "" where nothing is different.
+
+    Args:
+        before: the arguments that were asked about, as the tool would have got them.
+        after: those that were allowed, in a plan's writing: a leading "$" is doubled in it.
+    """
+    old, new = _object(before), _object(after)
+    if old is None or new is None:
+        return f"{_length(before.size)} → {_length(after.size)}"
+    new = {name: _unescaped(value) for name, value in new.items()}
+    names = [*old, *(name for name in new if name not in old)]
+    return ", ".join(filter(None, (_change(name, old, new) for name in names)))
+
+
+def _change(name: str, old: Mapping[str, JSON], new: Mapping[str, JSON]) -> str:
+    was, is_ = (_text(args[name]) if name in args else "" for args in (old, new))
+    if was == is_:
+        return ""
+    told = [text if len(text) <= _BRIEF else _length(len(text)) for text in (was, is_)]
+    if was and is_:
+        return f"{_in_sight(name)} {told[0]} → {told[1]}"
+    return f"{_in_sight(name)} {'taken out' if was else 'added'} {told[0] or told[1]}"
+
+
+def _object(kept: Kept) -> dict[str, JSON] | None:
+    """The arguments, where the record itself holds them."""
+    try:
+        value = json.loads(kept.text or "null")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _unescaped(value: JSON) -> JSON:
+    if isinstance(value, str):
+        return value[1:] if value.startswith("$$") else value
+    if isinstance(value, dict):
+        return {name: _unescaped(item) for name, item in value.items()}
+    return [_unescaped(item) for item in value] if isinstance(value, list) else value
+
+
+def _text(value: JSON) -> str:
+    return _in_sight(json.dumps(value, ensure_ascii=False))
+
+
+def _in_sight(text: str) -> str:
+    """`text` with every character that is not drawn as JSON writes it: an argument must not hide one."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 1]}…"
+
+
+def _length(characters: int) -> str:
+    return f"({characters:,} characters)".replace(",", " ")
+
+
+# ---------------------------------------------------------------------------------------------------- calls
+
+
+def returned(event: ToolReturned, tries: int) -> str:
+    """How a call ended, where that is worth a word."""
+    if event.status == "failed":
+        return f"after {tries} tries: {first_line(event.message)}" if tries > 1 else first_line(event.message)
+    found = "nothing found" if event.status == "empty" else first_line(event.message)
+    return ", ".join(filter(None, (found, f"at try {tries}" if tries > 1 else "")))
+
+
+def refused(event: ToolRefused) -> str:
+    """Why a call never reached its function."""
+    why = "; ".join(event.problems)
+    if event.by == "breaker":  # for how long is past when it is read
+        return first_line(f"not called, it keeps failing: {why.partition('; it is not called')[0].partition(': ')[2]}")
+    return first_line(f"{'a guard says no' if event.by == 'guard' else 'cannot be called so'}: {why}")
+
+
+def doubt_said(event: DoubtResolved, by: str) -> str:
+    """What was found out about a call whose outcome was not known."""
+    what = "it happened" if event.happened else "it did not happen"
+    who = "looked up by the tool" if event.by == "reconcile" else f"says {by}"
+    return ": ".join(filter(None, (f"{what}, {who}", first_line(event.reason))))
+
+
+# ---------------------------------------------------------------------------------------------------- decisions
+
+
+def decision(event: ApprovalAnswered, asked: ApprovalAsked | None, by: str) -> str:
+    """Who decided what about which call."""
+    if event.silent:
+        came = "it was let go" if event.decision == "approve" else "it was not made"
+        return f"nobody answered about {event.step} in time: {came}"
+    verb = {"approve": "approved", "edit": "edited and approved", "reject": "rejected"}[event.decision]
+    said = f"{by} {verb} {_together(event, asked.others if asked else ())}"
+    if event.earlier:
+        return f"{said}, asked about together with an earlier call"
+    if event.allow and asked:
+        said += f", and {asked.tool} for the rest of this run"
+    changes = edited(asked.args, event.args) if event.decision == "edit" and asked and event.args else ""
+    return ": ".join(filter(None, (said, changes, event.reason)))
+
+
+def turned_down(event: ApprovalAnswered, by: str) -> str:
+    """Why a call was not made, of one that nobody let."""
+    return "nobody answered in time" if event.silent else first_line(f"rejected by {by}: {event.reason}".rstrip(": "))
+
+
+def _together(event: ApprovalAnswered, others: Sequence[AskedCall]) -> str:
+    """The call that was asked about with those that were decided alike, and those that were decided otherwise."""
+    alike = event.decision != "reject"
+    same, not_so = ([o.step for o in others if event.others.get(o.binding) is said] for said in (alike, not alike))
+    return named([event.step, *same]) + (f", but not {named(not_so)}" if not_so else "")
+
+
+# ---------------------------------------------------------------------------------------------------- the queue
+
+
+def action_status(item: Queued) -> ActionStatus:
+    """Where a proposed action stands."""
+    if item.settled is not None:
+        return "done" if item.settled.status == "done" else "dropped"
+    return "in_doubt" if item.claimed else "waits"
+
+
+def action_said(item: Queued, by: str, tried: str) -> str:
+    """What there is to say of a proposed action.
+
+    Args:
+        item: of the queue.
+        by: who settled it, or began it.
+        tried: how the last try to carry it out failed, "" where there was none.
+    """
+    if item.settled is not None:
+        return settled(item.settled, by)
+    if item.claimed:
+        doubt = item.doubt or "how it ended is not known"
+        return f"begun by {by}, and perhaps carried out: {first_line(doubt)}"
+    return ": ".join(filter(None, ("waits for you", "; ".join(filter(None, (tried, *item.action.reasons))))))
+
+
+def settled(event: ActionSettled, by: str) -> str:
+    """What came of a try to carry out an action, or to drop it."""
+    said = {"done": "carried out by", "dropped": "dropped by", "failed": "not carried out by"}
+    lead = f"{said[event.status]} {by}" if event.status in said else f"begun by {by}, and perhaps carried out"
+    return ": ".join(filter(None, (lead, first_line(event.message))))

@@ -1,0 +1,143 @@
+"""Who has to be asked before a call that acts: what is known of each tool, and what the user wants.
+
+Some things no setting lifts: what cannot be taken back is always asked about, and what destroys is never called by the
+loop at all but waits in a queue for a person's hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
+
+from agentnb.errors import ConfigError
+
+__all__ = ["APPROVE", "Approve", "Effect", "Level", "Policy", "Reversibility", "ToolFacts", "confidence"]
+
+Approve = Literal["ask", "deny", "auto", "confidence"]
+APPROVE: Final[tuple[str, ...]] = get_args(Approve)
+Level = Literal["low", "medium", "high"]
+Effect = Literal["read", "write", "destructive"]
+Reversibility = Literal["full", "partial", "irreversible"]
+
+_LEVELS: Final[tuple[str, ...]] = get_args(Level)
+_DAY_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFacts:
+    """What the policy needs to know of a tool.
+
+    Attributes:
+        effect: "read" leaves the world as it is, "write" changes it, "destructive" is only ever proposed.
+        reversibility: whether what it does can be taken back.
+        schema: hash of its argument schema, by which a resumed run sees that the tool has changed.
+        egress: its arguments leave this machine: fetching an address can carry data out.
+        untrusted: its result is text that strangers wrote.
+        idempotent: the same key twice acts once, so a call whose outcome is not known may be made again.
+        reconcile: it can be asked whether a call happened.
+    """
+
+    effect: Effect
+    reversibility: Reversibility
+    schema: str
+    egress: bool = False
+    untrusted: bool = False
+    idempotent: bool = False
+    reconcile: bool = False
+
+    @property
+    def acts(self) -> bool:
+        """True where a call changes something, or sends something out."""
+        return self.effect != "read" or self.egress
+
+    @property
+    def repeatable(self) -> bool:
+        """True where a call whose outcome is not known may simply be made again, under the same key."""
+        return self.idempotent or not self.acts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What happens before a call that acts.
+
+    Attributes:
+        approve: "ask" a person, "deny", "auto" (asks only where it has to), or "confidence" (asks where the planner is
+            less sure of a step than its threshold).
+        threshold: with "confidence": the least confidence that goes on without a person.
+        thresholds: the same for single tools, by name.
+        answer_within_s: seconds after which silence is a refusal.
+        auto_approve_after_s: seconds after which silence is leave, for what can be taken back fully and nothing else;
+            None for never.
+        valid_s: seconds for which an approval holds.
+
+    Raises:
+        ConfigError: a value that is not allowed.
+    """
+
+    approve: Approve = "ask"
+    threshold: Level = "high"
+    thresholds: Mapping[str, Level] = field(default_factory=dict, hash=False)
+    answer_within_s: float = _DAY_S
+    auto_approve_after_s: float | None = None
+    valid_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if self.approve not in APPROVE:
+            raise ConfigError(f"approve={self.approve!r} is not one of {', '.join(APPROVE)}")
+        for name, level in {"the threshold": self.threshold, **self.thresholds}.items():
+            if level not in _LEVELS:
+                raise ConfigError(f"{name} is {level!r}, which is none of {', '.join(_LEVELS)}")
+        for name in ("answer_within_s", "auto_approve_after_s", "valid_s"):
+            value: Any = getattr(self, name)
+            never = value is None and name == "auto_approve_after_s"
+            if not never and not (isinstance(value, (int, float)) and 0 < value < math.inf):
+                raise ConfigError(f"{name}={value!r} must be a number of seconds above 0")
+
+    @classmethod
+    def of(cls, given: Policy | str) -> Policy:
+        """`given`, or the policy of that name: "ask", "deny", "auto", "confidence", "confidence:medium".
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if isinstance(given, Policy):
+            return given
+        name, colon, level = str(given).partition(":")
+        if colon and (name != "confidence" or not level):
+            raise ConfigError(f"approve={given!r} is not one of {', '.join(APPROVE)}")
+        values: dict[str, Any] = {"approve": name, **({"threshold": level} if level else {})}
+        return cls(**values)
+
+    def asks(self, tool: str, facts: ToolFacts, sure: Level) -> bool:
+        """True where a call of `tool`, in a step of which the planner is `sure`, needs a person."""
+        if not facts.acts:
+            return False
+        if facts.reversibility == "irreversible" or self.approve in ("ask", "deny"):
+            return True
+        least = self.thresholds.get(tool, self.threshold)
+        return self.approve == "confidence" and _LEVELS.index(sure) < _LEVELS.index(least)
+
+    def silence(self, facts: ToolFacts, *, must_ask: bool) -> tuple[Literal["approve", "reject"], float]:
+        """What silence means before a call, and after how many seconds.
+
+        Args:
+            facts: of the tool.
+            must_ask: a guard or untrusted text wants a person: nobody's silence is one.
+        """
+        if self.auto_approve_after_s is not None and facts.reversibility == "full" and not must_ask:
+            return "approve", self.auto_approve_after_s
+        return "reject", self.answer_within_s
+
+
+def confidence(threshold: Level = "high", **per_tool: Level) -> Policy:
+    """A policy that lets steps go on of which the planner is sure enough, and asks a person about all others.
+
+    Confidences are the planner's own words, low, medium or high: numbers would promise a precision that no model has.
+    What cannot be taken back is asked about however sure it is.
+
+    >>> confidence("medium", send_mail="high").thresholds
+    {'send_mail': 'high'}
+    """
+    return Policy(approve="confidence", threshold=threshold, thresholds=per_tool)

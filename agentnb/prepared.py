@@ -1,0 +1,128 @@
+"""A call that may be made, but for a person's leave: its arguments resolved and validated, its guards asked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agentnb.errors import NotJSON
+from agentnb.events import EarlierResult, Kept, RunSuspended, ToolRefused
+from agentnb.guards import GuardedCall, rulings
+from agentnb.ledger import last_entry, once_key, step_key
+from agentnb.log import RunLog
+from agentnb.plan import JSON, Step, UnmetReference, resolve
+from agentnb.state import RunState
+from agentnb.step_changes import call_mark
+from agentnb.tools import InvalidArguments, Tool
+from agentnb.values import as_json, json_text
+
+__all__ = ["LONGEST_MESSAGE", "Prepared", "entry_of", "key_of", "prepare", "prepare_later", "problems_with"]
+
+LONGEST_MESSAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that may be made, but for a person's leave.
+
+    Attributes:
+        args: every reference and every filled opening in its place.
+        kept: the same as records hold it.
+        kwargs: what the function takes.
+        ask: why guards want a person's leave.
+    """
+
+    args: dict[str, JSON]
+    kept: Kept
+    kwargs: dict[str, Any]
+    ask: tuple[str, ...]
+
+
+def prepare(log: RunLog, tool: Tool, step: Step) -> Prepared | ToolRefused:
+    """The present step's call with its arguments, or why it may not be made: they are wrong, or a guard denies it."""
+    state = log.state
+    if state.claim is not None:  # what was begun is what is made again, to the letter
+        return _checked(log, tool, step, log.value(state.claim.args), state.claim.args)
+    return prepare_later(log, tool, step, log.value(state.bound) if state.bound else step.args)
+
+
+def prepare_later(
+    log: RunLog, tool: Tool, step: Step, given: Mapping[str, JSON] | None = None
+) -> Prepared | ToolRefused:
+    """The call of a step that need not be the present one, as far as its arguments are known.
+
+    Args:
+        log: the run.
+        tool: the step's.
+        step: of the plan.
+        given: its arguments with what a model or a person filled in; those of the plan if left out.
+    """
+    try:
+        args: dict[str, JSON] = resolve(dict(step.args if given is None else given), log.result_of)
+        kept = log.keep(args)
+    except (UnmetReference, NotJSON) as error:
+        return ToolRefused(step=step.id, problems=(str(error),))
+    return _checked(log, tool, step, args, kept)
+
+
+def _checked(log: RunLog, tool: Tool, step: Step, args: dict[str, JSON], kept: Kept) -> Prepared | ToolRefused:
+    try:
+        kwargs = tool.validated(copy.deepcopy(args))  # a tool may alter what it is given; earlier results stay
+    except InvalidArguments as error:
+        return ToolRefused(step=step.id, problems=error.problems)
+    denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
+    if denied:
+        return ToolRefused(step=step.id, problems=denied, by="guard")
+    if call_mark(tool.name, kept) in log.state.acted_before:
+        ask = (*ask, "this run has made or proposed exactly this call already, before its plan was revised")
+    return Prepared(args, kept, kwargs, ask)
+
+
+def problems_with(state: RunState, tool: Tool, args: Mapping[str, JSON]) -> tuple[str, ...]:
+    """Why the tool or its guards would refuse exactly these arguments; nothing of them is kept."""
+    try:
+        json_text(dict(args))
+        kwargs = tool.validated(copy.deepcopy(dict(args)))
+    except NotJSON as error:
+        return (str(error),)
+    except InvalidArguments as error:
+        return error.problems
+    denied, _ = rulings(tool.guards, GuardedCall(tool.name, kwargs, state))
+    return denied
+
+
+def entry_of(log: RunLog, tool: Tool, step: Step, call: Prepared) -> EarlierResult | RunSuspended | int:
+    """The number of the ledger's entry that a claim of the call takes; or what other runs have done under its key.
+
+    It is 0 for a key that is the step's own, or is claimed already. Another run may take the number meanwhile: the
+    claim then fails, and it is looked at anew.
+    """
+    if not tool.once_per or log.state.claim is not None:
+        return 0
+    found = last_entry(log.store, key_of(log, tool, step, call))
+    if found is None or found.state == "released":
+        return found.number + 1 if found else 1
+    what = ", ".join(f"{name}={call.args.get(name)!r}" for name in tool.once_per)
+    if found.state == "done":
+        said = f"{tool.name} for {what}"[:LONGEST_MESSAGE]
+        return EarlierResult(
+            step=step.id, key=said, run=found.run, at_step=found.step, result=found.result, tainted=found.tainted
+        )
+    detail = (
+        f"{tool.name} for {what} was begun by {found.run} ({found.step}), and its outcome is not known: settle that"
+        f" first, with %agent resume {found.run} --done or --not-done"
+    )
+    return RunSuspended(reason="in_doubt", detail=detail[: 2 * LONGEST_MESSAGE])
+
+
+def key_of(log: RunLog, tool: Tool, step: Step, call: Prepared) -> str:
+    """The key that the call is claimed under."""
+    if not tool.once_per:
+        return step_key(log.state, step.id)
+    try:
+        meant = as_json({name: call.kwargs.get(name) for name in tool.once_per})
+    except NotJSON:  # a type of the tool's own: what was given for it says the same
+        meant = {name: call.args.get(name) for name in tool.once_per}
+    return once_key(tool.name, tool.once_per, meant)

@@ -1,0 +1,139 @@
+"""Where a tool's function runs, and how it is given up after its time; functions called by names, and coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from agentnb.errors import ToolTimeout
+
+__all__ = ["Runner", "finished", "named", "run_here", "with_named"]
+
+_LONGEST_S = 1e8  # three years: timers refuse more
+_AGAIN_S = 5.0
+"""Seconds after which a tool that swallowed its timeout is interrupted again, and so on."""
+
+
+class Runner(Protocol):
+    """Where a tool's function runs, and how it is given up."""
+
+    def __call__(self, function: Callable[[], Any], timeout_s: float) -> Any:
+        """What `function` returns or raises.
+
+        Raises:
+            ToolTimeout: it took longer than `timeout_s` seconds.
+            KeyboardInterrupt, Interrupted: a person stopped it.
+        """
+
+
+def run_here(function: Callable[[], Any], timeout_s: float) -> Any:
+    """Run on this thread where a timer signal can interrupt it (the main thread, on POSIX), else on one of its own.
+
+    On a thread of its own a call that takes too long is abandoned: it may go on, and what it returns is dropped.
+    """
+    timeout_s = min(timeout_s, _LONGEST_S)
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
+        return _with_timer(function, timeout_s)
+    return _abandonable(function, timeout_s)
+
+
+def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
+    def ring(*_: object) -> None:
+        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was interrupted")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
+            return function()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # once more, for it may ring at the very moment in which it is being stopped
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _abandonable(function: Callable[[], Any], timeout_s: float) -> Any:
+    box: dict[str, Any] = {}
+
+    def target() -> None:
+        try:
+            box["value"] = function()
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
+            box["error"] = error
+
+    thread = threading.Thread(target=target, name="agentnb-tool", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was abandoned")
+    if "error" in box:
+        raise box["error"]
+    return box["value"]
+
+
+def named(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The arguments that can be given by name; [] where that cannot be told."""
+    try:
+        args = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [arg for arg in args if arg.kind in (arg.POSITIONAL_OR_KEYWORD, arg.KEYWORD_ONLY)]
+
+
+def _takes_every(function: Callable[..., Any]) -> bool:
+    """True where it has a `**kwargs`."""
+    try:
+        return any(arg.kind is arg.VAR_KEYWORD for arg in inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return False
+
+
+def with_named(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    """Call `function` with those of `values` that it names."""
+    names, every = {arg.name for arg in named(function)}, _takes_every(function)
+    value = function(**{name: value for name, value in values.items() if every or name in names})
+    return finished(value) if inspect.isawaitable(value) else value
+
+
+def finished(value: Any) -> Any:
+    """What an awaitable gives, run to its end on this thread, or on another where a loop runs here already."""
+
+    async def wait() -> Any:
+        return await value
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(wait())
+    # A loop runs on this thread already, as in a notebook: the coroutine gets a thread and a loop of its own.
+    box: dict[str, Any] = {}
+
+    async def cancellable() -> Any:
+        box["task"], box["loop"] = asyncio.current_task(), asyncio.get_running_loop()
+        return await value
+
+    def target() -> None:
+        try:
+            box["value"] = asyncio.run(cancellable())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller
+            box["error"] = error
+
+    thread = threading.Thread(target=target, name="agentnb-async-tool", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():  # not one long join: an interrupt has to get through
+            thread.join(0.05)
+    except BaseException:  # its time is up, or a person stopped it: nothing of it may act later, behind their back
+        with suppress(RuntimeError):  # the loop may just have closed
+            if "loop" in box:
+                box["loop"].call_soon_threadsafe(box["task"].cancel)
+        raise
+    if "error" in box:
+        raise box["error"]
+    return box["value"]

@@ -1,0 +1,122 @@
+"""Where a run stands, in words: why it ended or rests, what it is doing now, and what to type next."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from agentnb.budget import amount
+from agentnb.decide import KEPT_MOST
+from agentnb.events import LimitReached
+from agentnb.state import RunState, Stage, Status
+
+__all__ = ["now", "reason", "way_on"]
+
+_REASONS = {
+    "cancelled": "ended by a person",
+    "escalated": "needs a person",
+    "malformed_output": "the model's replies could not be used",
+    "interrupted": "stopped by you",
+    "closed": "left by its caller",
+    "approval": "waits for your decision",
+    "in_doubt": "a call's outcome is not known",
+    "model_failed": "the model could not be reached",
+    "error": "an error ended it",
+}
+
+
+def reason(state: RunState) -> str:
+    """Why the run ended or rests, in a few words; "" where it completed or goes on."""
+    if state.suspended:
+        return _REASONS[state.suspended.reason]
+    if state.finished is None or state.finished.reason == "complete":
+        return ""
+    why = state.finished.reason
+    return _REASONS.get(why) or f"reached its limit of {amount(why, state.budget.caps().get(why, 0))}"
+
+
+def now(state: RunState) -> str:
+    """What the run is doing; "" where it is not being driven."""
+    if state.status is not Status.IN_PROGRESS:
+        return ""
+    total, done, step = len(state.plan.steps) if state.plan else 0, len(state.outcomes), state.step
+    where = f"step {done + 1} of {total}" if step else ""
+    doing = {
+        Stage.PLAN: "planning" if state.plan is None else "revising the plan",
+        Stage.STEP: f"{where}: {_before_the_call(state)} {step.tool}" if step else "",
+        Stage.CALL: f"{where}: {_calling(state, step.tool)}" if step else "",
+        Stage.JUDGE: f"{where}: checking the result" if step else "",
+        Stage.ANSWER: "writing the answer",
+    }
+    return doing.get(state.stage, "")
+
+
+def _before_the_call(state: RunState) -> str:
+    return "asking you about" if state.approval is not None and not state.approved else "preparing"
+
+
+def _calling(state: RunState, tool: str) -> str:
+    if state.cleared:
+        return f"waiting to call {tool} again"
+    return f"finding out whether {tool} acted" if state.doubt else f"calling {tool}"
+
+
+def way_on(state: RunState, effects: int) -> str:
+    """What to do next, as a line to type; "" where there is nothing to do.
+
+    Args:
+        state: of the run.
+        effects: how many calls a dry run would have made.
+    """
+    run, status = state.head.run, state.status
+    if status is Status.AWAITING_APPROVAL:
+        return _decide(state)
+    if state.suspended and state.suspended.reason == "in_doubt":
+        return _look(state)
+    if state.suspended or status is Status.IN_PROGRESS:
+        return f"%agent resume {run}"
+    if state.limit and status is Status.STOPPED:
+        flags = {limit.limit: _more(limit, len(state.left)) for limit in (state.limit, state.no_answer) if limit}
+        return f"%agent extend {run} " + " ".join(f"--{name.replace('_', '-')} {more}" for name, more in flags.items())
+    return _after_the_end(state, effects)
+
+
+def _after_the_end(state: RunState, effects: int) -> str:
+    run = state.head.run
+    if state.claim and state.claim.entry:  # cancelled over it: until somebody says, no run makes this call again
+        return _look(state)
+    if state.head.dry and state.status is Status.COMPLETED and effects:
+        return f"%agent execute {run}"
+    waiting = any(item.settled is None for item in state.queue)
+    return f"%agent pending {run}, then %agent execute {run} N   or   %agent discard {run} N" if waiting else ""
+
+
+def _decide(state: RunState) -> str:
+    run, others = state.head.run, len(state.approval.others) if state.approval else 0
+    if not others:
+        return f"%agent approve {run}   or   %agent reject {run} WHY"
+    numbers = " ".join(str(n) for n in range(1, others + 2))
+    return f"%agent approve {run} {numbers}   or   %agent reject {run} WHY   or   %agent edit {run} ARG=VALUE"
+
+
+def _look(state: RunState) -> str:
+    """What to do about a call whose outcome is not known: where another run began it, that run comes first."""
+    run, detail = state.head.run, state.suspended.detail if state.suspended else ""
+    if state.claim is not None:
+        return f"look whether it happened, then %agent resume {run} --done   or   --not-done"
+    found = re.search(r"%agent resume (\S+) --done", detail)
+    if found is None:
+        return f"settle the other run first, then %agent resume {run}"
+    first = f"look whether it happened, then %agent resume {found[1]} --done   or   --not-done"
+    return f"{first}, then %agent resume {run}"
+
+
+def _more(limit: LimitReached, steps_left: int) -> str:
+    """How much to extend a cap by: what was short, with the part of it that is kept back, or half the cap again."""
+    short = max(0.0, limit.needed - limit.left)
+    if limit.limit == "steps":
+        return str(max(1, steps_left))
+    if limit.limit.endswith("calls"):
+        return str(math.ceil(max(short, limit.cap / 2)))
+    more = max(short / (1 - KEPT_MOST), limit.cap / 2)
+    return str(math.ceil(more)) if limit.limit.endswith("tokens") else f"{more * 1.01:.3g}"

@@ -1,0 +1,336 @@
+"""What the events of one step's call change: its arguments, the leave for it, its claim and its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from agentnb.budget import Spent
+from agentnb.errors import FailureClass, IllegalTransition
+from agentnb.events import (
+    ActionClaimed,
+    ActionProposed,
+    ActionSettled,
+    ApprovalAnswered,
+    ApprovalAsked,
+    ApprovalExpired,
+    ArgsBound,
+    CallInDoubt,
+    CallSimulated,
+    DoubtResolved,
+    EarlierResult,
+    Event,
+    GateRaised,
+    Kept,
+    ToolClaimed,
+    ToolRefused,
+    ToolRetried,
+    ToolReturned,
+)
+from agentnb.plan import Step
+from agentnb.policy import ToolFacts
+from agentnb.state import Grant, Queued, RunState, Stage, Status
+
+__all__ = [
+    "CLEAN",
+    "Changes",
+    "action_claimed",
+    "action_settled",
+    "approval_answered",
+    "approval_asked",
+    "approval_expired",
+    "bound",
+    "call_mark",
+    "claimed",
+    "current",
+    "doubt_resolved",
+    "earlier",
+    "facts_of",
+    "gate_raised",
+    "in_doubt",
+    "proposed",
+    "refused",
+    "require",
+    "retried",
+    "returned",
+    "simulated",
+]
+
+Changes = dict[str, Any]
+"""What a handler changes of the state, by field: one copy of the state a record, and not one a change."""
+
+
+def require(holds: bool, otherwise: str, event: Event) -> None:  # noqa: FBT001 - reads as a sentence where it stands
+    """Raise IllegalTransition, with `otherwise`, unless it holds."""
+    if not holds:
+        raise IllegalTransition(f"{event.kind}: {otherwise}")
+
+
+CLEAN: Final[Changes] = {
+    "attempt": 1, "rejected": 0, "problems": (), "refused": "", "bound": None, "by_model": False, "raised": (),
+    "approval": None, "approved": "", "claim": None, "cleared": False, "unsure": False, "doubt": "",
+    "given_up": False, "call": "", "returned": None, "strange": False,
+}  # fmt: skip
+"""Of a step that has not been begun."""
+
+
+def current(state: RunState, step: str, e: Event) -> Step:
+    """The present step, which must be the one that the event is about."""
+    present = state.step
+    if present is None or present.id != step:
+        raise IllegalTransition(
+            f"{e.kind}: {step} is not the present step ({present.id if present else 'there is none'})"
+        )
+    require(state.inflight is None, "a model call is in flight", e)
+    return present
+
+
+def bound(state: RunState, e: ArgsBound) -> Changes:
+    """A model filled the open arguments."""
+    current(state, e.step, e)
+    return {"bound": e.args, "by_model": True, "rejected": 0, "problems": ()}
+
+
+def gate_raised(state: RunState, e: GateRaised) -> Changes:
+    """Guards want a person's leave."""
+    current(state, e.step, e)
+    if state.claim is not None:
+        return {**_given_back(state, e), "raised": e.reasons}
+    return {"raised": e.reasons, "approved": ""}
+
+
+def approval_asked(state: RunState, e: ApprovalAsked) -> Changes:
+    """A person is being asked."""
+    current(state, e.step, e)
+    return {"approval": e, "asked_at": state.seq + 1, "approved": ""}
+
+
+def approval_answered(state: RunState, e: ApprovalAnswered) -> Changes:
+    """Somebody, the policy or silence decided."""
+    current(state, e.step, e)
+    if e.earlier:
+        return _decided_earlier(state, e)
+    asked = state.approval
+    if asked is None or state.approved:
+        raise IllegalTransition(f"{e.kind}: nothing waits for an answer")
+    require(not e.silent or e.decision == asked.on_silence, f"silence means {asked.on_silence}", e)
+    late = asked.expires is not None and state.t > asked.expires and asked.on_silence == "reject"
+    require(e.silent or e.decision == "reject" or not late, "the question has expired", e)
+    until = state.t + state.head.policy.valid_s
+    known = {call.binding for call in asked.others}
+    require(known >= set(e.others), "it decides about calls that were not asked about", e)
+    fresh = tuple(
+        Grant(call.binding, e.others[call.binding], until, e.by, call.reasons)
+        for call in asked.others
+        if call.binding in e.others
+    )
+    changes: Changes = {"status": _awake(state), "grants": state.grants + fresh, "approved_until": until}
+    if e.decision == "reject":
+        return changes | _turned_down(state, e)
+    if e.allow:
+        facts = state.head.tools[asked.tool]
+        require(
+            facts.reversibility != "irreversible", f"{asked.tool} cannot be taken back: it is asked about each time", e
+        )
+        changes["allowed"] = state.allowed | {asked.tool}
+    if e.decision == "edit":
+        require(e.args is not None and bool(e.binding), "an edit has arguments and their binding", e)
+        return changes | {"bound": e.args, "by_model": False, "approved": e.binding}
+    return changes | {"approved": asked.binding}
+
+
+def approval_expired(state: RunState, e: ApprovalExpired) -> Changes:
+    """An approval was not used in its time."""
+    current(state, e.step, e)
+    # Leave was needed and given: it is needed still, even where an edit has taken away what called for it.
+    raised = state.raised or ("what was approved was not used in time",)
+    if state.claim is not None:
+        return {**_given_back(state, e), "raised": raised}
+    require(bool(state.approved), "nothing is approved", e)
+    return {"approval": None, "approved": "", "raised": raised}
+
+
+def _given_back(state: RunState, e: Event) -> Changes:
+    """A claimed call that has not acted needs leave anew before it is made again: back to before the claim."""
+    require(state.cleared, "whether the call that is claimed has acted is not known", e)
+    same = {"attempt": state.attempt, "bound": state.bound, "by_model": state.by_model}
+    return {**CLEAN, **same, "stage": Stage.STEP}
+
+
+def _decided_earlier(state: RunState, e: ApprovalAnswered) -> Changes:
+    """One use of what a person said of this call when an earlier one was asked about."""
+    granted = e.decision == "approve"
+    said = [n for n, grant in enumerate(state.grants) if grant.binding == e.binding and grant.granted == granted]
+    if not said:
+        raise IllegalTransition(f"{e.kind}: nothing of the kind was decided about this call earlier")
+    place = max(said, key=lambda n: state.grants[n].until)  # others may have expired
+    grant = state.grants[place]
+    rest: Changes = {"grants": state.grants[:place] + state.grants[place + 1 :]}
+    if e.decision == "approve":
+        return rest | {"approved": e.binding, "approved_until": grant.until}
+    return rest | _turned_down(state, e)
+
+
+def _awake(state: RunState) -> Status:
+    return Status.SUSPENDED if state.suspended else Status.IN_PROGRESS
+
+
+def _turned_down(state: RunState, e: ApprovalAnswered) -> Changes:
+    """A person's no is planned around; where nobody was there to be asked, no other plan helps."""
+    who = "the policy" if e.by == "policy" else "a person"  # not by name: prompts say it, and are replayed elsewhere
+    said = f"{who} rejected the call" + (f": {e.reason}" if e.reason else "")
+    nobody = e.silent or (e.by == "policy" and state.head.policy.approve != "deny")
+    failure = FailureClass.PERMISSION if nobody else FailureClass.INVALID_DATA
+    refused = ToolReturned(step=e.step, status="failed", seconds=0, failure=failure, message=said)
+    return {"stage": Stage.JUDGE, "approval": None, "returned": refused, "refused": "person"}
+
+
+def claimed(state: RunState, e: ToolClaimed) -> Changes:
+    """A call is about to be made: the one place where leave is used up."""
+    step = current(state, e.step, e)
+    require(e.tool == step.tool, f"{e.tool} is not the tool of {step.id}", e)
+    require(state.claim is None or state.claim.key == e.key, "another call is claimed", e)
+    require(not state.head.dry or not facts_of(state, step).acts, "a dry run does not act", e)
+    require(facts_of(state, step).effect != "destructive", "destructive calls are only proposed", e)
+    again = state.claim is not None and (state.cleared or facts_of(state, step).repeatable)
+    require(state.claim is None or again, "whether the call that is claimed has acted is not known", e)
+    require(
+        not again or state.claim is None or state.claim.args == e.args, "it is another call than the claimed one", e
+    )
+    let = again or (bool(state.approved) and state.approved == e.binding and state.t <= state.approved_until)
+    require(let or not state.gated, "exactly this call was not approved", e)
+    call = call_mark(e.tool, e.args) if facts_of(state, step).acts else ""
+    spent = state.spent + Spent(tool_calls=1)
+    fresh: Changes = {"approved": "", "approval": None, "cleared": False, "doubt": "", "given_up": False}
+    return {"claim": e, "claimed_at": state.seq + 1, "call": call, "stage": Stage.CALL, "spent": spent, **fresh}
+
+
+def facts_of(state: RunState, step: Step) -> ToolFacts:
+    """What the policy needs to know of the step's tool."""
+    return state.head.tools[step.tool]
+
+
+def call_mark(tool: str, args: Kept) -> str:
+    """What is called, as a text that only the same call has."""
+    return f"{tool} {args.blob or args.text}"
+
+
+def returned(state: RunState, e: ToolReturned) -> Changes:
+    """The call has an outcome."""
+    current(state, e.step, e)
+    require(state.claim is not None, "the call was not claimed", e)
+    spent = state.spent + Spent(working_seconds=e.seconds)
+    return {**_judgeable(state, e), "spent": spent}
+
+
+def _judgeable(state: RunState, e: ToolReturned) -> Changes:
+    settled: Changes = {"claim": None, "cleared": False, "unsure": False, "doubt": "", "given_up": False}
+    rest: Changes = {**settled, "stage": Stage.JUDGE, "rejected": 0, "problems": ()}
+    return {"returned": e, **rest, **_taken_in(state, e.step)}
+
+
+def _taken_in(state: RunState, step: str, *, strange: bool = False) -> Changes:
+    """From here on the run has read what strangers wrote, if the present step's tool brings such text."""
+    facts = state.facts
+    if facts is None or not (facts.untrusted or strange) or step in state.sources or len(state.sources) >= _SOURCES:
+        return {}
+    known = len(state.plan.steps) if state.plan else 0
+    clean = known if state.planned_clean is None else state.planned_clean
+    return {"planned_clean": clean, "sources": (*state.sources, step)}
+
+
+def retried(state: RunState, e: ToolRetried) -> Changes:
+    """The call failed, and is made again; it is cleared unless this try, or one before it, may have acted."""
+    step = current(state, e.step, e)
+    require(state.claim is not None, "the call was not claimed", e)
+    spent = state.spent + Spent(working_seconds=e.seconds)
+    unsure = facts_of(state, step).acts and (state.unsure or e.acted == "unknown")
+    return {"cleared": not unsure, "unsure": unsure, "spent": spent, **_taken_in(state, e.step)}
+
+
+def in_doubt(state: RunState, e: CallInDoubt) -> Changes:
+    """Whether the call acted is not known."""
+    current(state, e.step, e)
+    require(state.claim is not None, "the call was not claimed", e)
+    spent = state.spent + Spent(working_seconds=e.seconds)
+    return {"doubt": e.message, "given_up": True, "cleared": False, "spent": spent, **_taken_in(state, e.step)}
+
+
+def doubt_resolved(state: RunState, e: DoubtResolved) -> Changes:
+    """Somebody has looked."""
+    current(state, e.step, e)
+    require(state.claim is not None, "no call is in doubt", e)
+    if (
+        state.stage is Stage.DONE
+    ):  # the run was cancelled over it: what is known settles the ledger, and nothing follows
+        return {"claim": None, "cleared": False, "unsure": False, "doubt": "", "given_up": False}
+    if not e.happened:
+        # A person who says so has it made again: that is leave, as any other, and holds as long.
+        until = state.approved_until if e.by == "reconcile" else state.t + state.head.policy.valid_s
+        return {"status": _awake(state), "cleared": True, "unsure": False, "doubt": "", "approved_until": until}
+    said = f"{e.by} says that it was done" + (f": {e.reason}" if e.reason else "")
+    back = ToolReturned(step=e.step, status="ok", seconds=0, result=e.result, message=said)
+    return {"status": _awake(state), **_judgeable(state, back)}
+
+
+def earlier(state: RunState, e: EarlierResult) -> Changes:
+    """Another run has done it before."""
+    current(state, e.step, e)
+    require(state.claim is None, "the call is claimed", e)
+    said = f"it was done before, by {e.run} at {e.at_step}: {e.key}"
+    back = ToolReturned(step=e.step, status="ok", seconds=0, result=e.result, message=said)
+    read = _taken_in(state, e.step, strange=e.tainted)
+    return {**_judgeable(state, back), **read, "strange": e.tainted, "approval": None, "approved": ""}
+
+
+def simulated(state: RunState, e: CallSimulated) -> Changes:
+    """A dry run notes what would be done."""
+    current(state, e.step, e)
+    require(state.head.dry, "this is no dry run", e)
+    back = ToolReturned(step=e.step, status="ok", seconds=0, result=e.result, message="simulated: nothing was done")
+    spent = state.spent + Spent(tool_calls=1)
+    return {**_judgeable(state, back), "call": call_mark(e.tool, e.args), "spent": spent}
+
+
+def proposed(state: RunState, e: ActionProposed) -> Changes:
+    """A destructive call joins the queue."""
+    step = current(state, e.step, e)
+    require(facts_of(state, step).effect == "destructive", f"{step.tool} is not destructive", e)
+    said = "it waits in the queue of pending actions for a person"
+    back = ToolReturned(step=e.step, status="proposed", seconds=0, message=said)
+    return {**_judgeable(state, back), "call": call_mark(e.tool, e.args), "queue": (*state.queue, Queued(e))}
+
+
+def action_claimed(state: RunState, e: ActionClaimed) -> Changes:
+    """A proposed action is about to be carried out."""
+    return {"queue": _requeued(state, e, claimed=e)}
+
+
+def action_settled(state: RunState, e: ActionSettled) -> Changes:
+    """A proposed action was carried out, failed, or was dropped."""
+    if e.status == "in_doubt":
+        return {"queue": _requeued(state, e, doubt=e.message)}
+    waits = e.status == "failed"  # it did not act, and may be tried again
+    return {"queue": _requeued(state, e, claimed=None, doubt="", settled=None if waits else e)}
+
+
+def _requeued(state: RunState, e: ActionClaimed | ActionSettled, **changes: Any) -> tuple[Queued, ...]:
+    place = next((n for n, item in enumerate(state.queue) if item.action.step == e.step), None)
+    if place is None or state.queue[place].settled is not None:
+        raise IllegalTransition(f"{e.kind}: no action of {e.step} waits in the queue")
+    item = state.queue[place]
+    require(isinstance(e, ActionSettled) or item.claimed is None, "the action is claimed already", e)
+    require(isinstance(e, ActionClaimed) or bool(item.claimed) or e.status == "dropped", "it was not claimed", e)
+    return (*state.queue[:place], replace(item, **changes), *state.queue[place + 1 :])
+
+
+def refused(state: RunState, e: ToolRefused) -> Changes:
+    """The call never reached its function; what a breaker says quotes the tool's last failure, of whichever run."""
+    current(state, e.step, e)
+    read = _taken_in(state, e.step) if e.by == "breaker" else {}
+    again = {"attempt": state.attempt + 1, "problems": e.problems, "refused": e.by}
+    return {**CLEAN, **read, "stage": Stage.STEP, **again}
+
+
+_SOURCES: Final = 8
+"""Steps with untrusted text that are named."""

@@ -1,0 +1,290 @@
+"""How a record changes a run's state, and the table of transitions that it admits.
+
+`apply(state, record)` is the only way a state comes about; the same records give the same state, today and after a
+restart. What a state does not admit raises `IllegalTransition`, whatever a model said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
+from typing import Any
+
+from agentnb import step_changes
+from agentnb.budget import Spent
+from agentnb.errors import DamagedRecord, IllegalTransition
+from agentnb.events import (
+    ActionClaimed,
+    ActionProposed,
+    ActionSettled,
+    ApprovalAnswered,
+    ApprovalAsked,
+    ApprovalExpired,
+    ArgsBound,
+    BudgetExtended,
+    CallInDoubt,
+    CallSimulated,
+    DoubtResolved,
+    EarlierResult,
+    GateRaised,
+    LimitReached,
+    ModelAsked,
+    ModelCached,
+    ModelFailed,
+    ModelReplied,
+    PlanMade,
+    Record,
+    ReplyRejected,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    RunSuspended,
+    StepJudged,
+    ToolClaimed,
+    ToolRefused,
+    ToolRetried,
+    ToolReturned,
+)
+from agentnb.failures import next_step
+from agentnb.plan import Plan, Step
+from agentnb.state import NEW, NOTHING, Outcome, RunState, Stage, Status
+from agentnb.step_changes import CLEAN, Changes, current, require
+from agentnb.trail import Trail
+
+__all__ = ["LEGAL", "apply", "fold"]
+
+_MODEL = frozenset({ModelAsked, ModelReplied, ModelFailed, ModelCached, ReplyRejected})
+
+
+_GATE = frozenset({GateRaised, ApprovalAsked, ApprovalAnswered, ApprovalExpired})
+
+
+_ANY = frozenset({LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended})
+
+
+_QUEUE = frozenset({ActionClaimed, ActionSettled})
+
+
+LEGAL: Mapping[Stage, frozenset[type]] = {
+    Stage.NEW: frozenset({RunStarted}),
+    Stage.PLAN: _MODEL | _ANY | _QUEUE | {PlanMade},
+    Stage.STEP: _MODEL
+    | _ANY
+    | _GATE
+    | _QUEUE
+    | {ArgsBound, ToolClaimed, ToolRefused, EarlierResult, CallSimulated, ActionProposed, StepJudged},
+    Stage.CALL: _ANY
+    | _QUEUE
+    | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
+    Stage.JUDGE: _MODEL | _ANY | _QUEUE | {StepJudged},
+    Stage.ANSWER: _MODEL | _ANY | _QUEUE,
+    Stage.DONE: _QUEUE | {BudgetExtended, DoubtResolved},
+}
+"""Which kinds of event each stage admits. What else has to hold is asked for in the handlers below."""
+
+
+def fold(records: Iterable[Record], state: RunState = NEW) -> RunState:
+    """The state after `records`.
+
+    Raises:
+        DamagedRecord: a record that the state before it does not admit. No run writes one, so somebody else did.
+    """
+    try:
+        return reduce(apply, records, state)
+    except IllegalTransition as error:
+        raise DamagedRecord(f"these records are not those of a run: {error}") from error
+
+
+def apply(state: RunState, record: Record) -> RunState:
+    """The state after one more record.
+
+    Raises:
+        IllegalTransition: the state does not admit it, or a record is missing before it.
+    """
+    event = record.event
+    if record.seq != state.seq + 1:
+        raise IllegalTransition(f"record {record.seq} cannot follow record {state.seq}")
+    if type(event) not in LEGAL[state.stage]:
+        raise IllegalTransition(f"{event.kind} is not legal in stage {state.stage}")
+    require(state.suspended is None or isinstance(event, _WHILE_SUSPENDED), "the run is suspended", event)
+    if isinstance(event, (ToolClaimed, ApprovalAnswered, DoubtResolved)):  # leave is held to the time of its record
+        state = state._replace(t=max(state.t, record.t))
+    changes = _APPLY[type(event)](state, event)
+    return state._replace(seq=record.seq, t=max(state.t, record.t), **changes)
+
+
+def _start(_: RunState, e: RunStarted) -> Changes:
+    return {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "started": e, "budget": e.budget, "outcomes": Trail()}
+
+
+def _asked(state: RunState, e: ModelAsked) -> Changes:
+    require(state.inflight is None, "another model call is in flight", e)
+    return {"inflight": e, "reserved": e.reserved}
+
+
+def _replied(state: RunState, e: ModelReplied) -> Changes:
+    require(state.inflight is not None, "no model call is in flight", e)
+    used = Spent(
+        usd=e.usd,
+        input_tokens=e.usage.input_tokens,
+        output_tokens=e.usage.output_tokens,
+        model_calls=1,
+        working_seconds=e.seconds,
+    )
+    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used}
+
+
+def _model_failed(state: RunState, e: ModelFailed) -> Changes:
+    require(state.inflight is not None, "no model call is in flight", e)
+    used = Spent(model_calls=1) if e.unbilled else state.reserved
+    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used + Spent(working_seconds=e.seconds)}
+
+
+def _cached(state: RunState, e: ModelCached) -> Changes:
+    require(state.inflight is None, "another model call is in flight", e)
+    tokens = e.usage.input_tokens + e.usage.output_tokens
+    return {"saved_usd": state.saved_usd + e.saved_usd, "saved_tokens": state.saved_tokens + tokens}
+
+
+def _rejected(state: RunState, e: ReplyRejected) -> Changes:
+    require(state.inflight is None, "a model call is in flight", e)
+    return {"rejected": state.rejected + 1, "problems": e.problems}
+
+
+def _planned(state: RunState, e: PlanMade) -> Changes:
+    plan = state.plan or Plan(())
+    require(state.inflight is None, "a model call is in flight", e)
+    require(e.version == (state.plan.version + 1 if state.plan else 1), f"version {e.version} is out of order", e)
+    require(e.keep == len(state.outcomes), f"keeps {e.keep} of {len(state.outcomes)} finished steps", e)
+    ids = [step.id for step in e.steps]
+    require(ids == [f"s{e.keep + n}" for n in range(1, len(ids) + 1)], f"ids {ids} are not by place", e)
+    revised = plan.revised(e.keep, e.steps, version=e.version, reason=e.reason, by=e.by)
+    changes = {"plan": revised, "why": "", **_next_step(more=bool(e.steps))}
+    if state.plan is not None:
+        acted = frozenset(o.call for o in state.outcomes if o.call and o.status != "failed")
+        changes |= {"revisions": state.revisions + 1, "acted_before": acted}
+    if state.planned_clean is not None:
+        changes["planned_clean"] = min(state.planned_clean, e.keep)
+    return changes
+
+
+def _next_step(*, more: bool) -> Changes:
+    """Ready for the step after the last finished one, or for the answer where there is no more."""
+    return {**CLEAN, "stage": Stage.STEP if more else Stage.ANSWER}
+
+
+def _outcome(state: RunState, step: Step, got: ToolReturned, finding: str) -> Outcome:
+    advised = got.failure is not None and state.refused != "person"  # whose reason says what may be done next
+    said = f"{got.message} ({next_step(got.failure)})" if got.failure and advised else got.message
+    return Outcome(step.id, got.status, got.result, finding, said, state.present_tainted, state.call)
+
+
+def _judged(state: RunState, e: StepJudged) -> Changes:
+    step = current(state, e.step, e)
+    if e.verdict == "retry":
+        return {**CLEAN, "stage": Stage.STEP, "attempt": state.attempt + 1, "problems": (e.reason,)}
+    got = state.returned or ToolReturned(step=e.step, status="failed", seconds=0, message=e.reason)
+    outcomes = state.outcomes.with_last(_outcome(state, step, got, e.finding))
+    changes = _next_step(more=state.plan is not None and len(outcomes) < len(state.plan.steps))
+    changes |= {"outcomes": outcomes, "spent": state.spent + Spent(steps=1)}
+    if e.verdict == "revise":
+        changes |= {"stage": Stage.PLAN, "why": e.reason}
+    elif e.verdict == "escalate":
+        changes |= {"stage": Stage.ANSWER, "stop": "escalated", "why": e.reason}
+    return changes
+
+
+def _limited(state: RunState, e: LimitReached) -> Changes:
+    require(state.inflight is None, "a model call is in flight", e)
+    require(state.no_answer is None, "the run has no answer to be cut short any more", e)
+    short: Changes = {"no_answer": e} if e.phase == "answer" else {}
+    if state.limit is not None:
+        return short
+    stop = state.stop or e.limit
+    require(state.stage is not Stage.CALL or state.cleared, "a call is not settled", e)
+    rest: Changes = {"limit": e, "reopen": state.stage, "stage": Stage.ANSWER, "stop": stop}
+    if state.claim is not None:  # it did not act, and is asked about anew once there is room for it
+        rest |= {**CLEAN, "bound": state.bound, "by_model": state.by_model, "raised": state.raised}
+        rest["reopen"] = Stage.STEP
+    return {**rest, **short, "rejected": 0, "problems": ()}
+
+
+def _extended(state: RunState, e: BudgetExtended) -> Changes:
+    if state.stage is not Stage.DONE:
+        return {"budget": e.budget}
+    limit = state.limit
+    if limit is None or state.status is not Status.STOPPED:
+        raise IllegalTransition("budget_extended: the run did not stop at a limit")
+    stop = "" if state.stop == limit.limit else state.stop
+    again = {"status": Status.IN_PROGRESS, "stage": state.reopen, "stop": stop, "limit": None, "no_answer": None}
+    return {"budget": e.budget, "finished": None, "rejected": 0, "problems": (), **again}
+
+
+def _suspended(state: RunState, e: RunSuspended) -> Changes:
+    status = Status.AWAITING_APPROVAL if e.reason == "approval" else Status.SUSPENDED
+    worked = state.spent + Spent(working_seconds=e.seconds)
+    rest: Changes = {"status": status, "suspended": e, "spent": worked}
+    if not e.withdrawn:
+        return rest
+    if state.claim and not state.unbegun:  # what has been begun stays claimed, whoever closes the run after it
+        return rest
+    if state.claim:
+        again = {"attempt": state.attempt, "bound": state.bound, "by_model": state.by_model, "raised": state.raised}
+        return {**rest, **CLEAN, **again, "stage": Stage.STEP, "spent": worked + Spent(tool_calls=-1)}
+    return {**rest, "inflight": None, "reserved": NOTHING}
+
+
+def _resumed(state: RunState, _: RunResumed) -> Changes:
+    # A call in flight when the last process ended may have been answered, and billed: it stays charged. Nobody bills
+    # for a model on this machine.
+    here = state.inflight is not None and state.inflight.model.startswith("local:")
+    spent = state.spent + (Spent(model_calls=1) if here else state.reserved)
+    unsure = state.unsure or (state.claim is not None and not state.cleared)
+    fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False}
+    return {"status": Status.IN_PROGRESS, "suspended": None, "spent": spent, **fresh}
+
+
+def _finished(state: RunState, e: RunFinished) -> Changes:
+    require(state.inflight is None, "a model call is in flight", e)
+    require(e.status != "completed" or state.step is None, f"{len(state.left)} steps are left", e)
+    require(e.status == "cancelled" or state.stage is not Stage.CALL, "a call is not settled", e)
+    return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None}
+
+
+_WHILE_SUSPENDED = (
+    RunResumed, ApprovalAnswered, BudgetExtended, DoubtResolved, RunSuspended, ActionClaimed, ActionSettled,
+)  # fmt: skip
+"""What a person, or the next process, may add to a run that rests."""
+
+
+_APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
+    RunStarted: _start,
+    ModelAsked: _asked,
+    ModelReplied: _replied,
+    ModelFailed: _model_failed,
+    ModelCached: _cached,
+    ReplyRejected: _rejected,
+    PlanMade: _planned,
+    ArgsBound: step_changes.bound,
+    GateRaised: step_changes.gate_raised,
+    ApprovalAsked: step_changes.approval_asked,
+    ApprovalAnswered: step_changes.approval_answered,
+    ApprovalExpired: step_changes.approval_expired,
+    ToolClaimed: step_changes.claimed,
+    ToolReturned: step_changes.returned,
+    ToolRetried: step_changes.retried,
+    ToolRefused: step_changes.refused,
+    CallInDoubt: step_changes.in_doubt,
+    DoubtResolved: step_changes.doubt_resolved,
+    EarlierResult: step_changes.earlier,
+    CallSimulated: step_changes.simulated,
+    ActionProposed: step_changes.proposed,
+    ActionClaimed: step_changes.action_claimed,
+    ActionSettled: step_changes.action_settled,
+    StepJudged: _judged,
+    LimitReached: _limited,
+    BudgetExtended: _extended,
+    RunSuspended: _suspended,
+    RunResumed: _resumed,
+    RunFinished: _finished,
+}

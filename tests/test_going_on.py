@@ -1,0 +1,241 @@
+"""The `%agent` commands that decide what a run asks, and carry out what waits."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentnb import Answer, ScriptedModel, tool
+from agentnb.approval import ApprovalRequest, Request
+from agentnb.notebook.cell_error import CellError
+from agentnb.policy import confidence
+from agentnb.run import Run
+from agentnb.state import Status
+from tests.cells import Cells, notebook_in
+from tests.parts import NOTES, answer, plan, step
+
+GONE: list[str] = []
+
+
+@tool(effect="destructive")
+def wipe(table: str) -> int:
+    """Empty a table.
+
+    Args:
+        table: which.
+    """
+    GONE.append(table)
+    return 7
+
+
+def later(_: object) -> None:
+    """Nobody has answered yet."""
+
+
+@pytest.fixture
+def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
+    GONE.clear()
+    with notebook_in(tmp_path, monkeypatch) as opened:
+        opened.names |= {"wipe": wipe, "later": later}
+        yield opened
+
+
+def waiting(cells: Cells, *lines: Any) -> Run:
+    """A run that rests at its first question, bound to `r`."""
+    cells.names["m"] = ScriptedModel([*lines])
+    cells.error("r --model m --tools note,wipe --approver later", "Note it.")
+    run: Run = cells.names["r"]
+    return run
+
+
+def test_pending_lists_what_waits_in_all_runs(cells: Cells) -> None:
+    """Calls that are asked about and destructive actions, numbered as the other commands take them."""
+    assert "Nothing waits" in str(cells.line_error("pending")) or "no store" in str(cells.line_error("pending"))
+    waiting(cells, plan(step("wipe", table="old"), step("note", text="a"), step("note", text="b")), answer())
+    shown = cells.line("pending")
+    assert 'note(text="a")' in shown
+    assert 'note(text="b")' in shown
+    assert 'wipe(table="old")' in shown
+    assert cells.line("pending r").count("note(") == 2
+    cells.line("approve r 1 2")
+    assert cells.names["r"].status is Status.COMPLETED
+    assert "note(" not in cells.line("pending")
+    cells.line("discard r")
+    assert "Nothing waits" in cells.line("pending")
+
+
+def test_some_of_several_calls_are_approved_by_their_numbers(cells: Cells) -> None:
+    """Of the others a person is asked when they come."""
+    run = waiting(cells, plan(*(step("note", text=text) for text in "abc")), answer())
+    with pytest.raises(CellError, match="waits for your decision"):
+        run.approve(1, 3)
+    assert (NOTES, cells.names["r"].status) == (["a"], Status.AWAITING_APPROVAL)
+    assert [item.args["text"] for item in run.pending] == ["b"]
+    cells.line("approve r")
+    assert NOTES == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "todo"),
+    [
+        ("approve r 5", "no 5 is asked about", "1"),
+        ("approve r 1 what?", "'what?' is no number", "%agent pending"),
+        ("edit r text=1 nonsense", "'nonsense' changes no argument", "name=value"),
+        ("edit r text=a", "the edit changes nothing of note", "approve it as it is"),
+        ("edit r txt=x", "there is no argument 'txt'", "text"),
+        ("execute r", "no action of", "%agent pending"),
+        ("execute r 4", "no action of", "%agent pending"),
+        ("execute r --done --not-done", "exclude each other", "look"),
+        ("discard r 2", "no action of", "%agent pending"),
+    ],
+)
+def test_a_decision_that_cannot_be_is_two_lines(cells: Cells, line: str, what: str, todo: str) -> None:
+    """What happened and what to do; nothing was decided."""
+    waiting(cells, plan(step("note", text="a")), answer())
+    shown = " ".join(cells.line_error(line))
+    assert what in shown
+    assert todo in shown
+    assert (cells.names["r"].status, NOTES) == (Status.AWAITING_APPROVAL, [])
+
+
+def test_an_edit_is_called_as_edited(cells: Cells) -> None:
+    """JSON where it is some, else the text itself; what it was and what it became stays in the record."""
+    waiting(cells, plan(step("note", text="wrong")), answer())
+    shown = cells.line('edit r "text=right & proper"')
+    assert NOTES == ["right & proper"]
+    assert "wrong" in shown
+    assert "right & proper" in shown
+
+
+def test_a_destructive_action_is_carried_out_by_hand_once(cells: Cells) -> None:
+    """The loop only proposes it; the run completes without it; the second time there is nothing to do."""
+    cells.names["m"] = ScriptedModel([plan(step("wipe", table="old")), answer("Proposed.")])
+    cells.cell("r --model m --tools wipe --approve auto", "Wipe it.")
+    assert (cells.names["r"].status, GONE) == (Status.COMPLETED, [])
+    assert "%agent pending" in cells.text
+    cells.line("execute r 1")
+    assert GONE == ["old"]
+    assert "no action of" in cells.line_error("execute r 1")[0]
+
+
+def test_a_validator_decides_in_place_of_a_person(cells: Cells) -> None:
+    """True carries an action out, anything else leaves it."""
+    cells.names["m"] = ScriptedModel([plan(step("wipe", table="old"), step("wipe", table="new")), answer()])
+    cells.names["checked"] = lambda action: action.args["table"] == "old"
+    cells.cell("r --model m --tools wipe", "Wipe both.")
+    cells.line("execute r --validator checked")
+    assert GONE == ["old"]
+    assert [item.args["table"] for item in cells.names["r"].pending] == ["new"]
+
+
+def test_a_dry_run_does_nothing_and_its_execution_exactly_that(cells: Cells) -> None:
+    """Reads are real, writes are shown; `execute` asks once and does them."""
+    asked: list[ApprovalRequest] = []
+
+    def yes(request: ApprovalRequest) -> Answer:
+        asked.append(request)
+        return Answer("approve", by="ada", others={call.binding: True for call in request.others})
+
+    cells.names |= {"yes": yes}
+    cells.names["m"] = ScriptedModel([plan(step("note", text="a"), step("note", text="b")), answer("Would note.")])
+    cells.cell("r --model m --tools note --dry-run", "Note both.")
+    assert (NOTES, cells.names["r"].status) == ([], Status.COMPLETED)
+    assert "Dry run" in cells.text
+    assert "%agent execute" in cells.text
+    run = cells.names["r"]
+    run.keeper._in_place = yes
+    done = run.execute()
+    assert (NOTES, done.status, len(asked), len(asked[0].others)) == (["a", "b"], Status.COMPLETED, 1, 1)
+
+
+def test_a_policy_of_the_notebook(cells: Cells) -> None:
+    """--approve takes a Policy by its name, and names those that there are."""
+    cells.names["mine"] = confidence("medium", note="high")
+    cells.names["m"] = ScriptedModel([plan(step("note", text="a")), answer()])
+    cells.cell("r --model m --tools note --approve mine", "Note it.")
+    assert NOTES == ["a"]
+    assert "mine" in " ".join(cells.error("r --model m --tools note --approve mines"))
+
+
+def test_an_approver_that_is_no_function_is_refused(cells: Cells) -> None:
+    """Before anything starts."""
+    cells.names |= {"m": ScriptedModel([]), "five": 5}
+    assert "five is a int: give a function" in ": ".join(cells.error("r --model m --approver five"))
+    assert "no such variable" in ": ".join(cells.error("r --model m --notify nobody"))
+
+
+def test_notify_hears_what_waits(cells: Cells) -> None:
+    """Before anybody is asked, with the request."""
+    heard: list[str] = []
+    cells.names |= {"bell": lambda request: heard.append(request.tool)}
+    cells.names["m"] = ScriptedModel([plan(step("note", text="a"))])
+    cells.error("r --model m --tools note --approver later --notify bell", "Note it.")
+    assert heard == ["note"]
+
+
+ELSEWHERE = """
+import sys
+from agentnb import Agent
+run = next(run for run in Agent(store=sys.argv[1]).runs())
+{line}
+print(run.id)
+"""
+
+
+def elsewhere(store: str, line: str) -> subprocess.CompletedProcess[str]:
+    """`line`, in another process that has neither the tools nor the model."""
+    code = ELSEWHERE.format(line=line)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", code, store]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=here)
+
+
+def test_another_process_answers_a_run_that_is_being_driven(cells: Cells) -> None:
+    """The cell goes on waiting here; the answer is left in the store, and this kernel takes it in."""
+    from agentnb.mailbox import posted
+
+    def polls(request: Request) -> Answer | None:
+        run: Run = cells.names["agent"].runs()[0]
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            if found := posted(run.keeper.store, request.run, run.state.asked_at):
+                return found
+            time.sleep(0.05)
+        return None
+
+    from agentnb import Agent
+
+    cells.names["agent"] = agent = Agent(
+        ScriptedModel([plan(step("note", text="a")), answer()]),
+        tools=[cells.names["note"]],
+        store=".agentnb",
+        approver=polls,
+    )
+    driving = threading.Thread(target=agent.run, args=("Note it.",))
+    driving.start()
+    deadline = time.monotonic() + 30
+    while not (agent.runs() and agent.runs()[0].state.approval) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    told = elsewhere(".agentnb", 'run.approve(by="ada, elsewhere")')
+    driving.join(30)
+    assert told.returncode == 0, told.stderr
+    assert NOTES == ["a"]
+    assert "ada, elsewhere" in repr(agent.runs()[0])
+
+
+def test_another_process_answers_a_run_that_rests(cells: Cells) -> None:
+    """Without its tools it cannot go on there: the decision is recorded, and this kernel goes on with it."""
+    waiting(cells, plan(step("note", text="a")), answer())
+    told = elsewhere(".agentnb", 'run.approve(by="ada")')
+    assert "the decision is recorded" in told.stderr
+    assert NOTES == []
+    cells.line("resume r")
+    assert NOTES == ["a"]
