@@ -197,7 +197,7 @@ class Agent:
     def begin_execution(self, run: str) -> Session:
         """The run that does what a dry run has shown, not yet driven; arguments and errors as `execute`."""
         records = list(self.store.read(run))
-        log = RunLog(self.store, run, records, clock=self.clock)
+        log = RunLog.reopened(self.store, run, self.clock)
         again = [name for name in self.store.runs() if head_of(self.store.first(name)).executes == run]
         told = f"{run} was executed before, by {', '.join(again)}" if again else ""
         steps = [
@@ -217,7 +217,7 @@ class Agent:
         dry: bool = False,
         executes: str = "",
     ) -> Session:
-        log = RunLog(self.store, self.store.new_run_id(), clock=self.clock)
+        log = RunLog(self.store, self.store.new_run_id(), self.clock)
         start = RunStarted(
             run=log.run,
             task=task.strip().encode("utf-8", "replace").decode(),
@@ -246,7 +246,7 @@ class Agent:
         """A run that is there already, ready to be driven; arguments and errors as `resume`."""
         hold = self.held(run)
         try:
-            log = RunLog(self.store, run, self.store.read(run), clock=self.clock)
+            log = RunLog.reopened(self.store, run, self.clock)
             if log.state.status.ended:  # of a call that was cancelled over, it can still be said whether it happened
                 return Session(log, self._means, hold, log.append(*_settled(log, in_doubt)) + log.flush())
             self.require_able(log.state)
@@ -355,7 +355,8 @@ class Agent:
 def _stores(store: Store | Path | str) -> tuple[Store, ReplyCache | None]:
     if not isinstance(store, (str, Path)):
         return store, None
-    from agentnb.store.disk import DiskReplyCache, DiskStore
+    from agentnb.store.disk import DiskStore
+    from agentnb.store.replies import DiskReplyCache
 
     return DiskStore(store), DiskReplyCache(store)
 

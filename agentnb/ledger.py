@@ -81,10 +81,10 @@ def last_entry(store: Store, key: str) -> Entry | None:
     Raises:
         DamagedRecord: it cannot be read; nothing is called then.
     """
-    rows = store.rows(f"l/{key}/")
-    if not rows:
+    found = store.last_row(f"l/{key}/")
+    if found is None:
         return None
-    place, text = rows[-1]
+    place, text = found
     try:
         kept = json.loads(text)
         result = kept.pop("result", None)

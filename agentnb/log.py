@@ -6,17 +6,18 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from agentnb.checkpoint import START, Mark, checkpoint, is_due, load
 from agentnb.errors import DamagedRecord, Interrupted, KeyTaken, RunConflict, StoreError
 from agentnb.events import DURABLE_AT_ONCE, Event, Kept, Record, RunSuspended
 from agentnb.ledger import rows_of
 from agentnb.plan import JSON, UnmetReference
 from agentnb.state import NEW, RunState, Status
 from agentnb.store.base import Store
-from agentnb.transitions import apply, fold
+from agentnb.transitions import apply
 from agentnb.values import digest, json_text
 
 __all__ = ["Clock", "RunLog"]
@@ -51,24 +52,35 @@ class RunLog:
     Args:
         store: where it is kept.
         run: its id.
-        records: what is kept of it already.
         clock: where times come from.
+        kept: of a run that is there already: its state, and what its checkpoints hold; see `reopened`.
     """
 
-    def __init__(self, store: Store, run: str, records: Iterable[Record] = (), clock: Clock | None = None) -> None:
+    def __init__(
+        self, store: Store, run: str, clock: Clock | None = None, kept: tuple[RunState, Mark] = (NEW, START)
+    ) -> None:
         self.store = store
         self.run = run
         self.clock = clock or Clock()
-        history = list(records)
-        self.state: RunState = fold(history, NEW)
+        self.state, self._mark = kept
         self._waiting: list[Record] = []
         self._blobs: dict[str, str] = {}
         self._rows: dict[str, str] = {}
         self._values: OrderedDict[str, JSON] = OrderedDict()
         self._lock = threading.RLock()
         self._revoked = False
-        gap = max(0.0, self.clock.wall() - history[-1].at) if history else 0.0
+        gap = max(0.0, self.clock.wall() - self.state.at) if self.state.seq >= 0 else 0.0
         self._zero = self.clock.monotonic() - self.state.t - gap
+
+    @classmethod
+    def reopened(cls, store: Store, run: str, clock: Clock | None = None) -> RunLog:
+        """A run that is in the store.
+
+        Raises:
+            RunNotFound: there is no such run.
+            DamagedRecord: it cannot be read.
+        """
+        return cls(store, run, clock, load(store, run))
 
     def now(self) -> float:
         """Seconds on the run's own clock."""
@@ -121,8 +133,10 @@ class RunLog:
                 return ()
             durable, blobs, rows = self._waiting, self._blobs, self._rows
             self._waiting, self._blobs, self._rows = [], {}, {}
+            due = is_due(self.state, self._mark)
+            more, mark = checkpoint(self.run, self.state, self._mark) if due else ({}, self._mark)
             try:
-                self.store.append(self.run, durable, blobs, rows)
+                self.store.append(self.run, durable, blobs, rows | more)
             except RunConflict:  # another drives it: nothing more is added, or its records would lie in between
                 self._revoked = True
                 raise
@@ -131,6 +145,7 @@ class RunLog:
                     self._waiting, self._blobs = durable + self._waiting, blobs | self._blobs
                     self._rows = rows | self._rows
                 raise
+            self._mark = mark
             return tuple(durable)
 
     def _has(self, seq: int) -> bool:

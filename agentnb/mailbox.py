@@ -35,11 +35,11 @@ def posted(store: Store, run: str, asked_at: int) -> Answer | None:
     Raises:
         DamagedRecord: it cannot be read.
     """
-    rows = store.rows(_key(run, asked_at))
-    if not rows:
+    text = store.row(_key(run, asked_at))
+    if text is None:
         return None
     try:
-        return Answer(**json.loads(rows[0][1]))
+        return Answer(**json.loads(text))
     except (ValueError, TypeError) as error:
         raise DamagedRecord(f"the answer to record {asked_at} of {run} cannot be read: {error}") from error
 

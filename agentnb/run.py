@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from agentnb.actions import Validator, carry_out, drop, require_at_rest
 from agentnb.approval import Answer, binding, person
 from agentnb.budget import Spent
+from agentnb.checkpoint import load
 from agentnb.dryrun import Effect, effects_of
 from agentnb.errors import ConfigError
 from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed, ToolRefused
@@ -20,11 +21,10 @@ from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
 from agentnb.prepared import prepare_later
 from agentnb.render import as_html, as_text
 from agentnb.runner import Runner
-from agentnb.state import NEW, RunState, Status
+from agentnb.state import RunState, Status
 from agentnb.store.base import Hold, Store
 from agentnb.summary import Summary, summarise
 from agentnb.tools import Tool
-from agentnb.transitions import fold
 
 __all__ = ["InDoubt", "Keeper", "Run"]
 
@@ -87,7 +87,7 @@ class Run:
     def state(self) -> RunState:
         """The fold of its records."""
         if self._state is None:
-            self._state = fold(self.keeper.store.read(self.id), NEW)
+            self._state, _ = load(self.keeper.store, self.id)
             self._shown = _asked_in(self._state)
         return self._state
 
@@ -335,7 +335,7 @@ class Run:
         return self
 
     def _log(self) -> RunLog:
-        return RunLog(self.keeper.store, self.id, self.events, clock=self.keeper.clock)
+        return RunLog.reopened(self.keeper.store, self.id, self.keeper.clock)
 
     def _decide(self, answer_to: Callable[[ApprovalAsked], Answer]) -> Run:
         """Answer what is asked; where the run is being driven, leave the answer for whoever drives it."""

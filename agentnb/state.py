@@ -197,6 +197,8 @@ class RunState(NamedTuple):
     saved_usd: float = 0.0
     saved_tokens: int = 0
     t: float = 0.0
+    at: float = 0.0
+    """By the machine's clock when the last record was made."""
     seq: int = -1
 
     @property

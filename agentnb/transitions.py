@@ -110,7 +110,7 @@ def apply(state: RunState, record: Record) -> RunState:
     if isinstance(event, (ToolClaimed, ApprovalAnswered, DoubtResolved)):  # leave is held to the time of its record
         state = state._replace(t=max(state.t, record.t))
     changes = _APPLY[type(event)](state, event)
-    return state._replace(seq=record.seq, t=max(state.t, record.t), **changes)
+    return state._replace(seq=record.seq, at=record.at, t=max(state.t, record.t), **changes)
 
 
 def _start(_: RunState, e: RunStarted) -> Changes:

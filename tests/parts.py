@@ -128,8 +128,8 @@ class MemoryStore:
         self._rows.update(rows)
         self._blobs.update(blobs)
 
-    def read(self, run: str) -> list[Record]:
-        return list(self._runs[run])
+    def read(self, run: str, after: int = -1) -> list[Record]:
+        return self._runs[run][after + 1 :]
 
     def first(self, run: str) -> Record:
         return self._runs[run][0]
@@ -152,6 +152,12 @@ class MemoryStore:
 
     def rows(self, prefix: str) -> list[tuple[str, str]]:
         return sorted((key, text) for key, text in self._rows.items() if key.startswith(prefix))
+
+    def last_row(self, prefix: str) -> tuple[str, str] | None:
+        return next(reversed(self.rows(prefix)), None)
+
+    def row(self, key: str) -> str | None:
+        return self._rows.get(key)
 
     def runs(self) -> list[str]:
         return list(self._runs)

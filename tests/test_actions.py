@@ -373,7 +373,7 @@ def test_two_people_who_find_at_once_that_it_was_not_done_make_it_once_more(stor
     it = proposed("a", made=made, store=store)
     it.execute()
     said: Any = None if reconcile else "not_done"
-    logs = [RunLog(store, it.id, store.read(it.id)) for _ in range(2)]
+    logs = [RunLog.reopened(store, it.id) for _ in range(2)]
     (waiting,) = it.pending
     carry_out(logs[0], made, waiting, run_here, by="ada", in_doubt=said)
     with pytest.raises(RunConflict):

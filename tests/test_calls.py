@@ -373,7 +373,7 @@ def test_a_tool_that_alters_its_arguments_alters_no_earlier_result(store: DiskSt
         log.append(StepJudged(step=log.state.step.id, verdict="continue", by="rule"))
     log.flush()
     assert log.result_of("s1") == [{"n": list(range(length))}]
-    assert RunLog(store, log.run, store.read(log.run)).result_of("s1") == log.result_of("s1")
+    assert RunLog.reopened(store, log.run).result_of("s1") == log.result_of("s1")
 
 
 def test_a_tool_gets_no_more_time_than_the_run_has_left() -> None:

@@ -26,8 +26,10 @@ LAYERS = """
     transitions
     decide
     store.base
-    ledger
-    store.disk log
+    store.seal store.network
+    store.heads store.layout store.lock store.text_cache
+    ledger checkpoint
+    store.disk store.replies log
     models.base
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
         models.scripted models.anthropic models.openai models.local models.cache models.chain models.resolve
@@ -70,11 +72,12 @@ SIDEWAYS = {
 """Who may import from its own row, and what. Cycles are forbidden all the same."""
 
 ONLY_IN = {
-    "diskcache": {"store.disk"},
+    "diskcache": {"store.text_cache"},
     "docstring_parser": {"tools"},
-    "filelock": {"store.disk"},
+    "filelock": {"store.lock"},
     "genai_prices": {"models.prices"},
     "jsonschema": {"checks"},
+    "psutil": {"store.network"},
     "mistune": {"markdown"},
     "rfc8785": {"approval"},
     "tenacity": {"models.chain"},

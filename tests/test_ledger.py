@@ -155,8 +155,8 @@ class Between:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
 
-    def rows(self, prefix: str) -> list[tuple[str, str]]:
-        found = self.store.rows(prefix)
+    def last_row(self, prefix: str) -> tuple[str, str] | None:
+        found = self.store.last_row(prefix)
         if prefix.startswith("l/"):
             self.left -= 1
             if self.left == 0:

@@ -90,7 +90,7 @@ def test_half_a_surrogate_pair_is_kept_as_a_question_mark(store: DiskStore, leng
     kept = log.keep("a\ud800b" + "x" * length)
     assert log.value(kept) == "a?b" + "x" * length
     log.append(RunSuspended(reason="closed", detail=str(kept)))
-    assert RunLog(store, log.run, store.read(log.run)).value(kept) == "a?b" + "x" * length
+    assert RunLog.reopened(store, log.run).value(kept) == "a?b" + "x" * length
 
 
 def test_nul_in_a_long_text_survives_the_database(store: DiskStore) -> None:
@@ -99,7 +99,7 @@ def test_nul_in_a_long_text_survives_the_database(store: DiskStore) -> None:
     text = "a\0b" * INLINE
     kept = log.keep(text)
     log.append(RunSuspended(reason="closed"))
-    assert RunLog(store, log.run, store.read(log.run)).value(kept) == text
+    assert RunLog.reopened(store, log.run).value(kept) == text
 
 
 def test_an_outcome_waits_for_the_next_intent_and_shares_its_commit(store: DiskStore) -> None:
@@ -119,7 +119,7 @@ def test_a_reopened_log_has_the_same_state(store: DiskStore) -> None:
     log = begun(store, None, Step(tool="look"), Step(tool="look"))
     finish_step(log, "s1", {"n": list(range(500))})
     log.flush()
-    again = RunLog(store, log.run, store.read(log.run))
+    again = RunLog.reopened(store, log.run)
     assert again.state == log.state
     assert again.result_of("s1") == {"n": list(range(500))}
     assert fold(store.read(log.run)) == log.state
@@ -201,7 +201,7 @@ def test_the_runs_clock_never_goes_back(jumps: list[float]) -> None:
     log = begun(store, clock.clock())
     for jump in jumps:
         clock.now += jump
-        log = RunLog(store, log.run, store.read(log.run), clock=clock.clock())
+        log = RunLog.reopened(store, log.run, clock.clock())
         log.append(RunSuspended(reason="closed"))
     times = [record.t for record in store.read(log.run)]
     assert times == sorted(times)

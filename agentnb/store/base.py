@@ -51,12 +51,16 @@ class Store(Protocol):
             StoreError: it could not be written; nothing of it was kept.
         """
 
-    def read(self, run: str) -> Iterable[Record]:
-        """All records of a run, in order.
+    def read(self, run: str, after: int = -1) -> Iterable[Record]:
+        """Records of a run, in order.
+
+        Args:
+            run: the run's id.
+            after: the last record of a commit: those that follow it are read; all, if left out.
 
         Raises:
             RunNotFound: there is no such run.
-            DamagedRecord: a record cannot be read, or one is missing.
+            DamagedRecord: a record cannot be read, is not what was written, or is missing.
         """
 
     def last(self, run: str) -> Record:
@@ -84,6 +88,12 @@ class Store(Protocol):
 
     def rows(self, prefix: str) -> list[tuple[str, str]]:
         """(key, text) of all rows whose key begins so, in the order of their keys."""
+
+    def last_row(self, prefix: str) -> tuple[str, str] | None:
+        """The last of `rows(prefix)`, or None where there is none."""
+
+    def row(self, key: str) -> str | None:
+        """The text kept under exactly `key`, or None."""
 
     def runs(self) -> list[str]:
         """Ids of all runs, oldest first."""

@@ -43,7 +43,7 @@ def _request(n: int) -> ModelRequest:
 
 def _in_cache(folder: Path) -> Callable[[], str]:
     from agentnb.models.chain import reply_from_text, reply_text
-    from agentnb.store.disk import DiskReplyCache
+    from agentnb.store.replies import DiskReplyCache
 
     cache = DiskReplyCache(folder)
     for n in range(_OTHERS):
@@ -60,7 +60,7 @@ def _through_chain(folder: Path) -> Callable[[], str]:
     """The chain as a run builds it; its events are appended, as the loop does, and with the next commit durable."""
     from agentnb.models.chain import Question, cached, chain, metered, reply_text, retrying
     from agentnb.models.prices import price_of
-    from agentnb.store.disk import DiskReplyCache
+    from agentnb.store.replies import DiskReplyCache
     from tests.bench.zero import ZeroModel, begin
 
     session = begin(folder, 1)

@@ -1,0 +1,178 @@
+"""Checkpoints: a run's state after a commit, kept so that whoever resumes it reads the end of its journal only.
+
+A checkpoint is no second truth. It is what the fold gave, made in the same commit as the records that it stands for;
+one that cannot be read, or that another release made, is passed over, and the fold begins at the first record.
+
+Each holds the outcomes since the one before, and the plan where that has changed since: so all of them together take a
+tenth of the journal, however long the run.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, fields, make_dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, get_type_hints
+
+from agentnb import __version__
+from agentnb.errors import DamagedRecord
+from agentnb.events import FORMAT
+from agentnb.plan import Plan, Step
+from agentnb.state import NEW, Outcome, RunState
+from agentnb.store.base import Store
+from agentnb.trail import Trail
+from agentnb.transitions import fold
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["START", "Mark", "checkpoint", "is_due", "load"]
+
+EVERY: Final = 256
+"""Records between two checkpoints: to read and fold as many takes 4 ms."""
+AT_REST: Final = 64
+"""Records since the last one that are worth one where the run rests or ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the checkpoints of a run hold so far.
+
+    Attributes:
+        seq: the last record that is in one.
+        outcomes: how many outcomes are in them.
+        version: of the plan that is in one.
+        plan_at: the record that that one is named after.
+    """
+
+    seq: int = -1
+    outcomes: int = 0
+    version: int = 0
+    plan_at: int = -1
+
+
+START: Final = Mark()
+"""There are none."""
+
+
+def load(store: Store, run: str) -> tuple[RunState, Mark]:
+    """The fold of a run's records, and what its checkpoints hold.
+
+    Raises:
+        RunNotFound: there is no such run.
+        DamagedRecord: a record that is needed cannot be read, is missing, or is not what was written.
+    """
+    state, mark = _last(store, run)
+    return fold(store.read(run, state.seq), state), mark
+
+
+def is_due(state: RunState, mark: Mark) -> bool:
+    """True where a checkpoint should be made of `state`."""
+    rests = state.suspended is not None or state.finished is not None
+    return state.seq - mark.seq >= (AT_REST if rests else EVERY)
+
+
+def checkpoint(run: str, state: RunState, mark: Mark) -> tuple[dict[str, str], Mark]:
+    """The row that keeps `state`, and what the checkpoints hold with it."""
+    version = state.plan.version if state.plan else 0
+    fresh = version != mark.version
+    now = Mark(state.seq, len(state.outcomes), version, state.seq if fresh else mark.plan_at)
+    values = (value for name, value in zip(state._fields, state, strict=True) if name not in _APART)
+    kept = _whole()(
+        form=_form(),
+        values=_values()(*values),
+        plan=state.plan if fresh else None,
+        plan_at=now.plan_at,
+        before=mark.outcomes,
+        outcomes=state.outcomes.last(now.outcomes - mark.outcomes),
+    )
+    return {_key(run, state.seq): _codec(_whole()).dump_json(kept).decode()}, now
+
+
+def _last(store: Store, run: str) -> tuple[RunState, Mark]:
+    """The state that the last checkpoint keeps, or that of a run that has none."""
+    try:
+        found = store.last_row(f"c/{run}/")
+        if found is None:
+            return NEW, START
+        kept = _codec(_whole()).validate_json(found[1])
+        plan = kept.plan
+        if plan is None and kept.plan_at >= 0:
+            plan = _codec(_Planned).validate_json(store.row(_key(run, kept.plan_at)) or "").plan
+    except (DamagedRecord, ValueError):
+        return NEW, START
+    if kept.form != _form():
+        return NEW, START
+    values = {field.name: getattr(kept.values, field.name) for field in fields(kept.values)}
+    seq, n = kept.values.seq, kept.before + len(kept.outcomes)
+    state = RunState(**values, plan=plan, outcomes=Trail.lazy(n, lambda: _outcomes(store, run, seq)))
+    return state, Mark(seq, n, plan.version if plan else 0, kept.plan_at)
+
+
+def _outcomes(store: Store, run: str, upto: int) -> list[Outcome]:
+    """The outcomes of all checkpoints up to that of record `upto`; folded anew where one of them cannot be read."""
+    try:
+        rows = [text for key, text in store.rows(f"c/{run}/") if key <= _key(run, upto)]
+        parts = [_codec(_Part).validate_json(text) for text in rows]
+    except (DamagedRecord, ValueError):
+        parts = []
+    found = [outcome for part in parts for outcome in part.outcomes]
+    whole = parts and [part.before for part in parts] == [0, *accumulate(len(part.outcomes) for part in parts)][:-1]
+    return found if whole else list(fold(record for record in store.read(run) if record.seq <= upto).outcomes)
+
+
+def _key(run: str, seq: int) -> str:
+    return f"c/{run}/{seq:010d}"
+
+
+_APART: Final = ("plan", "outcomes")
+
+
+@functools.cache
+def _form() -> str:
+    """What has to be the same for a checkpoint to be believed: the release, and the names of all that it holds."""
+    names = [*RunState._fields, *(f.name for kind in (Outcome, Plan, Step) for f in fields(kind))]
+    return f"{__version__} {FORMAT} {' '.join(names)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """The part of a checkpoint that its plan is read from."""
+
+    plan: Plan | None
+    plan_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The part of a checkpoint that its outcomes are read from."""
+
+    before: int
+    outcomes: list[Outcome]
+
+
+@functools.cache
+def _values() -> Any:
+    """A dataclass of what a state holds beside its plan and its outcomes."""
+    hints = get_type_hints(RunState)
+    return make_dataclass("Values", [(name, hints[name]) for name in RunState._fields if name not in _APART])
+
+
+@functools.cache
+def _whole() -> Any:
+    """A dataclass of all that a checkpoint holds."""
+    parts = [(field.name, hint) for kind in (_Planned, _Part) for field, hint in _hinted(kind)]
+    return make_dataclass("Whole", [("form", str), ("values", _values()), *parts])
+
+
+def _hinted(kind: type[Any]) -> Iterator[tuple[Field[Any], Any]]:
+    hints = get_type_hints(kind)
+    return ((field, hints[field.name]) for field in fields(kind))
+
+
+@functools.cache
+def _codec(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

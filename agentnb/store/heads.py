@@ -1,0 +1,97 @@
+"""The last commit of each run, noted outside the database: a witness that nothing is missing at a run's end.
+
+A seal shows what was altered, and not that the last commits are gone: SQLite takes a damaged write-ahead log to end
+before the damage, and a database that was put back from a copy is whole. Then a call that was claimed would be made
+again. So the place and the seal of a run's last commit are noted here, once it is synced; a journal that ends before
+its note has lost something.
+
+The note itself is not synced: it outlives the process, and after a power cut it is at most older than the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Head", "Heads", "number_of"]
+
+_BODY: Final = struct.Struct("<Q16sI")  # 1 + seq; seal; CRC-32 of the run's id
+_SLOT: Final = struct.Struct("<28sI")  # that; its CRC-32
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a run's journal ended when it was last written to.
+
+    Attributes:
+        seq: of its last record.
+        seal: of its last commit.
+    """
+
+    seq: int
+    seal: str
+
+
+def number_of(run: str) -> int | None:
+    """The number in a run's id, 12 of "r12-heron"; None of what is no such id."""
+    digits = run.partition("-")[0].removeprefix("r")
+    return int(digits) if run.startswith("r") and digits.isascii() and digits.isdigit() and len(digits) <= 9 else None  # noqa: PLR2004 - as store keys have
+
+
+class Heads:
+    """A file of 32 bytes a run, by the run's number.
+
+    Args:
+        path: of the file; made when first written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._handle = -1
+
+    def note(self, run: str, head: Head | None) -> None:
+        """Note a run's last commit; None forgets the run. What cannot be noted protects less, and harms nothing."""
+        number = number_of(run)
+        if number is None:
+            return
+        body = (
+            _BODY.pack(head.seq + 1, bytes.fromhex(head.seal), zlib.crc32(run.encode())) if head else bytes(_BODY.size)
+        )
+        slot = _SLOT.pack(body, zlib.crc32(body))
+        with suppress(OSError), self._lock:
+            if self._handle < 0:
+                self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+            os.lseek(self._handle, number * _SLOT.size, os.SEEK_SET)
+            os.write(self._handle, slot)
+
+    def noted(self, run: str) -> Head | None:
+        """The run's last commit as it was noted; None where it was not, or the note is damaged."""
+        number = number_of(run)
+        if number is None:
+            return None
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                file.seek(number * _SLOT.size)
+                slot = file.read(_SLOT.size)
+        except OSError:
+            return None
+        if len(slot) < _SLOT.size:
+            return None
+        body, crc = _SLOT.unpack(slot)
+        after, seal, whose = _BODY.unpack(body)
+        sound = after > 0 and crc == zlib.crc32(body) and whose == zlib.crc32(run.encode("utf-8", "replace"))
+        return Head(after - 1, seal.hex()) if sound else None
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._handle >= 0:
+                os.close(self._handle)
+            self._handle = -1

@@ -1,0 +1,65 @@
+"""The form in which rows are kept, its version, and the functions that bring an older store up to it.
+
+    1  text as it is
+    2  a seal in front of every row, chained in a run's journal (seal.py); checkpoints; the last commits in `heads`
+
+The version is SQLite's `user_version`. Every step is one transaction: a process that dies in it leaves the old layout.
+What is inside the records has a version of its own, `events.FORMAT`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from agentnb.errors import DamagedRecord, StoreError
+from agentnb.store.seal import LENGTH, sealed, seals
+
+__all__ = ["LAYOUT", "Rows", "brought_up", "require_readable"]
+
+LAYOUT: Final = 2
+
+
+class Rows(Protocol):
+    """The database."""
+
+    def __call__(self, query: str, values: Sequence[Any] = (), /) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+
+
+def require_readable(version: int, place: str) -> None:
+    """Raise StoreError of a store that a newer release wrote."""
+    if version > LAYOUT:
+        raise StoreError(
+            f"the store {place} has layout {version}, and this agentnb reads up to {LAYOUT}: install a newer one."
+            " Nothing in it was changed"
+        )
+
+
+def brought_up(rows: Rows) -> None:
+    """Bring the store to LAYOUT, within the caller's transaction: one numbered function a version."""
+    [(version,)] = rows("PRAGMA user_version")
+    if not version and not rows("SELECT 1 FROM Cache LIMIT 1"):
+        version = LAYOUT  # it is new
+    for older in range(version or 1, LAYOUT):
+        _MIGRATIONS[older](rows)
+    rows(f"PRAGMA user_version = {LAYOUT}")
+
+
+def _seal_rows(rows: Rows) -> None:
+    """1 → 2: seal what is there. Values kept aside have their hash as their name and need no seal."""
+    before: dict[str, str] = {}
+    for key, text in rows("SELECT key, value FROM Cache WHERE key < 'b/' OR key >= 'b0' ORDER BY key"):
+        if not isinstance(text, str) or _looks_sealed(text):
+            raise DamagedRecord(f"what is kept under {key} has not the form of layout 1: nothing was changed")
+        run = key.split("/")[1] if key.startswith("j/") else ""
+        link = before.get(run, "") if run else ""
+        rows("UPDATE Cache SET value = ? WHERE key = ?", (sealed(key, text, link), key))
+        before[run] = seals(key, text, link)
+
+
+def _looks_sealed(text: str) -> bool:
+    return text[LENGTH : LENGTH + 1] == " " and all(digit in "0123456789abcdef" for digit in text[:LENGTH])
+
+
+_MIGRATIONS: Final[Mapping[int, Callable[[Rows], None]]] = {1: _seal_rows}

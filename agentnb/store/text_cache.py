@@ -1,0 +1,143 @@
+"""diskcache, held to text and to clear errors: the only file that imports it.
+
+By default diskcache pickles, evicts at 1 GiB, syncs a commit only now and then and keeps large values in files of their
+own, which do not survive a power cut. Here a row of any other form than text, as somebody could put there who can write
+the folder, is refused and never unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import diskcache
+
+from agentnb.errors import DamagedRecord, StoreError
+from agentnb.store.network import network_type
+
+__all__ = ["PAGES", "TextOnly", "clear_errors", "open_cache"]
+
+PAGES: Final = 512
+"""Of 4 kB, kept in memory: runs are appended and read once; diskcache's 32 MB would only fill memory."""
+_RAW_TEXT: Final = 1  # diskcache's MODE_RAW: the value is in the row as SQLite holds it
+_IN_DATABASE: Final = 2**62  # disk_min_file_size: larger values would go to files
+_FULL: Final = 2  # PRAGMA synchronous: a commit returns after its fsync
+_SAFE: Final = "What was recorded before is safe."
+
+
+class TextOnly(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type information
+    """Keys and values are text, both on the way in and out; anything else is refused, and pickle is never reached."""
+
+    def put(self, key: str) -> tuple[str, bool]:
+        """The database key of `key`."""
+        if not isinstance(key, str):
+            raise TypeError(f"store keys are text, not {type(key).__name__}")
+        return key, True
+
+    def get(self, key: Any, raw: bool) -> str:  # noqa: FBT001 - diskcache's signature
+        """The key that a row has."""
+        if not raw or not isinstance(key, str):
+            raise DamagedRecord("the store holds a key that is not text; somebody else wrote it")
+        return key
+
+    def store(self, value: str, read: bool, key: Any = None) -> tuple[int, int, None, str]:  # noqa: ARG002, FBT001 - diskcache's signature
+        """The columns (size, mode, file, value) of `value`."""
+        if not isinstance(value, str):
+            raise TypeError(f"store values are text, not {type(value).__name__}")
+        return 0, _RAW_TEXT, None, value
+
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> str:  # noqa: ARG002, FBT001 - diskcache's signature
+        """The value of a row."""
+        if mode != _RAW_TEXT or filename is not None or not isinstance(value, str):
+            raise DamagedRecord("the store holds a value that is not text; somebody else wrote it, and it is not read")
+        return value
+
+
+def open_cache(folder: Path, name: str, *, synchronous: int = _FULL, **settings: Any) -> Any:
+    """The cache `name` of the store in `folder`, both made where they are missing; mode 0700, kept out of git.
+
+    Args:
+        folder: of the store.
+        name: of the cache's own folder in it.
+        synchronous: as SQLite's; 2 returns from a commit after its fsync.
+        settings: diskcache's.
+
+    Raises:
+        StoreError: it cannot be opened; says why and what to do.
+    """
+    with clear_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise StoreError(
+                f"the store {folder} is a file: give a folder, e.g. `%config AgentMagics.store = '.agentnb'`"
+            )
+        if kind := network_type(folder):
+            raise StoreError(
+                f"the store {folder} is on a network file system ({kind}), where SQLite's locks do not hold: choose a"
+                " folder on a disk of this machine with `%config AgentMagics.store = '…'` or AGENTNB_STORE"
+            )
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+            (folder / ".gitignore").write_text("*\n")
+            _sync(folder.parent)
+        made = not (folder / name).exists()
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+        cache = diskcache.Cache(
+            str(folder / name),
+            disk=TextOnly,
+            disk_min_file_size=_IN_DATABASE,
+            sqlite_synchronous=synchronous,
+            sqlite_cache_size=PAGES,
+            sqlite_mmap_size=0,
+            sqlite_journal_mode="wal",  # said here, for diskcache would take what the file says
+            timeout=10,
+            **settings,
+        )
+        _sync(folder / name)
+        if made:
+            _sync(folder)
+        return cache
+
+
+def _sync(folder: Path) -> None:
+    """Make the folder's entries durable, where the system lets a folder be synced."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def clear_errors(folder: Path) -> Iterator[None]:
+    """Turn what SQLite, diskcache and the system raise into a StoreError that says what is safe."""
+    try:
+        yield
+    except PermissionError as error:
+        raise StoreError(
+            f"the store {folder} cannot be written ({error.strerror}): choose another with"
+            " `%config AgentMagics.store = '…'` or AGENTNB_STORE"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"the store {folder} cannot be used: {error}. {_SAFE}{_todo(error)}") from error
+    except diskcache.Timeout as error:
+        raise StoreError(f"the store {folder} is locked by another process for over 10 s. {_SAFE}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL or half a surrogate pair in it
+        why = getattr(error, "strerror", None) or error
+        raise StoreError(f"the store {str(folder)!r} cannot be used: {why}. {_SAFE}") from error
+
+
+def _todo(error: sqlite3.DatabaseError) -> str:
+    """What to do about it, where SQLite says enough."""
+    what = getattr(error, "sqlite_errorname", "") or ""
+    if what == "SQLITE_FULL":
+        return " Make room on the disk (`%agent gc` says what could go), then `%agent resume RUN`"
+    if what.startswith("SQLITE_IOERR"):
+        return " The disk reports errors: copy the folder to another one, and go on there"
+    if what in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+        return " `%agent doctor --store` says what can be read, and saves it"
+    return ""
