@@ -8,32 +8,32 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from pydantic import TypeAdapter, ValidationError
-
-from agentnb.approval import Approver, nobody, person
+from agentnb.approval import Approver, nobody
 from agentnb.budget import Budget
-from agentnb.cassette import Cassette, Recording, Replaying, behind
+from agentnb.cassette import Cassette, Recording, Replaying
 from agentnb.codec import head_of
 from agentnb.dryrun import execution_plan
-from agentnb.errors import ConfigError, ModelUnavailable, RunHeld
-from agentnb.events import DoubtResolved, Event, PlanMade, Record, RunResumed, RunStarted
+from agentnb.errors import ConfigError, RunHeld
+from agentnb.events import PlanMade, Record, RunResumed, RunStarted
+from agentnb.fork import Changed, beginning, cut, parted
 from agentnb.gate import Notify
 from agentnb.log import Clock, RunLog
 from agentnb.models.base import Model
-from agentnb.models.resolve import available, resolve
-from agentnb.plan import JSON, Plan, Step, numbered
+from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
 from agentnb.policy import Policy
 from agentnb.prompts import LONGEST_TASK
-from agentnb.run import InDoubt, Run
+from agentnb.resume import InDoubt, differences, settled
+from agentnb.run import Run
 from agentnb.runner import Runner, run_here
-from agentnb.session import Means, Session, price_for
+from agentnb.session import Means, Session
 from agentnb.settings import DEFAULT_MODEL, Mode
 from agentnb.state import RunState
 from agentnb.store.base import Hold, ReplyCache, Store
 from agentnb.tools import Tool, toolbox
+from agentnb.wiring import Wiring, require_affordable, require_callable
 
 __all__ = ["Agent"]
 
@@ -95,10 +95,10 @@ class Agent:
         self.notify = notify
         self.runner = runner
         self.sleep = sleep
-        self.cassette = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None
-        self.mode: Mode = mode
-        self.model = self._wired(model)
-        self.cheap_model = self.model if cheap_model in (None, "", model) else self._wired(cheap_model)
+        tape = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None
+        self._wiring = Wiring(tape, mode)
+        self.model = self._wiring.wired(model)
+        self.cheap_model = self.model if cheap_model in (None, "", model) else self._wiring.wired(cheap_model)
         self.clock = clock or (Clock(monotonic=lambda: 0.0, stopped=True) if self.replaying else Clock())
         self.store, self.replies = _stores(store)
 
@@ -127,7 +127,7 @@ class Agent:
             ConfigError: the task, the plan, a model or the budget cannot be used; nothing was recorded.
             KeyboardInterrupt: a person stopped it; it is suspended and can be resumed.
         """
-        return self._finished(self.begin(task, plan=plan, tags=tags, dry_run=dry_run))
+        return self.drive(self.begin(task, plan=plan, tags=tags, dry_run=dry_run))
 
     def stream(
         self,
@@ -143,20 +143,42 @@ class Agent:
         """
         yield from self.begin(task, plan=plan, tags=tags, dry_run=dry_run).drive()
 
-    def resume(self, run: str, *, in_doubt: InDoubt | None = None) -> Run:
+    def resume(self, run: str, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
         """Go on with a run at the exact call where it rests; what was done is not done again.
 
         Args:
             run: its id.
             in_doubt: what a person found out about a call whose outcome was not known: "done" takes it as having
                 happened, "not_done" makes it again.
+            accept_changes: True goes on with this agent's models and tools where the run began with others, and
+                records that; what a tool that has changed was allowed before is asked about anew.
 
         Raises:
             RunNotFound: no such run.
             RunHeld: another kernel or process drives it.
-            ConfigError: a tool or model that the run began with is missing or has changed.
+            ConfigError: a tool or model that the run began with is missing or has changed; names all of them.
+            DamagedRecord: what is kept of it is damaged, or its end is missing: nothing goes on from a guess.
         """
-        return self._finished(self.reopen(run, in_doubt=in_doubt))
+        return self.drive(self.reopen(run, in_doubt=in_doubt, accept_changes=accept_changes))
+
+    def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
+        """A new run that shares the beginning of `run` and goes on from one of its steps, with something changed.
+
+        The shared steps are not carried out, nor paid for, again. What `run` has called since then, the new one does
+        not repeat unasked. `run` stays as it is.
+
+        Args:
+            run: the id of a run, in whatever state.
+            at: what comes next in the new run: "s3" or 3, "plan" (all is planned anew), "answer"; None for the last
+                place there is.
+            changed: what is otherwise from there on, see `Changed`: args, plan, budget, model, cheap_model. Tools and
+                policy are those of this agent.
+
+        Raises:
+            RunNotFound: no such run.
+            ConfigError: it has no such place, or cannot be carried out so; nothing was recorded.
+        """
+        return self.drive(self.begin_fork(run, at, **changed))
 
     def begin(
         self,
@@ -174,9 +196,7 @@ class Agent:
                 f"the task has {len(task):,} characters, {LONGEST_TASK:,} are allowed: let a tool read long data"
             )
         given = None if plan is None else self._checked(plan)
-        self._require_callable()
-        for model in (self.model, self.cheap_model):
-            price_for(model, self.budget.usd)
+        require_affordable(self.budget.usd, self.model, self.cheap_model)
         return self._begun(task, given, dict(tags or {}), dry=dry_run)
 
     def execute(self, run: str) -> Run:
@@ -192,7 +212,7 @@ class Agent:
             RunNotFound: no such run.
             ConfigError: it was no dry run, or did not complete, or a tool is missing or has changed.
         """
-        return self._finished(self.begin_execution(run))
+        return self.drive(self.begin_execution(run))
 
     def begin_execution(self, run: str) -> Session:
         """The run that does what a dry run has shown, not yet driven; arguments and errors as `execute`."""
@@ -204,9 +224,22 @@ class Agent:
             replace(step, ask="; ".join(filter(None, (told, step.ask)))) if step.ask else step
             for step in execution_plan(log, records)
         ]
-        self._require_tools(log.state)
         head = log.state.head
+        if found := differences(log.state, self.tools, head.model, head.cheap_model):  # no model has a part in it
+            raise ConfigError(f"{run} cannot be executed: {'; '.join(found.said)}. Restore that, and execute it then")
         return self._begun(head.task, tuple(steps), dict(head.tags), executes=run)
+
+    def begin_fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Session:
+        """The new run, recorded and not yet driven; arguments and errors as `fork`."""
+        model = self._wiring.wired(changed["model"]) if changed.get("model") else self.model
+        cheap = model if changed.get("model") else self.cheap_model
+        cheap = self._wiring.wired(changed["cheap_model"]) if changed.get("cheap_model") else cheap
+        where = cut(run, list(self.store.read(run)), at)
+        event = parted(where, changed, self.tools, self.policy, (model.ref, cheap.ref))
+        require_affordable(event.budget.usd, model, cheap)
+        log = RunLog(self.store, self.store.new_run_id(), self.clock)
+        means = replace(self._means, model=model, cheap_model=cheap)
+        return self._driving(log, lambda: log.adopt(beginning(where, log.run), event), means=means)
 
     def _begun(
         self,
@@ -235,26 +268,44 @@ class Agent:
         first = (
             () if given is None else (PlanMade(version=1, keep=0, steps=given, reason="given by the user", by="user"),)
         )
-        hold = self.store.hold(log.run)
+        return self._driving(log, lambda: log.append(start, *first))
+
+    def _driving(
+        self,
+        log: RunLog,
+        begin: Callable[[], tuple[Record, ...]],
+        hold: Hold | None = None,
+        means: Means | None = None,
+    ) -> Session:
+        """`log`, held and begun; let go of again where that fails."""
+        mine = hold or self.store.hold(log.run)
         try:
-            return Session(log, self._means, hold, log.append(start, *first))
+            return Session(log, means or self._means, mine, begin())
         except BaseException:
-            hold.release(ended=False)
+            mine.release(ended=False)
             raise
 
-    def reopen(self, run: str, *, in_doubt: InDoubt | None = None) -> Session:
+    def reopen(self, run: str, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Session:
         """A run that is there already, ready to be driven; arguments and errors as `resume`."""
         hold = self.held(run)
         try:
             log = RunLog.reopened(self.store, run, self.clock)
-            if log.state.status.ended:  # of a call that was cancelled over, it can still be said whether it happened
-                return Session(log, self._means, hold, log.append(*_settled(log, in_doubt)) + log.flush())
-            self.require_able(log.state)
-            settled = _settled(log, in_doubt)
-            return Session(log, self._means, hold, log.append(*settled, RunResumed(process=os.getpid())))
         except BaseException:
             hold.release(ended=False)
             raise
+        return self._driving(log, lambda: self._gone_on(log, in_doubt, accept_changes=accept_changes), hold)
+
+    def _gone_on(self, log: RunLog, in_doubt: InDoubt | None, *, accept_changes: bool) -> tuple[Record, ...]:
+        said = settled(log, in_doubt)
+        if log.state.status.ended:  # of a call that was cancelled over, it can still be said whether it happened
+            return log.append(*said) + log.flush()
+        if not accept_changes:
+            self.require_able(log.state)
+            return log.append(*said, RunResumed(process=os.getpid()))
+        if not log.state.head.executes:
+            require_affordable(log.state.budget.usd, self.model, self.cheap_model)
+        found = differences(log.state, self.tools, self.model.ref, self.cheap_model.ref)
+        return log.append(*said) + log.append(found.resumed(log.state, os.getpid()))
 
     def held(self, run: str) -> Hold:
         """The run, for this agent alone.
@@ -277,61 +328,21 @@ class Agent:
         """All runs of the store, newest first."""
         return [Run(self, run) for run in reversed(self.store.runs())]
 
-    def _wired(self, model: str | Model | None) -> Model:
-        found = resolve(model or DEFAULT_MODEL)
-        if self.cassette is None or self.mode == "live":
-            if self.mode in ("replay", "record"):
-                raise ConfigError(
-                    f"{self.mode}ing needs a cassette: give cassette=, or --cassette FILE, or AGENTNB_CASSETTE"
-                )
-            return found
-        if self.mode == "replay" and not len(self.cassette):
-            raise ConfigError(
-                f"there is nothing to replay in {self.cassette.path}: record it first, with AGENTNB_MODE=record"
-            )
-        if self.mode == "record":
-            return Recording(found, self.cassette)
-        absent = self.mode == "auto" and len(self.cassette) and isinstance(model, str) and available(found.ref)
-        return Replaying(found.ref, self.cassette) if self.mode == "replay" or absent else found
-
-    def _require_callable(self) -> None:
-        for model in {id(m): m for m in (self.model, self.cheap_model)}.values():
-            if not isinstance(model, Replaying) and (why := available(behind(model))):
-                hint = "" if model.ref.startswith("local") else '; model="local:" needs no key'
-                raise ModelUnavailable(f"{model.ref} cannot be called: {why}{hint}")
-
     def _checked(self, plan: Plan | Sequence[Step | Mapping[str, JSON]]) -> tuple[Step, ...]:
-        items = plan.steps if isinstance(plan, Plan) else plan
-        try:
-            steps = numbered([TypeAdapter(Step).validate_python(item) for item in items])
-        except ValidationError as error:
-            said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise ConfigError(f"a step of the plan is not one: {said}") from None
+        steps = numbered(steps_of(plan))
         if problems := plan_problems(steps, self.tools):
             raise ConfigError(f"the plan cannot be carried out: {'; '.join(problems)}")
         return steps
 
     def require_able(self, state: RunState) -> None:
         """Raise ConfigError where a run cannot be gone on with: something it began with is missing or has changed."""
-        self._require_tools(state)
-        head = state.head
-        if head.executes:  # no model has a part in that
-            return
-        for mine, its in ((self.model.ref, head.model), (self.cheap_model.ref, head.cheap_model)):
-            if mine != its:
-                raise ConfigError(f"{head.run} began with the model {its}, not {mine}: resume it with model={its!r}")
-        self._require_callable()
-
-    def _require_tools(self, state: RunState) -> None:
-        head = state.head
-        for name, facts in head.tools.items():
-            if name not in self.tools:
-                raise ConfigError(f"{head.run} uses the tool {name!r}, which is not here: define it again, then resume")
-            if self.tools[name].facts != facts:
-                raise ConfigError(
-                    f"the tool {name!r} is not the one that {head.run} began with (its arguments, effect or"
-                    " reversibility have changed): restore it, or start a new run"
-                )
+        if found := differences(state, self.tools, self.model.ref, self.cheap_model.ref):
+            raise ConfigError(
+                f"{state.head.run} cannot go on as it is: {'; '.join(found.said)}. Restore that, or accept it with"
+                " accept_changes=True (--accept-changes), or fork the run"
+            )
+        if not state.head.executes:  # no model has a part in that
+            require_callable(self.model, self.cheap_model)
 
     @property
     def _means(self) -> Means:
@@ -347,7 +358,8 @@ class Agent:
             fresh=self.fresh,
         )
 
-    def _finished(self, session: Session) -> Run:
+    def drive(self, session: Session) -> Run:
+        """Carry a run on until it rests or ends."""
         session.finish()
         return Run(self, session.log.run, session.state)
 
@@ -359,15 +371,3 @@ def _stores(store: Store | Path | str) -> tuple[Store, ReplyCache | None]:
     from agentnb.store.replies import DiskReplyCache
 
     return DiskStore(store), DiskReplyCache(store)
-
-
-def _settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[Event, ...]:
-    """What a person says of a call whose outcome is not known, as an event; () where nothing is to be said."""
-    if in_doubt not in (None, "done", "not_done"):
-        raise ConfigError(f"in_doubt={in_doubt!r} is neither 'done' nor 'not_done'")
-    claim = log.state.claim
-    if claim is None or in_doubt is None or log.state.cleared:
-        return ()
-    happened = in_doubt == "done"
-    result = log.keep(None) if happened else None
-    return (DoubtResolved(step=claim.step, happened=happened, by=person(), result=result),)

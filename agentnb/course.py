@@ -20,6 +20,7 @@ from agentnb.events import (
     Event,
     GateRaised,
     PlanMade,
+    RunForked,
     StepJudged,
     ToolClaimed,
     ToolRefused,
@@ -101,8 +102,10 @@ class Course:
                 self._put_off(event)
             case StepJudged():
                 self._judged(event, state)
-            case PlanMade():
-                self._planned(event)
+            case PlanMade(version=version, keep=keep) if version > 1:
+                self._replanned(keep, event.reason)
+            case RunForked(steps=steps) if steps is not None:
+                self._replanned(len(state.outcomes), f"{event.at} was changed, in a fork of {event.origin}")
             case GateRaised():
                 self.notes[event.step] = f"asks you: {first_line('; '.join(event.reasons))}"
             case ApprovalAsked():
@@ -198,11 +201,9 @@ class Course:
             self.notes[step] = self._faults.pop(step, "") or first_line(event.reason)
             self.faulted.add(step)
 
-    def _planned(self, event: PlanMade) -> None:
-        if event.version == 1:
-            return
-        self.revisions.append(event.reason)
-        for step in [step for step in {*self.notes, *self._effects} if int(step[1:]) > event.keep]:
+    def _replanned(self, keep: int, reason: str) -> None:
+        self.revisions.append(reason)
+        for step in [step for step in {*self.notes, *self._effects} if int(step[1:]) > keep]:
             self.notes.pop(step, None)  # of a step that is planned anew
             self._effects.pop(step, None)
 

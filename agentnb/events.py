@@ -44,6 +44,7 @@ __all__ = [
     "Record",
     "ReplyRejected",
     "RunFinished",
+    "RunForked",
     "RunResumed",
     "RunStarted",
     "RunSuspended",
@@ -435,6 +436,42 @@ class RunResumed:
 
     kind: Literal["run_resumed"] = "run_resumed"
     process: int
+    tools: Mapping[str, ToolFacts] = field(default_factory=dict)
+    """Tools that a person accepts as they are now, though the run began with others of these names."""
+    without: tuple[str, ...] = ()
+    """Tools that it goes on without."""
+    model: str = ""
+    """The same for the model; "" where it is the one that the run knows."""
+    cheap_model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunForked:
+    """The records before this one are another run's; from here on it is a run of its own, which pays for itself.
+
+    What that run had paid for, was allowed or had in its queue stays with it. Its clock stands at 0 in those records.
+    """
+
+    kind: Literal["run_forked"] = "run_forked"
+    origin: str
+    at: str
+    """Where they part: "plan", "s3" or "answer"."""
+    seq: int
+    """The last record that both have."""
+    kept: int
+    """How many finished steps both have."""
+    model: str
+    cheap_model: str
+    tools: Mapping[str, ToolFacts]
+    budget: Budget
+    policy: Policy
+    tags: Mapping[str, str]
+    steps: tuple[Step, ...] | None = None
+    """What comes instead of the steps that were left; None leaves them as they are."""
+    by: Literal["model", "user"] = "user"
+    """Whose plan it is then: the planner may revise its own."""
+    acted: tuple[str, ...] = ()
+    """What the other run has called since, or may have: not made again unasked. See `call_mark`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -480,6 +517,7 @@ Event = (
     | BudgetExtended
     | RunSuspended
     | RunResumed
+    | RunForked
     | RunFinished
 )
 
@@ -488,7 +526,7 @@ INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked, ActionClaimed)
 
 DURABLE_AT_ONCE = (
     *INTENTS, ToolRetried, CallInDoubt, ActionSettled,
-    RunStarted, RunSuspended, RunResumed, RunFinished, BudgetExtended,
+    RunStarted, RunSuspended, RunResumed, RunForked, RunFinished, BudgetExtended,
 )  # fmt: skip
 
 

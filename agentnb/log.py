@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -106,6 +106,14 @@ class RunLog:
                 self._waiting.append(record)
             # What the ledger says is read by other runs, and by the next step of this one.
             return self.flush() if self._rows or any(isinstance(event, DURABLE_AT_ONCE) for event in events) else ()
+
+    def adopt(self, records: Iterable[Record], event: Event) -> tuple[Record, ...]:
+        """Begin a new run with another one's records, and `event` behind them, in one commit."""
+        with self._lock:
+            for record in records:
+                self.state = apply(self.state, record)
+                self._waiting.append(record)
+            return self.append(event)
 
     def claim(self, event: Event) -> tuple[Record, ...]:
         """Append one intent whose key other runs may want too.

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from agentnb.errors import AgentError
+from agentnb.errors import AgentError, ConfigError
 
 __all__ = [
     "JSON",
@@ -33,6 +33,7 @@ __all__ = [
     "open_args",
     "references",
     "resolve",
+    "steps_of",
 ]
 
 JSON = Any
@@ -123,6 +124,20 @@ class Plan:
     ) -> Plan:
         """The next version: the first `keep` steps as they are, then `steps`."""
         return Plan(self.steps[:keep] + tuple(steps), version, reason, by)
+
+
+def steps_of(plan: Plan | Sequence[Step | Mapping[str, JSON]]) -> list[Step]:
+    """The steps of a plan that a user wrote.
+
+    Raises:
+        ConfigError: one of them is none; says which and why.
+    """
+    items = plan.steps if isinstance(plan, Plan) else plan
+    try:
+        return [TypeAdapter(Step).validate_python(item) for item in items]
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"a step of the plan is not one: {said}") from None
 
 
 def numbered(steps: Sequence[Step], *, after: int = 0) -> tuple[Step, ...]:

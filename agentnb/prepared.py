@@ -75,8 +75,11 @@ def _checked(log: RunLog, tool: Tool, step: Step, args: dict[str, JSON], kept: K
     denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
     if denied:
         return ToolRefused(step=step.id, problems=denied, by="guard")
-    if call_mark(tool.name, kept) in log.state.acted_before:
-        ask = (*ask, "this run has made or proposed exactly this call already, before its plan was revised")
+    if (mark := call_mark(tool.name, kept)) in log.state.acted_before:
+        fork = log.state.fork if log.state.fork and mark in log.state.fork.acted else None
+        who = f"{fork.origin}, from which this run was forked," if fork else "this run"
+        before = "" if fork else ", before its plan was revised"
+        ask = (*ask, f"{who} has made or proposed exactly this call already{before}")
     return Prepared(args, kept, kwargs, ask)
 
 

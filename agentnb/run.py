@@ -5,31 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Unpack
 
 from agentnb.actions import Validator, carry_out, drop, require_at_rest
 from agentnb.approval import Answer, binding, person
 from agentnb.budget import Spent
 from agentnb.checkpoint import load
+from agentnb.compare import Comparison, compare
 from agentnb.dryrun import Effect, effects_of
 from agentnb.errors import ConfigError
 from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed, ToolRefused
+from agentnb.fork import Changed
 from agentnb.log import Clock, RunLog
 from agentnb.mailbox import post, posted
 from agentnb.pending import Pending, asked_now, pending_of
 from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
 from agentnb.prepared import prepare_later
 from agentnb.render import as_html, as_text
+from agentnb.resume import InDoubt
 from agentnb.runner import Runner
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold, Store
 from agentnb.summary import Summary, summarise
 from agentnb.tools import Tool
 
-__all__ = ["InDoubt", "Keeper", "Run"]
-
-InDoubt = Literal["done", "not_done"]
-"""What a person found out about a call whose outcome was not known."""
+__all__ = ["Keeper", "Run"]
 
 
 class Keeper(Protocol):
@@ -61,8 +61,11 @@ class Keeper(Protocol):
     def held(self, run: str) -> Hold:
         """The run, for this caller alone; RunHeld where somebody else drives it."""
 
-    def resume(self, run: str, *, in_doubt: InDoubt | None = None) -> Run:
+    def resume(self, run: str, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
         """Go on with a run."""
+
+    def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
+        """A new run that shares the beginning of `run`."""
 
     def execute(self, run: str) -> Run:
         """Do exactly what a dry run has shown."""
@@ -170,10 +173,18 @@ class Run:
         """Its records, one at a time, with no call of anything."""
         return iter(self.keeper.store.read(self.id))
 
-    def resume(self, *, in_doubt: InDoubt | None = None) -> Run:
+    def fork(self, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
+        """A new run that shares this one's beginning, `fork(at="s3", args={…})`; see `Agent.fork`."""
+        return self.keeper.fork(self.id, at, **changed)
+
+    def diff(self, other: Run) -> Comparison:
+        """This run and another one side by side: their steps, what came of them, and what they cost."""
+        return compare(self.events, other.events, bare=self.keeper.replaying)
+
+    def resume(self, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
         """Go on, see `Agent.resume`; this Run shows what came of it."""
         self._state = None  # read anew, also where going on ends with an error
-        self._state = self.keeper.resume(self.id, in_doubt=in_doubt).state
+        self._state = self.keeper.resume(self.id, in_doubt=in_doubt, accept_changes=accept_changes).state
         self._shown = _asked_in(self._state)
         return self
 

@@ -17,6 +17,7 @@ from agentnb.events import (
     LimitReached,
     ModelAsked,
     RunFinished,
+    RunForked,
     RunStarted,
     RunSuspended,
     ToolClaimed,
@@ -180,7 +181,11 @@ class RunState(NamedTuple):
     sources: tuple[str, ...] = ()
     """The first steps that brought untrusted text."""
     acted_before: frozenset[str] = frozenset()
-    """Calls that acted under an earlier version of the plan."""
+    """Calls that acted under an earlier version of the plan, or in the run that this one was forked from."""
+    without: frozenset[str] = frozenset()
+    """Tools that it goes on without, as a person has accepted."""
+    fork: RunForked | None = None
+    """Where this run parted from another, if it did."""
     queue: tuple[Queued, ...] = ()
     """Destructive calls that were proposed, oldest first."""
     limit: LimitReached | None = None

@@ -18,6 +18,7 @@ from agentnb.events import (
     ModelFailed,
     ModelReplied,
     Record,
+    RunForked,
     RunResumed,
     RunSuspended,
     ToolRetried,
@@ -88,6 +89,7 @@ class Summary:
         decisions: who decided what about which step.
         dry: True where calls that act were only simulated.
         executes: the dry run whose effects this run carries out, or "".
+        forked: the run that this one was forked from, and where; or "".
         effects: of a dry run: the calls that it would have made.
         actions: the destructive calls that were proposed, those that wait and those that were carried out or dropped.
     """
@@ -113,6 +115,7 @@ class Summary:
     next: str
     dry: bool = False
     executes: str = ""
+    forked: str = ""
     effects: tuple[EffectLine, ...] = ()
     actions: tuple[ActionLine, ...] = ()
     bare: bool = False
@@ -153,6 +156,10 @@ class Tally:
             case ModelFailed() if self._asked:
                 held = self._asked.reserved
                 self._charge(self._asked, *((0, 0.0) if event.unbilled else (held.tokens, held.usd)), event.seconds)
+            case RunForked():  # what came before was paid for by another run
+                self._phases.clear()
+                self._usd.clear()
+                self._asked = None
             case RunSuspended(withdrawn=True):
                 self._asked = None  # announced and not sent
             case RunResumed() if self._asked:  # lost with its process: it may have been billed, and stays charged
@@ -200,6 +207,7 @@ class Tally:
             next=standing.way_on(state, len(effects)),
             dry=head.dry,
             executes=head.executes,
+            forked=f"{state.fork.origin} at {state.fork.at}" if state.fork else "",
             effects=effects,
             actions=self._course.actions(state),
             bare=self.bare,

@@ -7,6 +7,7 @@ restart. What a state does not admit raises `IllegalTransition`, whatever a mode
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -36,6 +37,7 @@ from agentnb.events import (
     Record,
     ReplyRejected,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
     RunSuspended,
@@ -67,17 +69,17 @@ _QUEUE = frozenset({ActionClaimed, ActionSettled})
 
 LEGAL: Mapping[Stage, frozenset[type]] = {
     Stage.NEW: frozenset({RunStarted}),
-    Stage.PLAN: _MODEL | _ANY | _QUEUE | {PlanMade},
+    Stage.PLAN: _MODEL | _ANY | _QUEUE | {PlanMade, RunForked},
     Stage.STEP: _MODEL
     | _ANY
     | _GATE
     | _QUEUE
-    | {ArgsBound, ToolClaimed, ToolRefused, EarlierResult, CallSimulated, ActionProposed, StepJudged},
+    | {ArgsBound, ToolClaimed, ToolRefused, EarlierResult, CallSimulated, ActionProposed, StepJudged, RunForked},
     Stage.CALL: _ANY
     | _QUEUE
     | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
     Stage.JUDGE: _MODEL | _ANY | _QUEUE | {StepJudged},
-    Stage.ANSWER: _MODEL | _ANY | _QUEUE,
+    Stage.ANSWER: _MODEL | _ANY | _QUEUE | {RunForked},
     Stage.DONE: _QUEUE | {BudgetExtended, DoubtResolved},
 }
 """Which kinds of event each stage admits. What else has to hold is asked for in the handlers below."""
@@ -161,11 +163,40 @@ def _planned(state: RunState, e: PlanMade) -> Changes:
     revised = plan.revised(e.keep, e.steps, version=e.version, reason=e.reason, by=e.by)
     changes = {"plan": revised, "why": "", **_next_step(more=bool(e.steps))}
     if state.plan is not None:
-        acted = frozenset(o.call for o in state.outcomes if o.call and o.status != "failed")
-        changes |= {"revisions": state.revisions + 1, "acted_before": acted}
+        changes |= {"revisions": state.revisions + 1, "acted_before": state.acted_before | _acted(state)}
     if state.planned_clean is not None:
         changes["planned_clean"] = min(state.planned_clean, e.keep)
     return changes
+
+
+def _forked(state: RunState, e: RunForked) -> Changes:
+    """Another run's beginning becomes this one's: its steps are done here too, and nothing else of it is."""
+    require(state.inflight is None, "a model call is in flight", e)
+    require(state.claim is None, "a call is claimed", e)
+    head = replace(
+        state.head, model=e.model, cheap_model=e.cheap_model, tools=e.tools, policy=e.policy, tags=e.tags,
+        budget=e.budget,
+    )  # fmt: skip
+    left: Changes = {
+        **CLEAN, "spent": NOTHING, "reserved": NOTHING, "saved_usd": 0.0, "saved_tokens": 0, "queue": (), "grants": (),
+        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None,
+    }  # fmt: skip
+    changes: Changes = {"started": head, "fork": e, "budget": e.budget, "status": Status.IN_PROGRESS, **left}
+    acted = state.acted_before | frozenset(e.acted)
+    if e.steps is not None:
+        keep, plan = len(state.outcomes), state.plan or Plan((), 0)
+        reason = f"changed at {e.at}" if state.plan else "given by the user"
+        changes["plan"] = plan.revised(keep, e.steps, version=plan.version + 1, reason=reason, by=e.by)
+        changes["stage"] = Stage.STEP if e.steps else Stage.ANSWER
+        acted |= _acted(state)
+        if state.planned_clean is not None:
+            changes["planned_clean"] = min(state.planned_clean, keep)
+    return changes | {"acted_before": acted}
+
+
+def _acted(state: RunState) -> frozenset[str]:
+    """What the finished steps have called that acts."""
+    return frozenset(o.call for o in state.outcomes if o.call and o.status != "failed")
 
 
 def _next_step(*, more: bool) -> Changes:
@@ -234,14 +265,28 @@ def _suspended(state: RunState, e: RunSuspended) -> Changes:
     return {**rest, "inflight": None, "reserved": NOTHING}
 
 
-def _resumed(state: RunState, _: RunResumed) -> Changes:
+def _resumed(state: RunState, e: RunResumed) -> Changes:
+    require(state.claim is None or state.claim.tool not in e.tools, "the claimed call is one of another tool", e)
     # A call in flight when the last process ended may have been answered, and billed: it stays charged. Nobody bills
     # for a model on this machine.
     here = state.inflight is not None and state.inflight.model.startswith("local:")
     spent = state.spent + (Spent(model_calls=1) if here else state.reserved)
     unsure = state.unsure or (state.claim is not None and not state.cleared)
     fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False}
-    return {"status": Status.IN_PROGRESS, "suspended": None, "spent": spent, **fresh}
+    return {"status": Status.IN_PROGRESS, "suspended": None, "spent": spent, **fresh, **_accepted(state, e)}
+
+
+def _accepted(state: RunState, e: RunResumed) -> Changes:
+    """What a person has accepted: other models, and other tools, for which nothing that was allowed before holds."""
+    head = replace(state.head, model=e.model or state.head.model, cheap_model=e.cheap_model or state.head.cheap_model)
+    changes: Changes = {"started": head, "without": (state.without | {*e.without}) - e.tools.keys()}
+    if not e.tools:
+        return changes
+    started = replace(head, tools={**head.tools, **e.tools})
+    changes |= {"started": started, "grants": (), "allowed": state.allowed - e.tools.keys()}
+    if state.stage is Stage.STEP and state.step and state.step.tool in e.tools:
+        changes |= {**CLEAN, "attempt": state.attempt, "bound": state.bound, "by_model": state.by_model}
+    return changes
 
 
 def _finished(state: RunState, e: RunFinished) -> Changes:
@@ -286,5 +331,6 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     BudgetExtended: _extended,
     RunSuspended: _suspended,
     RunResumed: _resumed,
+    RunForked: _forked,
     RunFinished: _finished,
 }

@@ -96,6 +96,7 @@ def shown(summary: Summary) -> Summary:
         now=line(summary.now),
         next=line(summary.next, 300),
         executes=line(summary.executes, 60),
+        forked=line(summary.forked, 60),
     )
     return _replayed(tidy) if summary.bare else tidy
 
@@ -117,6 +118,7 @@ def _replayed(s: Summary) -> Summary:
         s,
         run="",
         executes=same(s.executes),
+        forked=same(s.forked),
         reason=same(s.reason),
         detail=same(s.detail),
         next=same(s.next),
@@ -142,14 +144,14 @@ def headline(s: Summary) -> tuple[str, str, str, str]:
 
 def facts(s: Summary) -> list[str]:
     """What the first line says after state and reason, each a few words."""
-    executes = f"executes {s.executes}" if s.executes else ""
+    whence = f"executes {s.executes}" if s.executes else f"forked from {s.forked}" if s.forked else ""
     if s.status is Status.IN_PROGRESS:
-        return [fact for fact in (executes, s.now, "" if s.bare else seconds(s.spent.seconds)) if fact]
+        return [fact for fact in (whence, s.now, "" if s.bare else seconds(s.spent.seconds)) if fact]
     ended = sum(step.mark not in ("running", "waiting", "todo") for step in s.steps)
     steps = count(len(s.steps), "step") if ended == len(s.steps) else f"{ended} of {count(len(s.steps), 'step')}"
     waiting = sum(action.status in ("waits", "in_doubt") for action in s.actions)
     queue = f"{count(waiting, 'action')} {'waits' if waiting == 1 else 'wait'} for you" if waiting else ""
-    return [fact for fact in (executes, steps if s.steps else "", queue, _times(s), cost(s)) if fact]
+    return [fact for fact in (whence, steps if s.steps else "", queue, _times(s), cost(s)) if fact]
 
 
 def _times(s: Summary) -> str:

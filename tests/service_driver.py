@@ -31,7 +31,8 @@ from agentnb.guards import Ruling, deny
 from agentnb.log import Clock
 from agentnb.models.base import ModelRequest
 from agentnb.models.scripted import ScriptedModel
-from agentnb.run import InDoubt, Run
+from agentnb.resume import InDoubt
+from agentnb.run import Run
 from agentnb.session import Session
 from agentnb.state import NEW, RunState
 from agentnb.store.base import NO_ROWS

@@ -21,6 +21,7 @@ from agentnb.events import (
     Kept,
     PlanMade,
     Record,
+    RunForked,
     RunResumed,
     RunStarted,
     ToolReturned,
@@ -82,8 +83,9 @@ def events(draw: st.DrawFn) -> Any:
     kind = draw(st.sampled_from(KINDS))
     hints = typing.get_type_hints(kind)
     own = {name: st.from_type(hint) for name, hint in hints.items() if name not in OURS}
-    if kind is RunStarted:
+    if kind in (RunStarted, RunForked, RunResumed):
         own["tools"] = st.dictionaries(st.text(), st.from_type(ToolFacts), max_size=2)
+    if kind in (RunStarted, RunForked):
         own["tags"] = st.dictionaries(st.text(), st.text(), max_size=2)
     if kind is ApprovalAnswered:
         own["others"] = st.dictionaries(st.text(), st.booleans(), max_size=2)

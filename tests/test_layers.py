@@ -48,13 +48,15 @@ LAYERS = """
     pending dryrun
     actions
     markdown
-    standing notes
+    standing notes listing
     course
     summary
     wording
-    render
-    run
+    render compare
     session
+    wiring
+    fork resume
+    run
     agent
     trace audit metrics search calibration otel
     notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing notebook.asking

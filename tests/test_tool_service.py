@@ -20,7 +20,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
-from agentnb.run import InDoubt
+from agentnb.resume import InDoubt
 from agentnb.state import NEW, RunState, Stage, Status
 from agentnb.store.disk import DiskStore
 from agentnb.transitions import fold

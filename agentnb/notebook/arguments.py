@@ -188,6 +188,10 @@ _MAYBE_RUN: Final = _spec("run", nargs="?", metavar="RUN", help="a run's id, or 
 _WHICH: Final = _spec("which", nargs="*", metavar="N", help="numbers of %%agent pending; a NAME is bound to the Run")
 _CHANGES: Final = _spec("changes", nargs="+", type=_change, metavar="ARG=VALUE", help="an argument and its value")
 _WHY: Final = _spec("why", nargs="?", metavar="WHY", help="the rest of the line, just as it stands")
+_MODELS: Final = (
+    _spec("--model", metavar="MODEL", help="plans and answers from here on"),
+    _spec("--cheap-model", metavar="MODEL", help="fills in arguments and criticises from here on"),
+)
 _STORE: Final = _spec("--store", metavar="DIR", help="folder in which runs are kept")
 
 COMMANDS: Final[Mapping[str, Command]] = {
@@ -209,8 +213,35 @@ COMMANDS: Final[Mapping[str, Command]] = {
             _BOUND,
             _spec("--done", action="store_true", help="the call whose outcome is not known did happen"),
             _spec("--not-done", action="store_true", help="it did not happen: make it again"),
+            _spec(
+                "--accept-changes",
+                action="store_true",
+                help="go on although a tool or a model is another than it began with",
+            ),
+            *_MODELS,
             _STORE,
         ),
+    ),
+    "fork": Command(
+        "RUN [--at s3] [ARG=VALUE …] [--name NAME]",
+        "a new run that shares its beginning, with something changed from there on",
+        (
+            _RUN,
+            _spec("changes", nargs="*", type=_change, metavar="ARG=VALUE", help="an argument of that step, changed"),
+            _spec(
+                "--at", metavar="STEP", help="what comes next in it: s3, plan or answer; the last place if not given"
+            ),
+            _spec("--plan", metavar="NAME", help="variable with the steps from there on"),
+            _spec("--name", type=_name, metavar="NAME", help="variable that the new Run is bound to"),
+            *_caps(liftable=True),
+            *_MODELS,
+            _STORE,
+        ),
+    ),
+    "diff": Command(
+        "RUN OTHER",
+        "two runs side by side: steps, what came of them, and what they cost",
+        (_RUN, _spec("other", metavar="OTHER", help="another run's id"), _STORE),
     ),
     "extend": Command(
         "RUN [NAME] --tokens N …", "raise caps and go on", (_RUN, _BOUND, *_caps(liftable=False), _STORE)

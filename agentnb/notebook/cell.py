@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agentnb.agent import Agent
@@ -25,8 +25,7 @@ from agentnb.notebook.namespace import (
 )
 from agentnb.notebook.panel import Panel, panel_for
 from agentnb.notebook.pump import Pump, ask_in_cell, run_in_cell
-from agentnb.plan import JSON, Plan, Step
-from agentnb.run import InDoubt, Run
+from agentnb.run import Run
 from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.state import Status
@@ -60,33 +59,16 @@ class CellAgent(Agent):
         self._idle_s = idle_s
         self.last: Run | None = None
 
-    def run(
-        self,
-        task: str,
-        *,
-        plan: Plan | Sequence[Step | Mapping[str, JSON]] | None = None,
-        tags: Mapping[str, str] | None = None,
-        dry_run: bool = False,
-    ) -> Run:
-        """Carry out `task`, shown while it goes on; see `Agent.run`.
+    def drive(self, session: Session) -> Run:
+        """Carry a run on, shown while it goes on.
 
         Raises:
             CellError: it rests before its end; it can be resumed.
         """
-        return self._drive(self.begin(task, plan=plan, tags=tags, dry_run=dry_run))
-
-    def execute(self, run: str) -> Run:
-        """Do what a dry run has shown, shown while it goes on; see `Agent.execute`. Raises like `run`."""
-        return self._drive(self.begin_execution(run))
-
-    def resume(self, run: str, *, in_doubt: InDoubt | None = None) -> Run:
-        """Go on with a run, shown while it goes on; see `Agent.resume`. Raises like `run`."""
-        return self._drive(self.reopen(run, in_doubt=in_doubt))
-
-    def _drive(self, session: Session) -> Run:
         run = self.last = Run(self, session.log.run)
         host = host_of(self._shell)
-        history = [record for record in self.store.read(run.id) if record not in session.begun]  # those are to come
+        to_come = session.begun[0].seq if session.begun else math.inf
+        history = [record for record in self.store.read(run.id) if record.seq < to_come]
         panel = panel_for(host, history, bare=self.replaying)
         try:
             kernel = getattr(self._shell, "kernel", None)

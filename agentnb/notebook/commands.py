@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from agentnb.cassette import Cassette
 from agentnb.errors import AgentError, ConfigError
+from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
 from agentnb.notebook import going_on
 from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, parser_of, wants_help
@@ -21,7 +22,7 @@ from agentnb.notebook.doctor import diagnosis, why_not
 from agentnb.notebook.expand import expand
 from agentnb.notebook.fetching import Fetching
 from agentnb.notebook.host import host_of
-from agentnb.notebook.listing import Listing, show, show_text
+from agentnb.notebook.listing import show, show_text
 from agentnb.notebook.namespace import tools_in
 from agentnb.notebook.panel import show_summary
 from agentnb.notebook.retelling import retold
@@ -219,6 +220,8 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "discard": going_on.discard,
     "edit": going_on.edit,
     "execute": going_on.execute,
+    "fork": going_on.fork,
+    "diff": going_on.diff,
     "pending": going_on.pending,
     "cassette": _cassette,
     "doctor": _doctor,

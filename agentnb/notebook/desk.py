@@ -10,10 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from agentnb.codec import head_of
+from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, RunNotFound
 from agentnb.notebook.cell import CellAgent
-from agentnb.notebook.namespace import model_of_run, require_free, tools_of_run
+from agentnb.notebook.namespace import model_named, model_of_run, require_free, tools_of_run
 from agentnb.run import Run
 from agentnb.settings import Settings
 from agentnb.store.disk import DiskStore
@@ -81,20 +81,28 @@ def full_id(store: DiskStore, text: str, names: Mapping[str, Any] = MappingProxy
     )
 
 
-def reopened(desk: Desk, args: Namespace) -> Run:
+def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Run:
     """The run with an agent as it began with: models and tools by their names, from this notebook.
+
+    Args:
+        desk: where they are looked for.
+        args: the run, and perhaps other models, as typed.
+        accept_changes: leave out tools that are not here.
 
     Raises:
         ConfigError: something that it began with is not here.
     """
     store = desk.store(args)
     run = full_id(store, args.run, desk.names)
-    head = head_of(store.first(run))
+    head = load(store, run)[0].head
+    model, cheap_model = (getattr(args, role, None) or "" for role in ("model", "cheap_model"))
     agent = CellAgent(
         desk.shell,
-        model=model_of_run(head.model, desk.names),
-        cheap_model=model_of_run(head.cheap_model, desk.names),
-        tools=tools_of_run(head.tools, desk.names),
+        model=model_named(model, desk.names) if model else model_of_run(head.model, desk.names),
+        cheap_model=model_named(cheap_model or model, desk.names)
+        if cheap_model or model
+        else model_of_run(head.cheap_model, desk.names),
+        tools=tools_of_run(head.tools, desk.names, all_of_them=not accept_changes),
         budget=head.budget,
         approve=head.policy,
         store=store.place,

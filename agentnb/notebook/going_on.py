@@ -6,33 +6,70 @@ import json
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from agentnb.agent import Agent
 from agentnb.budget import LIMITS
 from agentnb.errors import ConfigError, DamagedRecord
 from agentnb.events import ApprovalAsked, RunSuspended
+from agentnb.fork import Changed
 from agentnb.ledger import open_actions
+from agentnb.listing import Listing
+from agentnb.notebook.arguments import UNLIMITED
 from agentnb.notebook.desk import Desk, full_id, go_on, reopened
-from agentnb.notebook.listing import Listing, show, show_text
-from agentnb.notebook.namespace import function_named, require_free
+from agentnb.notebook.listing import show, show_text
+from agentnb.notebook.namespace import function_named, plan_named, require_free
 from agentnb.notebook.panel import show_summary
 from agentnb.notebook.typed import value_of
 from agentnb.pending import Pending
-from agentnb.run import InDoubt, Run
+from agentnb.resume import InDoubt
+from agentnb.run import Run
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 
-__all__ = ["approve", "cancel", "discard", "edit", "execute", "extend", "pending", "reject", "resume"]
+__all__ = ["approve", "cancel", "diff", "discard", "edit", "execute", "extend", "fork", "pending", "reject", "resume"]
 
 
 def resume(desk: Desk, args: Namespace) -> None:
     """Go on where the run rests."""
     doubt = _doubt(args)
-    run = reopened(desk, args)
+    run = reopened(desk, args, accept_changes=args.accept_changes)
     if run.status.ended and not (doubt and run.state.claim):
         raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run)}")
-    go_on(desk, args, run, lambda: run.resume(in_doubt=doubt))
+    go_on(desk, args, run, lambda: run.resume(in_doubt=doubt, accept_changes=args.accept_changes))
+
+
+def fork(desk: Desk, args: Namespace) -> None:
+    """Make a new run of a run's beginning, with something changed from there on."""
+    origin = reopened(desk, args, accept_changes=True)
+    keeper = origin.keeper
+    changed: Changed = {"plan": plan_named(args.plan, desk.names)}
+    if args.changes:
+        at = args.at or ""
+        step = next((step for step in origin.plan.steps if step.id == at), None) if origin.plan else None
+        tool = keeper.tools.get(step.tool) if step else None
+        known: Mapping[str, Any] = tool.parameters["properties"] if tool else {}
+        changed["args"] = {name: value_of(text, known.get(name)) for name, text in args.changes}
+    if caps := {name: value for name in LIMITS if (value := getattr(args, name)) is not None}:
+        caps = {name: None if value == UNLIMITED else value for name, value in caps.items()}
+        changed["budget"] = replace(origin.state.budget, **caps)
+    require_free(args.name, desk.names)
+    try:
+        origin.fork(args.at or None, **changed)
+    finally:
+        last = getattr(keeper, "last", None)
+        if args.name and last:
+            desk.bound[last.id] = args.name
+            desk.names[args.name] = last
+
+
+def diff(desk: Desk, args: Namespace) -> None:
+    """Show two runs side by side."""
+    store = desk.store(args)
+    keeper = Agent(store=store.place)
+    one, two = (Run(keeper, full_id(store, text, desk.names)) for text in (args.run, args.other))
+    show(one.diff(two))
 
 
 def extend(desk: Desk, args: Namespace) -> None:

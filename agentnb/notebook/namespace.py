@@ -52,18 +52,23 @@ def tools_named(text: str, names: Names) -> list[Tool | Callable[..., Any]]:
     return [_tool(name, names) for name in filter(None, map(str.strip, text.split(",")))]
 
 
-def tools_of_run(wanted: Iterable[str], names: Names) -> list[Tool | Callable[..., Any]]:
+def tools_of_run(wanted: Iterable[str], names: Names, *, all_of_them: bool = True) -> list[Tool | Callable[..., Any]]:
     """The tools that a run began with, by the names that models call them.
 
+    Args:
+        wanted: their names.
+        names: the notebook's variables.
+        all_of_them: False leaves out those that are not there.
+
     Raises:
-        ConfigError: some are not there; names all of them.
+        ConfigError: some are not there, and should be; names all of them.
     """
     by_name = {tool.name: tool for tool in tools_in(names).values()}
     found: dict[str, Any] = {name: by_name.get(name) or names.get(name) for name in wanted}
     missing = ", ".join(name for name, value in found.items() if not _callable(value))
-    if missing:
+    if missing and all_of_them:
         raise ConfigError(f"the run uses {missing}, not defined in this notebook: run the cells that define it first")
-    return list(found.values())
+    return [value for value in found.values() if _callable(value)]
 
 
 def require_free(name: str | None, names: Names) -> None:

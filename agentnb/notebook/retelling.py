@@ -29,6 +29,7 @@ from agentnb.events import (
     PlanMade,
     ReplyRejected,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
     RunSuspended,
@@ -56,6 +57,14 @@ def _short(kept: Kept | None) -> str:
 
 def _started(e: RunStarted) -> str:
     return f"{'dry run: ' if e.dry else ''}{f'executes {e.executes}: ' if e.executes else ''}{e.task}"
+
+
+def _resumed(e: RunResumed) -> str:
+    changes = [*e.tools, *filter(None, (e.model, e.cheap_model))]
+    parts = [f"with another {', '.join(changes)}"] * bool(changes) + [f"without {', '.join(e.without)}"] * bool(
+        e.without
+    )
+    return "; ".join((f"by process {e.process}", *parts))
 
 
 def _asked(e: ApprovalAsked) -> str:
@@ -88,7 +97,8 @@ def _gated(reasons: tuple[str, ...]) -> str:
 
 _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     RunStarted: _started,
-    RunResumed: lambda e: f"by process {e.process}",
+    RunResumed: _resumed,
+    RunForked: lambda e: f"from {e.origin} at {e.at}{', with other steps' if e.steps is not None else ''}",
     RunSuspended: lambda e: f"{e.reason} {e.detail}",
     RunFinished: lambda e: f"{e.status}: {e.reason} {e.detail}",
     PlanMade: lambda e: f"version {e.version}: " + ", ".join(f"{step.id} {step.tool}" for step in e.steps),

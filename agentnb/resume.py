@@ -1,0 +1,118 @@
+"""Going on with a run: what of that with which it began is missing here or is another by now, and what is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from agentnb.approval import person
+from agentnb.errors import ConfigError
+from agentnb.events import DoubtResolved, RunResumed
+from agentnb.log import RunLog
+from agentnb.policy import ToolFacts
+from agentnb.state import RunState
+from agentnb.tools import Tool
+
+__all__ = ["Differences", "InDoubt", "differences", "settled"]
+
+InDoubt = Literal["done", "not_done"]
+"""What a person found out about a call whose outcome was not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """What is not as the run knows it.
+
+    Attributes:
+        missing: tools that are not here, by name.
+        needed: those of them that a step still to be carried out calls, each with its step.
+        changed: tools whose arguments, effect or reversibility have changed, as they are now.
+        model: the one that is here, where the run began with another; else "".
+        cheap_model: the same.
+        said: all of it, one sentence each.
+    """
+
+    missing: tuple[str, ...] = ()
+    needed: Mapping[str, str] | None = None
+    changed: Mapping[str, ToolFacts] | None = None
+    model: str = ""
+    cheap_model: str = ""
+    said: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.said)
+
+    def resumed(self, state: RunState, process: int) -> RunResumed:
+        """The record that takes them over.
+
+        Raises:
+            ConfigError: a tool is missing that a step calls, or one has changed whose call is not settled.
+        """
+        run = state.head.run
+        for name, step in (self.needed or {}).items():
+            raise ConfigError(f"{run} cannot go on without the tool {name!r}: {step} calls it. Define it again")
+        if state.claim is not None and state.claim.tool in (self.changed or {}):
+            raise ConfigError(
+                f"{run} cannot go on with another {state.claim.tool!r}: {state.claim.step} has begun a call of the one"
+                " that was. Restore it, or settle that call first with in_doubt= (--done, --not-done)"
+            )
+        return RunResumed(
+            process=process,
+            tools=dict(self.changed or {}),
+            without=self.missing,
+            model=self.model,
+            cheap_model=self.cheap_model,
+        )
+
+
+def differences(state: RunState, tools: Mapping[str, Tool], model: str, cheap_model: str) -> Differences:
+    """What is here, against what the run knows.
+
+    Args:
+        state: of the run.
+        tools: those that are here, by name.
+        model: the one that is here.
+        cheap_model: the same.
+    """
+    head = state.head
+    needed = {step.tool: step.id for step in reversed(state.left) if step.tool not in tools}
+    missing = tuple(name for name in head.tools if name not in tools and (name not in state.without or name in needed))
+    changed = {n: tools[n].facts for n, facts in head.tools.items() if n in tools and tools[n].facts != facts}
+    said = [
+        *(f"the tool {name!r} is not here" for name in missing),
+        *(f"the tool {name!r} has changed: {_how(head.tools[name], now)}" for name, now in changed.items()),
+    ]
+    others = {"model": "", "cheap_model": ""}
+    if not head.executes:  # in which no model has a part
+        for role, mine, its in (("model", model, head.model), ("cheap_model", cheap_model, head.cheap_model)):
+            if mine != its:
+                others[role] = mine
+                said.append(f"it began with {role}={its!r}, and here it is {mine!r}")
+    return Differences(missing, needed, changed, said=tuple(said), **others)
+
+
+def _how(before: ToolFacts, now: ToolFacts) -> str:
+    """What of a tool is another, in words."""
+    parts = [
+        f"{name} was {getattr(before, name)!r} and is {getattr(now, name)!r}"
+        for name in ToolFacts.__slots__
+        if name != "schema" and getattr(before, name) != getattr(now, name)
+    ]
+    return ", ".join([*(["its arguments are others"] if before.schema != now.schema else []), *parts])
+
+
+def settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[DoubtResolved, ...]:
+    """What a person says of a call whose outcome is not known, as an event; () where nothing is to be said.
+
+    Raises:
+        ConfigError: it says neither that it happened nor that it did not.
+    """
+    if in_doubt not in (None, "done", "not_done"):
+        raise ConfigError(f"in_doubt={in_doubt!r} is neither 'done' nor 'not_done'")
+    claim = log.state.claim
+    if claim is None or in_doubt is None or log.state.cleared:
+        return ()
+    happened = in_doubt == "done"
+    result = log.keep(None) if happened else None
+    return (DoubtResolved(step=claim.step, happened=happened, by=person(), result=result),)
