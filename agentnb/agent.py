@@ -239,7 +239,12 @@ class Agent:
         require_affordable(event.budget.usd, model, cheap)
         log = RunLog(self.store, self.store.new_run_id(), self.clock)
         means = replace(self._means, model=model, cheap_model=cheap)
-        return self._driving(log, lambda: log.adopt(beginning(where, log.run), event), means=means)
+
+        def begin() -> tuple[Record, ...]:
+            log.adopt(beginning(where, log.run))
+            return log.append(event)
+
+        return self._driving(log, begin, means=means)
 
     def _begun(
         self,

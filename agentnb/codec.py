@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from agentnb.errors import DamagedRecord, NotJSON
 from agentnb.events import FORMAT, Event, Record, RunStarted
@@ -13,7 +14,10 @@ from agentnb.events import FORMAT, Event, Record, RunStarted
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["decode", "encode", "head_of"]
+__all__ = ["blobs_in", "decode", "encode", "head_of"]
+
+
+_BLOB: Final = re.compile(r'"blob": ?"([0-9a-f]{64})"')
 
 
 @functools.cache
@@ -59,6 +63,11 @@ def decode(text: str) -> Iterable[Record]:
                 f" {FORMAT}: install a newer one"
             )
     return records
+
+
+def blobs_in(text: str) -> frozenset[str]:
+    """The SHA-256 of every value that a text of `encode`, or of a row beside it, refers to."""
+    return frozenset(_BLOB.findall(text))
 
 
 def head_of(record: Record) -> RunStarted:

@@ -45,6 +45,7 @@ __all__ = [
     "ReplyRejected",
     "RunFinished",
     "RunForked",
+    "RunImported",
     "RunResumed",
     "RunStarted",
     "RunSuspended",
@@ -95,6 +96,8 @@ class RunStarted:
     """The dry run whose effects this one performs."""
     uid: str = ""
     """What tells this run from those of the same id in other stores."""
+    born: str = ""
+    """Of a run that was imported: its id where it began, under which the keys of its calls go on."""
     process: int = 0
     format: int = FORMAT
 
@@ -475,6 +478,14 @@ class RunForked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunImported:
+    """The records before this one came in a file. What they say was allowed is no leave here."""
+
+    kind: Literal["run_imported"] = "run_imported"
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
     """The end, and why: last record unless the budget is extended."""
 
@@ -518,6 +529,7 @@ Event = (
     | RunSuspended
     | RunResumed
     | RunForked
+    | RunImported
     | RunFinished
 )
 
@@ -526,7 +538,7 @@ INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked, ActionClaimed)
 
 DURABLE_AT_ONCE = (
     *INTENTS, ToolRetried, CallInDoubt, ActionSettled,
-    RunStarted, RunSuspended, RunResumed, RunForked, RunFinished, BudgetExtended,
+    RunStarted, RunSuspended, RunResumed, RunForked, RunImported, RunFinished, BudgetExtended,
 )  # fmt: skip
 
 

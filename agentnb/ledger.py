@@ -60,7 +60,7 @@ class Entry:
 
 def step_key(state: RunState, step: str) -> str:
     """The key of a step's call: no other step of any store has it, and the same step has it whenever it is tried."""
-    return f"{'.'.join(filter(None, (state.head.run, state.head.uid)))}/{step}"
+    return f"{'.'.join(filter(None, (state.head.born or state.head.run, state.head.uid)))}/{step}"
 
 
 def once_key(tool: str, fields: Sequence[str], args: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from agentnb.checkpoint import START, Mark, checkpoint, is_due, load
@@ -107,13 +108,18 @@ class RunLog:
             # What the ledger says is read by other runs, and by the next step of this one.
             return self.flush() if self._rows or any(isinstance(event, DURABLE_AT_ONCE) for event in events) else ()
 
-    def adopt(self, records: Iterable[Record], event: Event) -> tuple[Record, ...]:
-        """Begin a new run with another one's records, and `event` behind them, in one commit."""
+    def adopt(self, records: Iterable[Record], values: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Begin a new run with another one's records; they become durable with what is appended, or flushed, next.
+
+        Args:
+            records: all of them, in order.
+            values: what they refer to and the store may lack, by its SHA-256.
+        """
         with self._lock:
+            self._blobs |= values
             for record in records:
                 self.state = apply(self.state, record)
                 self._waiting.append(record)
-            return self.append(event)
 
     def claim(self, event: Event) -> tuple[Record, ...]:
         """Append one intent whose key other runs may want too.

@@ -182,6 +182,8 @@ class RunState(NamedTuple):
     """The first steps that brought untrusted text."""
     acted_before: frozenset[str] = frozenset()
     """Calls that acted under an earlier version of the plan, or in the run that this one was forked from."""
+    imported: bool = False
+    """True where it came in a file: strangers may have written its plan."""
     without: frozenset[str] = frozenset()
     """Tools that it goes on without, as a person has accepted."""
     fork: RunForked | None = None
@@ -258,16 +260,16 @@ class RunState(NamedTuple):
         What strangers wrote may inform, and may not act: a call that acts has to come from a plan made before their
         text came in, with arguments that do not come out of it.
         """
-        if self.planned_clean is None or self.step is None or not self.head.tools[self.step.tool].acts:
+        if self.step is None or not self.head.tools[self.step.tool].acts:
             return ()
         return self.tainted(self.step, len(self.outcomes), by_model=self.by_model)
 
     def tainted(self, step: Step, place: int, *, by_model: bool) -> tuple[str, ...]:
         """Why the call of `step`, at `place` in the plan, may come out of untrusted text; () where it does not."""
+        why = ["it comes from a run that was imported from a file"] if self.imported else []
         if self.planned_clean is None:
-            return ()
+            return tuple(why)
         sources = ", ".join(self.sources)
-        why = []
         if place >= self.planned_clean:
             why.append(f"it was planned after {sources} brought text that strangers wrote")
         if by_model:

@@ -38,6 +38,7 @@ from agentnb.events import (
     ReplyRejected,
     RunFinished,
     RunForked,
+    RunImported,
     RunResumed,
     RunStarted,
     RunSuspended,
@@ -61,7 +62,7 @@ _MODEL = frozenset({ModelAsked, ModelReplied, ModelFailed, ModelCached, ReplyRej
 _GATE = frozenset({GateRaised, ApprovalAsked, ApprovalAnswered, ApprovalExpired})
 
 
-_ANY = frozenset({LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended})
+_ANY = frozenset({LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended, RunImported})
 
 
 _QUEUE = frozenset({ActionClaimed, ActionSettled})
@@ -80,7 +81,7 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
     Stage.JUDGE: _MODEL | _ANY | _QUEUE | {StepJudged},
     Stage.ANSWER: _MODEL | _ANY | _QUEUE | {RunForked},
-    Stage.DONE: _QUEUE | {BudgetExtended, DoubtResolved},
+    Stage.DONE: _QUEUE | {BudgetExtended, DoubtResolved, RunImported},
 }
 """Which kinds of event each stage admits. What else has to hold is asked for in the handlers below."""
 
@@ -194,6 +195,13 @@ def _forked(state: RunState, e: RunForked) -> Changes:
     return changes | {"acted_before": acted}
 
 
+def _imported(state: RunState, e: RunImported) -> Changes:
+    """It came from elsewhere: who is asked here, and what was allowed here, is another matter."""
+    head = replace(state.head, policy=e.policy)
+    leave: Changes = {"grants": (), "allowed": frozenset(), "approval": None, "approved": "", "approved_until": 0.0}
+    return {"started": head, "imported": True, **leave}
+
+
 def _acted(state: RunState) -> frozenset[str]:
     """What the finished steps have called that acts."""
     return frozenset(o.call for o in state.outcomes if o.call and o.status != "failed")
@@ -298,6 +306,7 @@ def _finished(state: RunState, e: RunFinished) -> Changes:
 
 _WHILE_SUSPENDED = (
     RunResumed, ApprovalAnswered, BudgetExtended, DoubtResolved, RunSuspended, ActionClaimed, ActionSettled,
+    RunImported,
 )  # fmt: skip
 """What a person, or the next process, may add to a run that rests."""
 
@@ -332,5 +341,6 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     RunSuspended: _suspended,
     RunResumed: _resumed,
     RunForked: _forked,
+    RunImported: _imported,
     RunFinished: _finished,
 }

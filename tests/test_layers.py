@@ -30,6 +30,7 @@ LAYERS = """
     store.heads store.layout store.lock store.text_cache
     ledger checkpoint
     store.disk store.replies log
+    bundle store.housekeeping store.checkup
     models.base
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
         models.scripted models.anthropic models.openai models.local models.cache models.chain models.resolve
@@ -63,7 +64,8 @@ LAYERS = """
         notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
-        notebook.fetching notebook.retelling notebook.desk notebook.going_on notebook.commands notebook.magics
+        notebook.fetching notebook.retelling notebook.desk notebook.going_on notebook.keeping
+        notebook.commands notebook.magics
 """
 """One row a line, top to bottom; a deeper indented line goes on with the row above it. Not all of them exist yet."""
 

@@ -277,7 +277,40 @@ COMMANDS: Final[Mapping[str, Command]] = {
         (_spec("action", nargs="?", type=_one_of("fetch")), _spec("model", nargs="?", metavar="NAME")),
     ),
     "tools": Command("[NAME]", "tools in this notebook", (_spec("tool", nargs="?", metavar="NAME"),)),
-    "doctor": Command("", "what is installed, set and reachable here", (_STORE,)),
+    "export": Command(
+        "RUN FILE", "write a run to one file", (_RUN, _spec("file", metavar="FILE", help="is replaced"), _STORE)
+    ),
+    "import": Command(
+        "FILE", "take in a run that was exported", (_spec("file", metavar="FILE", help="that export wrote"), _STORE)
+    ),
+    "gc": Command(
+        "[--older-than DAYS] [--max-mb N] [--yes]",
+        "which ended runs could go, and how much that frees; --yes takes them away",
+        (
+            _spec(
+                "--older-than",
+                type=_number(float, "--older-than", "days", liftable=False),
+                metavar="DAYS",
+                help="ended runs whose last record is older",
+            ),
+            _spec(
+                "--max-mb",
+                type=_number(float, "--max-mb", "megabytes", liftable=False),
+                metavar="N",
+                help="the oldest ended runs, until the store holds at most so many megabytes",
+            ),
+            _spec("--yes", action="store_true", help="take them away; without it they are only listed"),
+            _STORE,
+        ),
+    ),
+    "doctor": Command(
+        "[--store [DIR]] [--save DIR]",
+        "what is installed, set and reachable here; --store checks what is kept",
+        (
+            _spec("--store", nargs="?", const="", metavar="DIR", help="check the store, or the one in DIR"),
+            _spec("--save", metavar="DIR", help="write what can be read of each run to a file there"),
+        ),
+    ),
     "help": Command("", "this list"),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -15,10 +14,10 @@ from agentnb.cassette import Cassette
 from agentnb.errors import AgentError, ConfigError
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
-from agentnb.notebook import going_on
+from agentnb.notebook import going_on, keeping
 from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, parser_of, wants_help
 from agentnb.notebook.desk import Desk, full_id
-from agentnb.notebook.doctor import diagnosis, why_not
+from agentnb.notebook.doctor import why_not
 from agentnb.notebook.expand import expand
 from agentnb.notebook.fetching import Fetching
 from agentnb.notebook.host import host_of
@@ -209,11 +208,6 @@ def _arguments(parameters: Mapping[str, Any]) -> str:
     return ", ".join(found) or "none"
 
 
-def _doctor(desk: Desk, args: Namespace) -> None:
-    chosen = desk.settings.with_(store=args.store)
-    show(Listing("agentnb here", ("what", "is"), diagnosis(host_of(desk.shell), chosen, os.environ)))
-
-
 _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "approve": going_on.approve,
     "cancel": going_on.cancel,
@@ -224,7 +218,10 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "diff": going_on.diff,
     "pending": going_on.pending,
     "cassette": _cassette,
-    "doctor": _doctor,
+    "doctor": keeping.doctor,
+    "export": keeping.export,
+    "gc": keeping.gc,
+    "import": keeping.take_in,
     "extend": going_on.extend,
     "help": _help,
     "models": _models,

@@ -30,6 +30,7 @@ from agentnb.events import (
     ReplyRejected,
     RunFinished,
     RunForked,
+    RunImported,
     RunResumed,
     RunStarted,
     RunSuspended,
@@ -98,6 +99,7 @@ def _gated(reasons: tuple[str, ...]) -> str:
 _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     RunStarted: _started,
     RunResumed: _resumed,
+    RunImported: lambda _: "what it was allowed elsewhere is no leave here",
     RunForked: lambda e: f"from {e.origin} at {e.at}{', with other steps' if e.steps is not None else ''}",
     RunSuspended: lambda e: f"{e.reason} {e.detail}",
     RunFinished: lambda e: f"{e.status}: {e.reason} {e.detail}",

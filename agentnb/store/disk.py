@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from agentnb.codec import decode, encode
+from agentnb.codec import blobs_in, decode, encode
 from agentnb.errors import DamagedRecord, KeyTaken, RunConflict, RunNotFound, StoreError
 from agentnb.events import Record
 from agentnb.store.base import NO_ROWS
@@ -75,6 +75,7 @@ class DiskStore:
         with self._guard():
             self._bring_up()
             self._database = self._folder / "journal" / "cache.db"
+            self._wal = self._database.with_name("cache.db-wal")
             self._inode = self._database.stat().st_ino
 
     @property
@@ -190,6 +191,54 @@ class DiskStore:
             rows = self._rows(_BEGUN, (LENGTH + 2,))
         return [opened(key, kept) for key, kept in rows]
 
+    def remove(self, runs: Sequence[str], blobs: Sequence[str], since: int) -> bool:
+        """Take runs away, and values that no other run holds, in one transaction; their ids are never given again.
+
+        Args:
+            runs: their ids.
+            blobs: the values, by their SHA-256.
+            since: the `newest` of the store when it was found that nothing else refers to the values.
+
+        Returns:
+            False where something was kept since then that refers to one of them: nothing is taken away.
+        """
+        kept = {f"b/{digest}" for digest in blobs}
+        with self._writing():
+            later = self._rows("SELECT value FROM Cache WHERE rowid > ? AND key NOT LIKE 'b/%'", (since,))
+            if any(f"b/{digest}" in kept for (text,) in later for digest in blobs_in(str(text))):
+                return False
+            for run in runs:
+                for lead in _OWN:
+                    self._rows("DELETE FROM Cache WHERE key >= ? AND key < ?", (f"{lead}{run}/", f"{lead}{run}0"))
+            for key in kept:
+                self._rows("DELETE FROM Cache WHERE key = ?", (key,))
+        for run in runs:
+            self._tips.pop(run, None)
+            self._heads.note(run, None)
+        with self._guard():
+            self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return True
+
+    def newest(self) -> int:
+        """The number of the row that was kept last."""
+        with self._guard():
+            [(number,)] = self._rows("SELECT COALESCE(max(rowid), 0) FROM Cache")
+        return int(number)
+
+    def references(self) -> Iterator[tuple[str, frozenset[str], int]]:
+        """(run, values that it refers to, characters) of each row but the values; "" where it is no run's own."""
+        with self._guard():
+            rows = self._rows("SELECT key, value FROM Cache WHERE key < 'b/' OR key >= 'b0'")
+        for key, text in rows:
+            own = next((key[len(lead) :] for lead in _OWN if key.startswith(lead)), "")
+            yield own.partition("/")[0], blobs_in(str(text)), len(str(text))
+
+    def sizes(self) -> dict[str, int]:
+        """Characters of each value kept aside, by its SHA-256."""
+        with self._guard():
+            rows = self._rows("SELECT key, length(value) FROM Cache WHERE key >= 'b/' AND key < 'b0'")
+        return {key.removeprefix("b/"): size for key, size in rows}
+
     def close(self) -> None:
         """Close the database of this thread."""
         self._cache.close()
@@ -217,7 +266,7 @@ class DiskStore:
     def _require_in_place(self) -> None:
         """Raise StoreError where the database was taken away meanwhile: the system lets us write on, to nowhere."""
         try:
-            there = self._database.stat().st_ino == self._inode and self._database.with_name("cache.db-wal").exists()
+            there = self._database.stat().st_ino == self._inode and self._wal.exists()
         except FileNotFoundError:
             there = False
         if not there:
@@ -306,6 +355,8 @@ _BEGUN: Final = (
     "SELECT key, value FROM Cache AS r WHERE key >= 'r/' AND key < 'r0' AND EXISTS (SELECT 1 FROM Cache AS j"
     " WHERE j.key = 'j/' || substr(r.value, ?) || '/0000000000') ORDER BY key"
 )
+_OWN: Final = ("j/", "x/c/", "x/a/", "x/p/")
+"""What the keys of a run's own rows begin with, before its id; those of the ledger outlive it."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
 _SAVE: Final = "`%agent doctor --store` says what can be read, and saves it"
 

@@ -68,8 +68,11 @@ class Heads:
         with suppress(OSError), self._lock:
             if self._handle < 0:
                 self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-            os.lseek(self._handle, number * _SLOT.size, os.SEEK_SET)
-            os.write(self._handle, slot)
+            if hasattr(os, "pwrite"):
+                os.pwrite(self._handle, slot, number * _SLOT.size)
+            else:
+                os.lseek(self._handle, number * _SLOT.size, os.SEEK_SET)
+                os.write(self._handle, slot)
 
     def noted(self, run: str) -> Head | None:
         """The run's last commit as it was noted; None where it was not, or the note is damaged."""

@@ -14,9 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from agentnb import Agent, Answer, Budget, ModelReply, Step, Usage, tool
+from agentnb import Agent, Answer, Budget, ModelReply, Step, Tool, Usage, tool
 
-__all__ = ["TOOLS", "agent", "make"]
+__all__ = ["agent", "make", "tools"]
 
 _REPLIES = {"answer": '{"answer":"done","unknowns":[],"confidence":"high"}'}
 _VERDICT = '{"verdict":"continue","reason":"fine","confidence":"high","finding":"as expected"}'
@@ -32,52 +32,51 @@ class Steady:
         return ModelReply(_REPLIES.get(request.phase, _VERDICT), Usage(100, 20))
 
 
-@tool(effect="read")
-def look(n: int) -> dict[str, Any]:
-    """Look something up.
+def tools() -> list[Tool]:
+    """The tools of all runs, made anew: none of them remembers what failed elsewhere."""
 
-    Args:
-        n: which.
-    """
-    return {"n": n, "text": "x" * 980}
+    @tool(effect="read")
+    def look(n: int) -> dict[str, Any]:
+        """Look something up.
 
+        Args:
+            n: which.
+        """
+        return {"n": n, "text": "x" * 980}
 
-@tool(effect="write", reversibility="full", once_per=("title",))
-def file_ticket(title: str) -> dict[str, str]:
-    """File a ticket.
+    @tool(effect="write", reversibility="full", once_per=("title",))
+    def file_ticket(title: str) -> dict[str, str]:
+        """File a ticket.
 
-    Args:
-        title: what it says.
-    """
-    return {"filed": title}
+        Args:
+            title: what it says.
+        """
+        return {"filed": title}
 
+    @tool(effect="write", reversibility="partial")
+    def post(text: str) -> str:
+        """Post a text; the connection drops after it was sent.
 
-@tool(effect="write", reversibility="partial")
-def post(text: str) -> str:
-    """Post a text; the connection drops after it was sent.
+        Args:
+            text: what it says.
+        """
+        raise ConnectionResetError(text)
 
-    Args:
-        text: what it says.
-    """
-    raise ConnectionResetError(text)
+    @tool(effect="destructive")
+    def wipe(table: str) -> str:
+        """Empty a table.
 
+        Args:
+            table: its name.
+        """
+        return f"{table} is empty"
 
-@tool(effect="destructive")
-def wipe(table: str) -> str:
-    """Empty a table.
-
-    Args:
-        table: its name.
-    """
-    return f"{table} is empty"
-
-
-TOOLS = [look, file_ticket, post, wipe]
+    return [look, file_ticket, post, wipe]
 
 
 def agent(store: Path, **options: Any) -> Agent:
     """An agent that can go on with each of these runs."""
-    return Agent(Steady(), tools=TOOLS, store=store, **options)
+    return Agent(Steady(), tools=tools(), store=store, **options)
 
 
 def make(folder: Path) -> None:

@@ -1,0 +1,168 @@
+"""One run as one file of JSON Lines, to keep, to send, to look at elsewhere.
+
+    {"agentnb": "run", "version": 1, "run": "r3-heron", "records": 41, "whole": true, "sha256": "…"}
+    {"records": [[0, 1767225600.0, 0.0, {"kind": "run_started", …}], …]}
+    {"value": "[…]"}
+
+The hash is that of all lines after the first. A file that came from elsewhere is not trusted: it is JSON and nothing
+else, every record is checked and folded, every value must be there, and what it says it did grants no leave here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from agentnb.codec import blobs_in, decode, encode, head_of
+from agentnb.errors import ConfigError, DamagedRecord
+from agentnb.events import Record, RunFinished, RunImported, RunResumed, RunStarted
+from agentnb.log import Clock, RunLog
+from agentnb.policy import Policy
+from agentnb.store.base import Store
+from agentnb.transitions import fold
+from agentnb.values import digest
+
+__all__ = ["export_run", "import_run", "written"]
+
+_VERSION: Final = 1
+_TOGETHER: Final = 100
+"""Records of one line."""
+_LONGEST: Final = 1 << 30
+"""Bytes of a file that is read."""
+
+
+def export_run(store: Store, run: str, file: Path) -> int:
+    """Write a run to `file`, all of it or nothing; returns how many records it has.
+
+    Raises:
+        RunNotFound: no such run.
+        DamagedRecord: it cannot be read; `%agent doctor --store --save DIR` saves what can be.
+        ConfigError: the file cannot be written.
+    """
+    records = list(store.read(run))
+    written(file, run, records, {name: store.blob(name) for name in _values(records)}, whole=True)
+    return len(records)
+
+
+def written(file: Path, run: str, records: Sequence[Record], values: dict[str, str], *, whole: bool) -> None:
+    """Write these records and values.
+
+    Args:
+        file: is replaced once all is written.
+        run: its id.
+        records: from the first on.
+        values: what they refer to, by its SHA-256.
+        whole: False where what came after them is lost.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    lines = [*_lines(records), *(json.dumps({"value": text}, ensure_ascii=False) for text in values.values())]
+    body = "".join(f"{line}\n" for line in lines).encode()
+    head = {"agentnb": "run", "version": _VERSION, "run": run, "records": len(records), "whole": whole}
+    first = json.dumps({**head, "sha256": hashlib.sha256(body).hexdigest()})
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(handle, "wb") as out:
+            out.write(first.encode() + b"\n" + body)
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).replace(file)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+def _lines(records: Sequence[Record]) -> Iterator[str]:
+    for start in range(0, len(records), _TOGETHER):
+        yield f'{{"records": {encode(records[start : start + _TOGETHER])}}}'
+
+
+def _values(records: Sequence[Record]) -> frozenset[str]:
+    return blobs_in(encode(records))
+
+
+def import_run(store: Store, file: Path, policy: Policy, clock: Clock | None = None) -> str:
+    """Take the run in `file` into `store` under a new id, which is returned; the keys of its calls stay what they were.
+
+    Strangers may have written it, so whatever in it acts is asked about here. One whose end is lost, or with a call
+    under way, is taken in as cancelled: it can be looked at and forked, and not be gone on with.
+
+    Args:
+        store: takes it in.
+        file: what `export_run` wrote.
+        policy: who is asked here.
+        clock: where times come from.
+
+    Raises:
+        ConfigError: the file is not there, is no exported run, or is not what was written; nothing was kept.
+        DamagedRecord: its records are not those of a run, or a value is missing.
+    """
+    whole, records, values = _read(file)
+    state = fold(records)
+    run = store.new_run_id()
+    log = RunLog(store, run, clock)
+    log.adopt([replace(records[0], event=_reborn(records[0], run)), *records[1:]], values)
+    under_way = state.claim is not None and state.head.tools[state.claim.tool].acts
+    imported = RunImported(policy=policy)
+    if state.status.ended or (whole and not under_way):
+        log.append(imported)
+        return run
+    lost = "a call was under way when it was exported" if whole else "its end was lost"
+    detail = f"{lost}, and may have acted: look at it, or fork it"
+    end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
+    log.append(RunResumed(process=os.getpid()), end, imported)
+    return run
+
+
+def _reborn(first: Record, run: str) -> RunStarted:
+    """The first record's event, under the id that the run has here."""
+    head = head_of(first)
+    return replace(head, run=run, born=head.born or head.run)
+
+
+def _read(file: Path) -> tuple[bool, list[Record], dict[str, str]]:
+    try:
+        if file.stat().st_size > _LONGEST:
+            raise ConfigError(f"{file} has over {_LONGEST:,} bytes: no run is as long")
+        first, _, body = file.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
+    try:
+        head = json.loads(first)
+        version = head["version"] if head["agentnb"] == "run" else 0
+        fits = hashlib.sha256(body).hexdigest() == head["sha256"]
+        whole, many = bool(head["whole"]), head["records"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ConfigError(f"{file} is no run that agentnb exported") from error
+    if version != _VERSION:
+        raise ConfigError(f"{file} has version {version!r}, and this agentnb reads {_VERSION}: install a newer one")
+    if not fits:
+        raise ConfigError(f"{file} is not what was written: it was cut, or altered. Export it again")
+    records, values = _content(file, body)
+    if len(records) != many or not records:
+        raise DamagedRecord(f"{file} holds {len(records):,} records, and says that there are {many}")
+    if missing := _values(records) - values.keys():
+        raise DamagedRecord(f"{file} lacks {len(missing)} of the values that its records refer to")
+    return whole, records, values
+
+
+def _content(file: Path, body: bytes) -> tuple[list[Record], dict[str, str]]:
+    records: list[Record] = []
+    values: dict[str, str] = {}
+    try:
+        for line in body.decode().split("\n")[:-1]:
+            item: dict[str, Any] = json.loads(line)
+            if "value" in item:
+                values[digest(str(item["value"]))] = str(item["value"])
+            else:
+                records += decode(json.dumps(item["records"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{file} is no run that agentnb exported: {error}") from error
+    return records, values

@@ -1,0 +1,96 @@
+"""The `%agent` commands about what is kept: whether it is sound, what could go, and a run as one file."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from pathlib import Path
+
+from agentnb.bundle import export_run, import_run, written
+from agentnb.errors import ConfigError
+from agentnb.listing import Listing
+from agentnb.notebook.desk import Desk, full_id
+from agentnb.notebook.doctor import diagnosis
+from agentnb.notebook.host import host_of
+from agentnb.notebook.listing import show
+from agentnb.policy import Policy
+from agentnb.store.checkup import Checked, Found, check
+from agentnb.store.housekeeping import Garbage, collect, survey
+
+__all__ = ["doctor", "export", "gc", "take_in"]
+
+_LISTED = 50
+
+
+def doctor(desk: Desk, args: Namespace) -> None:
+    """Say what is installed and reachable; or whether all that is kept can be read, and save what can be."""
+    if args.store is None and not args.save:
+        show(Listing("agentnb here", ("what", "is"), diagnosis(host_of(desk.shell), desk.settings, os.environ)))
+        return
+    folder = Path(args.store or desk.settings.store).expanduser().absolute()
+    try:
+        checked = check(folder)
+    except OSError as error:
+        raise ConfigError(f"there is no store at {folder}: `--store DIR` names another") from error
+    saved = _saved(checked, Path(args.save).expanduser()) if args.save else 0
+    rows = [(name, "", how) for name, how in checked.facts]
+    rows += [(found.run, f"{len(found.records):,}".replace(",", " "), _how(found)) for found in checked.runs]
+    rows += [("✗", "", problem) for problem in checked.problems]
+    state = "is sound" if checked.sound else "is damaged"
+    note = f"{saved} runs were written to {args.save}: %agent import FILE takes one in" if args.save else ""
+    if not checked.sound and not args.save:
+        note = "%agent doctor --store --save DIR writes what can be read to files"
+    show(Listing(f"The store {state}", ("what", "records", "is"), rows, note))
+
+
+def _how(found: Found) -> str:
+    sound = f"✗ up to here; {found.problem}" if found.problem else "✓"
+    return f"{sound} {found.task}" if not found.problem else sound
+
+
+def _saved(checked: Checked, folder: Path) -> int:
+    """Write what is sound of each run; returns of how many there is something."""
+    kept = [found for found in checked.runs if found.records]
+    for found in kept:
+        file = folder / f"{found.run}.jsonl"
+        written(file, found.run, found.records, dict(found.values), whole=not found.problem)
+    return len(kept)
+
+
+def export(desk: Desk, args: Namespace) -> None:
+    """Write a run to one file."""
+    store = desk.store(args)
+    run, file = full_id(store, args.run, desk.names), Path(args.file).expanduser()
+    many = export_run(store, run, file)
+    show(Listing(f"{run}, {many} records, is in {file}: %agent import {args.file} takes it in elsewhere", (), ()))
+
+
+def take_in(desk: Desk, args: Namespace) -> None:
+    """Take in a run that was exported."""
+    from agentnb.store.disk import DiskStore
+
+    store = DiskStore(Path(args.store or desk.settings.store).expanduser())
+    run = import_run(store, Path(args.file).expanduser(), Policy())
+    show(Listing(f"It is {run} here: %agent show {run}; whatever in it acts is asked about", (), ()))
+
+
+def gc(desk: Desk, args: Namespace) -> None:
+    """Say what could go; take it away where that is wanted."""
+    store = desk.store(args)
+
+    def find() -> Garbage:
+        return survey(store, older_than_days=args.older_than, max_mb=args.max_mb)
+
+    garbage = collect(store, find) if args.yes else find()
+    rows = [(goes.run, goes.status, f"{goes.days:.0f} days", _size(goes.size), goes.task) for goes in garbage.goes]
+    more = len(rows) - _LISTED
+    rows = [*rows[:_LISTED], *([(f"and {more} more", "", "", "", "")] if more > 0 else [])]
+    what = f"{len(garbage.goes)} runs and {len(garbage.values)} values, {_size(garbage.freed)} of {_size(garbage.size)}"
+    kept = ", ".join(f"{many} {why}" for why, many in garbage.stays.items()) or "none"
+    title = f"{'Gone' if args.yes else 'Could go'}: {what}. Stay: {kept}"
+    note = "" if args.yes else "--yes takes them away" if rows else "%agent gc --older-than DAYS, --max-mb N choose"
+    show(Listing(title, ("run", "status", "age", "size", "task"), rows, note))
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"  # noqa: PLR2004 - a tenth of a megabyte

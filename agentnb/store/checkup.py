@@ -1,0 +1,192 @@
+"""What can be read of a store, whatever has happened to it: nothing is written, and nothing that is read is believed.
+
+It reads the file as plain SQLite does, around what cannot be read, so that it works where the store cannot be opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from agentnb.codec import blobs_in, decode, head_of
+from agentnb.errors import DamagedRecord
+from agentnb.events import Record
+from agentnb.state import NEW
+from agentnb.store.heads import Heads
+from agentnb.store.layout import LAYOUT
+from agentnb.store.network import network_type
+from agentnb.store.seal import opened, seal_of
+from agentnb.transitions import fold
+
+__all__ = ["Checked", "Found", "check"]
+
+_PROBLEMS: Final = 20
+_STRIDE: Final = 1024
+_BETWEEN: Final = "SELECT key, value FROM Cache WHERE rowid >= ? AND rowid < ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is left of one run.
+
+    Attributes:
+        run: its id.
+        records: those that are sound, from the first on.
+        values: what they refer to, by its SHA-256.
+        problem: what is wrong with the next one, or with a value; "" where nothing is.
+        task: what it was for, "" where that is lost.
+    """
+
+    run: str
+    records: Sequence[Record]
+    values: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is left of a store.
+
+    Attributes:
+        facts: what was looked at, and how it is: (what, is).
+        runs: all of which anything is left, oldest first.
+        problems: what is wrong beside them, one sentence each.
+    """
+
+    facts: Sequence[tuple[str, str]]
+    runs: Sequence[Found]
+    problems: Sequence[str]
+
+    @property
+    def sound(self) -> bool:
+        """True where nothing is wrong."""
+        return not self.problems and not any(found.problem for found in self.runs)
+
+
+def check(folder: Path) -> Checked:
+    """Everything of the store in `folder` that can be read.
+
+    Raises:
+        FileNotFoundError: there is no database in it.
+    """
+    database = folder / "journal" / "cache.db"
+    if not database.exists():
+        raise FileNotFoundError(database)
+    problems: list[str] = []
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as raw:
+        version = _first(raw, "PRAGMA user_version", problems)
+        problems += [f"SQLite: {line}" for line in _integrity(raw) if line != "ok"][:_PROBLEMS]
+        rows = dict(_rows(raw, problems))
+    if isinstance(version, int) and version not in (0, LAYOUT):
+        problems.append(f"it has layout {version}, and this agentnb reads {LAYOUT}")
+    facts = [
+        ("folder", str(folder)),
+        ("file system", network_type(folder) or "on this machine"),
+        ("layout", str(version or 1)),
+        ("database", f"{database.stat().st_size:,} bytes".replace(",", " ")),
+        ("rows", f"{len(rows):,}".replace(",", " ")),
+    ]
+    problems += _loose(rows, sealed=version == LAYOUT)
+    return Checked(facts, list(_runs(rows, Heads(folder / "heads"), sealed=version == LAYOUT)), problems)
+
+
+def _first(raw: sqlite3.Connection, query: str, problems: list[str]) -> object:
+    try:
+        row = raw.execute(query).fetchone()
+    except sqlite3.DatabaseError as error:
+        problems.append(f"SQLite: {error}")
+        return None
+    return row[0] if row else None
+
+
+def _integrity(raw: sqlite3.Connection) -> list[str]:
+    try:
+        return [str(line) for (line,) in raw.execute("PRAGMA integrity_check(100)")]
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+
+
+def _rows(raw: sqlite3.Connection, problems: list[str]) -> Iterator[tuple[str, object]]:
+    """(key, value) of every row that can be read, around those that cannot."""
+    try:
+        [(last,)] = raw.execute("SELECT COALESCE(max(rowid), 0) FROM Cache")
+    except sqlite3.DatabaseError as error:
+        problems.append(f"the table cannot be read: {error}")
+        return
+    lost = 0
+    for start in range(0, int(last) + 1, _STRIDE):
+        try:
+            yield from raw.execute(_BETWEEN, (start, start + _STRIDE)).fetchall()
+        except sqlite3.DatabaseError:
+            for number in range(start, start + _STRIDE):
+                try:
+                    yield from raw.execute(_BETWEEN, (number, number + 1)).fetchall()
+                except sqlite3.DatabaseError:
+                    lost += 1
+    if lost:
+        problems.append(f"{lost:,} rows cannot be read")
+
+
+def _loose(rows: Mapping[str, object], *, sealed: bool) -> list[str]:
+    """What is wrong with rows that are no run's records: the ledger, answers, values."""
+    problems = []
+    for key, kept in rows.items():
+        if isinstance(key, str) and key.startswith(("x/", "r/")) and sealed:
+            with suppress(DamagedRecord):
+                opened(key, kept)
+                continue
+            problems.append(f"what is kept under {key} is not what was written there")
+        elif isinstance(key, str) and key.startswith("b/"):
+            text = kept if isinstance(kept, str) else ""
+            if hashlib.sha256(text.encode()).hexdigest() != key.removeprefix("b/"):
+                problems.append(f"the value {key[2:14]}… is not what was stored")
+    return problems[:_PROBLEMS]
+
+
+def _runs(rows: Mapping[str, object], heads: Heads, *, sealed: bool) -> Iterator[Found]:
+    keys: dict[str, list[str]] = {}
+    for key in sorted(key for key in rows if isinstance(key, str) and key.startswith("j/") and key.count("/") == 2):  # noqa: PLR2004 - j/run/seq
+        keys.setdefault(key.split("/")[1], []).append(key)
+    for run in sorted(keys, key=lambda name: (len(name.partition("-")[0]), name)):
+        yield _run(run, keys[run], rows, heads, sealed=sealed)
+
+
+def _run(run: str, keys: Sequence[str], rows: Mapping[str, object], heads: Heads, *, sealed: bool) -> Found:
+    """The longest beginning of a run that is sound."""
+    records: list[Record] = []
+    values: dict[str, str] = {}
+    state, before, problem = NEW, "", ""
+    for key in keys:
+        if key != f"j/{run}/{len(records):010d}":
+            problem = f"record {len(records)} is missing"
+            break
+        try:
+            text = opened(key, rows[key], before) if sealed else str(rows[key])
+            batch = list(decode(text))
+            state = fold(batch, state)
+            values |= _values(text, rows)
+        except DamagedRecord as error:
+            problem = str(error)
+            break
+        records += batch
+        before = seal_of(rows[key])
+    head = heads.noted(run)
+    if not problem and head and head.seq >= len(records):
+        problem = f"{head.seq + 1:,} records were acknowledged, and {len(records):,} are there"
+    return Found(run, records, values, problem, head_of(records[0]).task if records else "")
+
+
+def _values(text: str, rows: Mapping[str, object]) -> dict[str, str]:
+    found = {}
+    for name in blobs_in(text):
+        kept = rows.get(f"b/{name}")
+        if not isinstance(kept, str) or hashlib.sha256(kept.encode()).hexdigest() != name:
+            raise DamagedRecord(f"the value {name[:12]}… is {'damaged' if kept else 'missing'}")
+        found[name] = kept
+    return found

@@ -1,0 +1,163 @@
+"""What could go from a store: runs that have ended, by age and by size, and values that only they hold.
+
+A run that rests, waits for a person, is in doubt or has actions in its queue stays, however old it is. So do the
+ledger's entries: what was done once for ever stays done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agentnb.checkpoint import load
+from agentnb.errors import ConfigError, RunHeld, StoreError
+from agentnb.state import RunState
+from agentnb.store.base import Hold
+from agentnb.store.disk import DiskStore
+
+__all__ = ["Garbage", "Goes", "collect", "survey"]
+
+_DAY_S = 86_400.0
+_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Goes:
+    """A run that could go.
+
+    Attributes:
+        run: its id.
+        status: how it ended.
+        days: since its last record.
+        size: bytes that its own rows take.
+        task: what it was for.
+    """
+
+    run: str
+    status: str
+    days: float
+    size: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """What could go from a store.
+
+    Attributes:
+        goes: the runs, oldest first.
+        values: values kept aside that no other run holds, by their SHA-256.
+        freed: bytes of all of it.
+        stays: runs that stay, and why, by how many of them: "recent", "not ended" and so on.
+        size: bytes of all rows of the store.
+        newest: the store's last row when this was found.
+    """
+
+    goes: Sequence[Goes]
+    values: Sequence[str]
+    freed: int
+    stays: dict[str, int]
+    size: int
+    newest: int
+
+
+def survey(
+    store: DiskStore,
+    *,
+    older_than_days: float | None = None,
+    max_mb: float | None = None,
+    now: Callable[[], float] = time.time,
+) -> Garbage:
+    """What would go by these rules; nothing is changed.
+
+    Args:
+        store: of which.
+        older_than_days: ended runs whose last record is older go.
+        max_mb: of those that are left the oldest ended ones go, until the store holds at most so many megabytes.
+        now: the machine's clock.
+
+    Raises:
+        ConfigError: a rule that is no number above, or equal to, 0.
+    """
+    for name, value in (("older_than_days", older_than_days), ("max_mb", max_mb)):
+        if value is not None and not 0 <= value < float("inf"):
+            raise ConfigError(f"{name}={value!r} must be a number of at least 0")
+    newest = store.newest()
+    own: Counter[str] = Counter()
+    holders: dict[str, set[str]] = {}
+    for whose, values, size in store.references():
+        own[whose] += size
+        for name in values:
+            holders.setdefault(name, set()).add(whose)
+    sizes = store.sizes()
+    ended, stays = _ended(store, own, now())
+    goes = [run for run in ended if older_than_days is not None and run.days > older_than_days]
+    total = sum(own.values()) + sum(sizes.values())
+    if max_mb is not None:
+        for run in ended:
+            if total - _freed(goes, holders, sizes)[1] <= max_mb * 1e6:
+                break
+            goes += [run] * (run not in goes)
+    left = len(ended) - len(goes)
+    free, freed = _freed(goes, holders, sizes)
+    return Garbage(
+        goes, free, freed, {**stays, **({"ended, and kept by these rules": left} if left else {})}, total, newest
+    )
+
+
+def _ended(store: DiskStore, own: Counter[str], now: float) -> tuple[list[Goes], dict[str, int]]:
+    """The runs that have ended with nothing left to do, oldest first; and how many others there are, by why."""
+    found, stays = [], Counter[str]()
+    for run in store.runs():
+        try:
+            state, _ = load(store, run)
+        except StoreError:
+            stays["damaged: `%agent doctor --store` says how"] += 1
+            continue
+        if why := _needed(state):
+            stays[why] += 1
+        else:
+            days = max(0.0, now - state.at) / _DAY_S
+            found.append(Goes(run, str(state.status), days, own[run], state.head.task))
+    return sorted(found, key=lambda goes: -goes.days), dict(stays)
+
+
+def _needed(state: RunState) -> str:
+    """Why a run stays whatever its age, or ""."""
+    if not state.status.ended:
+        return f"not ended: {state.status}"
+    if state.claim is not None:
+        return "a call is in doubt"
+    return "actions wait in its queue" if any(item.settled is None for item in state.queue) else ""
+
+
+def _freed(goes: Sequence[Goes], holders: dict[str, set[str]], sizes: dict[str, int]) -> tuple[list[str], int]:
+    """The values that nothing else holds, those that nothing holds at all included; and the bytes of all."""
+    gone = {run.run for run in goes}
+    free = [name for name in sizes if holders.get(name, set()) <= gone]
+    return free, sum(run.size for run in goes) + sum(sizes[name] for name in free)
+
+
+def collect(store: DiskStore, find: Callable[[], Garbage]) -> Garbage:
+    """Take away what `find` finds, and return it; a run that somebody drives again by then stays.
+
+    Raises:
+        StoreError: others keep writing what refers to it; nothing was taken away.
+    """
+    for _ in range(_TRIES):
+        garbage = find()
+        holds: list[Hold] = []
+        try:
+            holds.extend(store.hold(run.run) for run in garbage.goes)
+            if store.remove([run.run for run in garbage.goes], garbage.values, garbage.newest):
+                return garbage
+        except RunHeld:
+            continue
+        finally:
+            for hold in holds:
+                hold.release(ended=True)
+    raise StoreError(
+        "others write to the store, or go on with its runs, all the time: nothing was taken away; try later"
+    )

@@ -1,0 +1,270 @@
+"""A run as one file: written whole, read with distrust, and gone on with as far as that is safe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentnb.agent import Agent
+from agentnb.approval import Answer, ApprovalRequest, Request
+from agentnb.bundle import export_run, import_run
+from agentnb.errors import AgentError, ConfigError, DamagedRecord, RunNotFound
+from agentnb.models.scripted import ScriptedModel
+from agentnb.plan import Step
+from agentnb.policy import Policy
+from agentnb.run import Run
+from agentnb.state import Status
+from agentnb.store.disk import DiskStore
+from agentnb.tools import tool
+from tests.parts import add, answer, note, table, verdict
+
+SURE: Any = {"non_empty": True}
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> DiskStore:
+    return DiskStore(tmp_path / "other")
+
+
+def long_result(store: DiskStore) -> Run:
+    steps = [Step(tool="table", args={"rows": 90}, check=SURE), Step(tool="add", args={"a": "$s1[2].square", "b": 1})]
+    agent = Agent(ScriptedModel([verdict(reason="\u2028"), answer()]), tools=[add, table], store=store)
+    return agent.run("look \u2028 up", plan=steps)
+
+
+def test_a_run_is_the_same_in_another_store(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
+    """Its records, its values, its times; under an id of that store."""
+    it = long_result(store)
+    file = tmp_path / "deep" / "run.jsonl"
+    assert export_run(store, it.id, file) == len(it.events)
+    run = import_run(other, file, Policy())
+    again = Run(Agent(ScriptedModel([]), tools=[add, table], store=other), run)
+    assert (again.output, again.result("s1"), again.result("s2")) == (it.output, it.result("s1"), 5)
+    assert [r.event for r in again.events[1:-1]] == [r.event for r in it.events[1:]]
+    assert [(r.at, r.t) for r in again.events[:-1]] == [(r.at, r.t) for r in it.events]
+    assert again.state.head.born == it.id
+    assert import_run(other, file, Policy()) != run
+
+
+def test_the_file_is_lines_of_json_that_a_person_can_read(store: DiskStore, tmp_path: Path) -> None:
+    """And the same run gives the same file."""
+    it = long_result(store)
+    for name in ("a", "b"):
+        export_run(store, it.id, tmp_path / name)
+    lines = (tmp_path / "a").read_text(encoding="utf-8").split("\n")
+    head = json.loads(lines[0])
+    assert (head["agentnb"], head["run"], head["records"], head["whole"]) == ("run", it.id, len(it.events), True)
+    assert all(json.loads(line) for line in lines if line)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a", "b"]
+
+
+def resealed(file: Path, lines: list[dict[str, Any]], **head: Any) -> None:
+    """What somebody may write who knows the form."""
+    body = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+    first = {"agentnb": "run", "version": 1, "run": "r1-heron", "records": 0, "whole": True, **head}
+    many = sum(len(found) for line in lines if isinstance(found := line.get("records", ()), list))
+    first = {**first, "records": head.get("records", many), "sha256": hashlib.sha256(body).hexdigest()}
+    file.write_bytes(json.dumps(first).encode() + b"\n" + body)
+
+
+def content(store: DiskStore, run: str, file: Path) -> list[dict[str, Any]]:
+    export_run(store, run, file)
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n")[1:] if line]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("cut", "is not what was written: it was cut, or altered"),
+        ("empty", "is no run that agentnb exported"),
+        ("text", "is no run that agentnb exported"),
+        ("newer", "has version 2, and this agentnb reads 1"),
+        ("folder", "cannot be read"),
+        ("none", "cannot be read"),
+        ("fewer", "says that there are 99"),
+        ("no value", "lacks 1 of the values"),
+        ("order", "not those of a run"),
+        ("kind", "cannot be read"),
+        ("shape", "cannot be read"),
+        ("deep", "is no run that agentnb exported"),
+    ],
+)
+def test_what_is_no_exported_run_is_one_clear_error_and_nothing_is_kept(
+    store: DiskStore, other: DiskStore, tmp_path: Path, how: str, said: str
+) -> None:
+    """Cut, altered, of another form, or made up by somebody who knows the form."""
+    it = long_result(store)
+    file = tmp_path / "run.jsonl"
+    lines = content(store, it.id, file)
+    match how:
+        case "cut":
+            file.write_bytes(file.read_bytes()[:-9])
+        case "empty" | "text":
+            file.write_bytes(b"" if how == "empty" else b"hello\n[1]\n")
+        case "newer":
+            resealed(file, lines, version=2)
+        case "folder" | "none":
+            file.unlink()
+            if how == "folder":
+                file.mkdir()
+        case "fewer":
+            resealed(file, lines, records=99)
+        case "no value":
+            resealed(file, [line for line in lines if "records" in line])
+        case "order":
+            lines[0]["records"][1]["0" if isinstance(lines[0]["records"][1], dict) else 0] = 7
+            resealed(file, lines)
+        case "kind":
+            lines[0]["records"][1][3]["kind"] = "run_exploded"
+            resealed(file, lines)
+        case "shape":
+            resealed(file, [{"records": 5}, *lines])
+        case _:
+            body = b"[" * 100_000 + b"\n"
+            head = {"agentnb": "run", "version": 1, "run": "x", "records": 1, "whole": True}
+            file.write_bytes(json.dumps({**head, "sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n" + body)
+    with pytest.raises(AgentError, match=said):
+        import_run(other, file, Policy())
+    assert other.runs() == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_flipped_bit_is_never_taken_in(tmp_path: Path, data: st.DataObject) -> None:
+    """Wherever in the file; one in the first line may make it another name, and no more."""
+    file = tmp_path / "run.jsonl"
+    if not file.exists():
+        store = DiskStore(tmp_path / "s")
+        export_run(store, long_result(store).id, file)
+    raw = bytearray(file.read_bytes())
+    bit = data.draw(st.integers(8 * raw.index(b"\n"), 8 * len(raw) - 1))
+    raw[bit // 8] ^= 1 << bit % 8
+    broken = tmp_path / "broken.jsonl"
+    broken.write_bytes(raw)
+    with pytest.raises(AgentError):
+        import_run(DiskStore(tmp_path / "t"), broken, Policy())
+
+
+def test_what_it_says_was_allowed_is_no_leave_here(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
+    """A file whose policy lets everything pass, with a plan of writes, asks about each of them."""
+    sent: list[str] = []
+
+    @tool(effect="write", reversibility="full")
+    def send(text: str) -> None:
+        """Send it.
+
+        Args:
+            text: what.
+        """
+        sent.append(text)
+
+    steps = [Step(tool="add", args={"a": 1, "b": 1}, check=SURE), *(Step(tool="send", args={"text": t}) for t in "ab")]
+    agent = Agent(ScriptedModel([]), tools=[add, send], store=store, approve="auto")
+    session = agent.begin("send", plan=steps)
+    for record in session:
+        if record.event.kind == "step_judged":
+            break
+    session.suspend()
+    del session
+    run = agent.runs()[0].id
+    export_run(store, run, tmp_path / "run.jsonl")
+    asked: list[Request] = []
+
+    def ada(request: Request) -> Answer:
+        asked.append(request)
+        return Answer("approve", "ada")
+
+    here = Agent(ScriptedModel([answer()]), tools=[add, send], store=other, approver=ada, approve="auto")
+    name = import_run(other, tmp_path / "run.jsonl", here.policy)
+    assert here.resume(name).status is Status.COMPLETED
+    assert sent == ["a", "b"]
+    assert isinstance(asked[0], ApprovalRequest)
+    assert "it comes from a run that was imported from a file" in asked[0].reasons
+
+
+def test_a_question_is_asked_anew_and_an_answer_to_the_old_one_is_none(
+    store: DiskStore, other: DiskStore, tmp_path: Path
+) -> None:
+    """It was bound to the run as it was elsewhere."""
+    it = Agent(ScriptedModel([]), tools=[note], store=store).run("x", plan=[Step(tool="note", args={"text": "x"})])
+    assert it.status is Status.AWAITING_APPROVAL
+    export_run(store, it.id, tmp_path / "run.jsonl")
+    here = Agent(ScriptedModel([answer()]), tools=[note], store=other)
+    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.policy))
+    with pytest.raises(ConfigError, match="nothing in"):
+        run.approve()
+    assert run.resume().status is Status.AWAITING_APPROVAL
+    assert run.approve().status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("how", ["a call under way", "its end lost"])
+def test_what_may_have_acted_is_taken_in_as_cancelled(
+    store: DiskStore, other: DiskStore, tmp_path: Path, how: str
+) -> None:
+    """It can be looked at and forked; going on with it could do something twice."""
+
+    @tool(effect="write", reversibility="full")
+    def post(text: str) -> None:
+        """Post it.
+
+        Args:
+            text: what.
+        """
+        raise ConnectionResetError(text)
+
+    agent = Agent(ScriptedModel([answer()]), tools=[add, post], store=store, approve="auto")
+    steps = [Step(tool="add", args={"a": 1, "b": 1}, check=SURE), Step(tool="post", args={"text": "x"})]
+    it = agent.run("x", plan=steps)
+    file = tmp_path / "run.jsonl"
+    lines = content(store, it.id, file)
+    if how == "its end lost":
+        lines[0]["records"] = lines[0]["records"][:4]
+        resealed(file, lines, whole=False)
+    here = Agent(ScriptedModel([answer("looked")]), tools=[add, post], store=other)
+    run = Run(here, import_run(other, file, here.policy))
+    assert run.status is Status.CANCELLED
+    assert "may have acted: look at it, or fork it" in run.detail
+    fork = run.fork("s1", plan=[Step(tool="add", args={"a": 4, "b": 4}, check=SURE)])
+    assert (fork.result("s1"), fork.output) == (8, "looked")
+
+
+def test_the_keys_of_its_calls_stay_what_they_were(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
+    """The other side knows the run's calls by them."""
+    keys: list[str] = []
+
+    @tool(effect="write", reversibility="full", idempotent=True)
+    def pay(n: int, idempotency_key: str) -> int:
+        """Pay.
+
+        Args:
+            n: how much.
+        """
+        keys.append(idempotency_key)
+        return n
+
+    agent = Agent(ScriptedModel([]), tools=[pay], store=store)
+    it = agent.run("x", plan=[Step(tool="pay", args={"n": 1})])
+    export_run(store, it.id, tmp_path / "run.jsonl")
+    here = Agent(ScriptedModel([answer()]), tools=[pay], store=other, approver=lambda _: Answer("approve", "ada"))
+    here.resume(import_run(other, tmp_path / "run.jsonl", here.policy))
+    assert keys[0].startswith(f"{it.id}.{it.state.head.uid}/s1")
+
+
+def test_a_run_that_is_not_there_and_a_place_that_cannot_be_written(store: DiskStore, tmp_path: Path) -> None:
+    """Each says so."""
+    with pytest.raises(RunNotFound):
+        export_run(store, "r9-heron", tmp_path / "x")
+    it = long_result(store)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        export_run(store, it.id, tmp_path / "file" / "x")
+    store._rows("DELETE FROM Cache WHERE key LIKE 'b/%'")
+    with pytest.raises(DamagedRecord):
+        export_run(store, it.id, tmp_path / "x")

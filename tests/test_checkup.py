@@ -1,0 +1,156 @@
+"""What can be read of a damaged store is found, and what cannot is named."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentnb.agent import Agent
+from agentnb.errors import DamagedRecord
+from agentnb.models.scripted import ScriptedModel
+from agentnb.plan import Step
+from agentnb.run import Run
+from agentnb.store.checkup import check
+from agentnb.store.disk import DiskStore
+from tests.cells import notebook_in
+from tests.parts import add, answer, table, verdict
+from tests.stores.make import make
+
+SURE: Any = {"non_empty": True}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with five runs, closed and written back."""
+    made = tmp_path / ".agentnb"
+    make(made)
+    store = DiskStore(made)
+    agent = Agent(ScriptedModel([verdict(), answer()]), tools=[add, table], store=store)
+    agent.run("a long result", plan=[Step(tool="table", args={"rows": 90})])
+    store._rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+    return made
+
+
+def alter(folder: Path, sql: str, *values: Any) -> None:
+    with sqlite3.connect(folder / "journal" / "cache.db") as raw:
+        assert raw.execute(sql, values).rowcount > 0
+    raw.close()
+
+
+def test_a_sound_store_is_said_to_be_sound_and_left_as_it_is(folder: Path) -> None:
+    """All runs, all records, and not a byte is written."""
+    before = (folder / "journal" / "cache.db").read_bytes()
+    found = check(folder)
+    assert found.sound
+    assert [run.task for run in found.runs] == [
+        "complete", "waits for a person", "in doubt", "at a limit", "proposes", "a long result",
+    ]  # fmt: skip
+    assert (folder / "journal" / "cache.db").read_bytes() == before
+    store = DiskStore(folder)
+    assert all(list(store.read(run.run)) == list(run.records) for run in found.runs)
+    assert len(found.runs[-1].values) == 1
+    store.close()
+
+
+def commit(folder: Path, run: int, place: int) -> str:
+    """The key of a run's commit."""
+    store = DiskStore(folder)
+    keys = [key for (key,) in store._rows("SELECT key FROM Cache WHERE key LIKE 'j/%' ORDER BY key")]
+    found = [key for key in keys if key.startswith(f"j/{store.runs()[run]}/")]
+    store.close()
+    return str(found[place])
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("UPDATE Cache SET value = replace(value, 'kind', 'KIND') WHERE key = ?", "is not what was written there"),
+        ("DELETE FROM Cache WHERE key = ?", "record {} is missing"),
+        ("UPDATE Cache SET value = NULL WHERE key = ?", "is not text"),
+    ],
+)
+def test_a_run_is_sound_up_to_the_damage(folder: Path, sql: str, said: str) -> None:
+    """The others are whole."""
+    key = commit(folder, 0, 2)
+    alter(folder, sql, key)
+    found = check(folder)
+    left = int(key.rpartition("/")[2])
+    assert not found.sound
+    assert (len(found.runs[0].records), found.runs[0].records[-1].seq) == (left, left - 1)
+    assert said.format(left) in found.runs[0].problem
+    assert not any(run.problem for run in found.runs[1:])
+
+
+def test_a_missing_end_a_damaged_value_and_a_damaged_ledger_are_named(folder: Path) -> None:
+    """Each by what it means."""
+    alter(folder, "DELETE FROM Cache WHERE key = ?", commit(folder, 2, -1))
+    alter(folder, "UPDATE Cache SET value = 'x' WHERE key LIKE 'b/%'")
+    alter(folder, "UPDATE Cache SET value = replace(value, 'done', 'DONE') WHERE key LIKE 'x/l/%'")
+    found = check(folder)
+    assert "records were acknowledged, and" in found.runs[2].problem
+    assert found.runs[-1].problem.endswith("is damaged")
+    assert any("x/l/file_ticket" in problem for problem in found.problems)
+    assert any(problem.startswith("the value ") for problem in found.problems)
+
+
+@pytest.mark.parametrize("where", [0.15, 0.4, 0.6, 0.8, 0.95])
+def test_around_pages_that_cannot_be_read_all_else_is_read(folder: Path, where: float) -> None:
+    """A whole page of nonsense: what is sound of each run is found, and nothing is made up."""
+    store = DiskStore(folder)
+    whole = {run: list(store.read(run)) for run in store.runs()}
+    store.close()
+    database = folder / "journal" / "cache.db"
+    data = bytearray(database.read_bytes())
+    at = int(len(data) * where) // 4096 * 4096
+    data[at : at + 4096] = b"\xa5" * 4096
+    database.write_bytes(data)
+    found = check(folder)
+    for run in found.runs:
+        assert list(run.records) == whole[run.run][: len(run.records)]
+    if found.sound:  # nothing was on that page
+        assert {run.run: list(run.records) for run in found.runs} == whole
+
+
+def test_what_is_no_store_is_no_store(tmp_path: Path) -> None:
+    """And is not made."""
+    with pytest.raises(FileNotFoundError):
+        check(tmp_path)
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "cache.db").write_bytes(b"hello" * 1000)
+    found = check(tmp_path)
+    assert (found.runs, found.sound) == ([], False)
+
+
+def test_the_doctor_says_it_and_saves_what_there_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it saves is taken in elsewhere: whole runs as they are, the others to look at and to fork."""
+    store = DiskStore(folder)
+    first = store.runs()[0]
+    store.close()
+    key = commit(folder, 0, 2)
+    with notebook_in(tmp_path, monkeypatch) as cells:
+        assert "The store is sound" in cells.line(f"doctor --store {folder}")
+        alter(folder, "DELETE FROM Cache WHERE key = ?", key)
+        shown = cells.line(f"doctor --store {folder}")
+        assert "The store is damaged" in shown
+        assert f"record {int(key[-9:])} is missing" in shown
+        assert "--save DIR" in shown
+        assert "6 runs were written to saved" in cells.line(f"doctor --store {folder} --save saved")
+        taken = cells.line(f"import saved/{first}.jsonl --store fresh")
+        assert "whatever in it acts is asked about" in taken
+        assert "Cancelled" in cells.line("show r1 --store fresh")
+        assert cells.line("doctor").startswith("agentnb here")
+        assert "there is no store at" in str(cells.line_error("doctor --store nowhere"))
+
+
+def test_a_damaged_run_stops_loudly_and_names_the_doctor(folder: Path) -> None:
+    """Whoever goes on with it is not left alone."""
+    alter(folder, "UPDATE Cache SET value = replace(value, 'post', 'POST') WHERE key = ?", commit(folder, 2, 0))
+    store = DiskStore(folder)
+    with pytest.raises(DamagedRecord, match="nothing of it is used"):
+        Run(Agent(ScriptedModel([]), store=store), store.runs()[2]).resume()
