@@ -34,7 +34,7 @@ ifndef HEADLESS
 	@AGENTNB_MODE=live $(PY) -m jupyterlab $(AS_ROOT) --LabApp.news_url=None build/$(NOTEBOOK)
 endif
 
-test: lint browser kernels ## install and run every test, as .ci/run does
+test: lint system kernels ## install and run every test, as .ci/run does
 	$(call say,weights of the small local model)
 	@$(PY) -m agentnb.models.weights smollm2
 	$(call say,unit and property tests)
@@ -98,12 +98,12 @@ build/venv-bench/.bench: pyproject.toml tools/install.sh
 	@VENV=build/venv-bench tools/install.sh bench
 	@touch $@
 
-browser:
-	$(call say,Chromium for the browser tests)
-	@tools/chromium.sh
+system:
+	$(call say,Chromium and strace for the tests)
+	@tools/system.sh
 
 kernels: .venv/.dev
 	$(call say,kernels for the click tests)
 	@$(PY) tools/kernels.py
 
-.PHONY: help demo test lint format coverage bench record clean browser kernels
+.PHONY: help demo test lint format coverage bench record clean system kernels

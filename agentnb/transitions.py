@@ -287,11 +287,11 @@ def _resumed(state: RunState, e: RunResumed) -> Changes:
 def _accepted(state: RunState, e: RunResumed) -> Changes:
     """What a person has accepted: other models, and other tools, for which nothing that was allowed before holds."""
     head = replace(state.head, model=e.model or state.head.model, cheap_model=e.cheap_model or state.head.cheap_model)
-    changes: Changes = {"started": head, "without": (state.without | {*e.without}) - e.tools.keys()}
+    changes: Changes = {"started": head, "without": (state.without | {*e.without}) - {*e.tools}}
     if not e.tools:
         return changes
     started = replace(head, tools={**head.tools, **e.tools})
-    changes |= {"started": started, "grants": (), "allowed": state.allowed - e.tools.keys()}
+    changes |= {"started": started, "grants": (), "allowed": state.allowed - {*e.tools}}
     if state.stage is Stage.STEP and state.step and state.step.tool in e.tools:
         changes |= {**CLEAN, "attempt": state.attempt, "bound": state.bound, "by_model": state.by_model}
     return changes

@@ -113,6 +113,13 @@ class MemoryStore:
         self._rows: dict[str, str] = {}
         self._held: set[str] = set()
 
+    def copy(self) -> MemoryStore:
+        """What a process leaves that dies now: records never change, and nobody drives the run any more."""
+        left = MemoryStore()
+        left._runs = {run: [*records] for run, records in self._runs.items()}
+        left._blobs, left._rows = {**self._blobs}, {**self._rows}
+        return left
+
     def new_run_id(self) -> str:
         return f"r{len(self._runs) + 1}-test"
 

@@ -20,7 +20,7 @@ from agentnb.policy import confidence
 from agentnb.run import Run
 from agentnb.state import Status
 from tests.cells import Cells, notebook_in
-from tests.parts import NOTES, answer, plan, step
+from tests.parts import NOTES, answer, plan, step, verdict
 
 GONE: list[str] = []
 
@@ -239,3 +239,96 @@ def test_another_process_answers_a_run_that_rests(cells: Cells) -> None:
     assert NOTES == []
     cells.line("resume r")
     assert NOTES == ["a"]
+
+
+# --- forks and comparisons --------------------------------------------------------------------------------------------
+
+
+@tool(effect="read")
+def look(n: int) -> int:
+    """Look something up.
+
+    Args:
+        n: what.
+    """
+    return n * 10
+
+
+def looked(cells: Cells) -> Run:
+    """A run of two steps, bound to `r`."""
+    cells.names |= {"look": look, "m": ScriptedModel([*two_looks(), answer("one")])}
+    cells.cell("r --model m --tools look", "Look.")
+    run: Run = cells.names["r"]
+    return run
+
+
+def two_looks() -> list[Any]:
+    return [plan(step("look", n=1), step("look", n=2)), verdict(), verdict()]
+
+
+def test_a_fork_is_shown_bound_and_compared(cells: Cells) -> None:
+    """With another argument, which is read by the tool's schema; the first step is not made again."""
+    it = looked(cells)
+    cells.names["m"] = ScriptedModel([verdict(), answer("two")])
+    shown = cells.line("fork r --at s2 n=5 --name f")
+    assert f"forked from {it.id} at s2" in shown
+    fork = cells.names["f"]
+    assert (fork.result("s1"), fork.result("s2"), fork.output) == (10, 50, "two")
+    compared = cells.line("diff r f")
+    assert "look(n=2) → 20" in compared
+    assert "look(n=5) → 50" in compared
+    assert "the first 1 were carried out once, for both" in compared
+    assert "Steps" in cells.line(f"diff {it.id} {fork.id}")
+
+
+def test_a_fork_with_another_budget_plan_and_model(cells: Cells) -> None:
+    """From the notebook's variables."""
+    it = looked(cells)
+    cells.names |= {"steps": [step("look", n=7)], "other": ScriptedModel([verdict(), answer()], ref="scripted:other")}
+    cells.line("fork r --at s2 --plan steps --model other --steps 4 --tokens none --name f")
+    fork = cells.names["f"]
+    assert (fork.result("s2"), fork.state.head.model, fork.state.budget.steps) == (70, "scripted:other", 4)
+    assert fork.state.budget.tokens is None
+    assert it.state.budget.tokens == 50_000
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("fork r --at s9", "it can at plan, s1, s2, answer"),
+        ("fork r --at s2 nonsense", "changes no argument"),
+        ("fork r --at s2 n=many", "s2 look"),
+        ("fork r9 --at s2", "no run 'r9'"),
+        ("diff r", "OTHER"),
+    ],
+)
+def test_a_fork_that_cannot_be_is_two_lines(cells: Cells, line: str, said: str) -> None:
+    """And makes no run."""
+    looked(cells)
+    assert said in str(cells.line_error(line))
+    assert cells.line("runs").count("Look.") == 1
+
+
+def test_a_resume_takes_what_has_changed_only_where_that_is_accepted(cells: Cells) -> None:
+    """A tool that was defined anew, otherwise, and another model."""
+    cells.names |= {"look": look}
+    waiting(cells, plan(step("note", text="a")))
+
+    @tool(effect="write", reversibility="irreversible", name="note")
+    def other(text: str) -> None:
+        """Keep a note.
+
+        Args:
+            text: the note.
+        """
+        NOTES.append(text)
+
+    cells.names |= {"note": other, "m2": ScriptedModel([answer("noted")], ref="scripted:m2")}
+    said = str(cells.line_error("resume r --model m2"))
+    assert "reversibility was 'full' and is 'irreversible'" in said
+    assert "began with model='scripted', and here it is 'scripted:m2'" in said
+    assert "--accept-changes" in said
+    cells.line("resume r --model m2 --accept-changes")  # asked about anew; nobody is here, so the policy says no
+    run = cells.names["r"]
+    assert run.state.head.model == "scripted:m2"
+    assert run.state.head.tools["note"].reversibility == "irreversible"

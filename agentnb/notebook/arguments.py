@@ -377,7 +377,7 @@ def parsed(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
     words = _words(line)
     _require_known(words, parser)
     try:
-        found, rest = parser.parse_known_args(words)
+        found, rest = parser.parse_known_intermixed_args(words)  # flags may stand between words
     except UsageError as error:
         raise BadArguments(_plain(str(error), parser)) from None
     if rest:

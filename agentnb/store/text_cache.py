@@ -8,6 +8,7 @@ the folder, is refused and never unpickled.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -85,6 +86,7 @@ def open_cache(folder: Path, name: str, *, synchronous: int = _FULL, **settings:
             _sync(folder.parent)
         made = not (folder / name).exists()
         (folder / name).mkdir(mode=0o700, exist_ok=True)
+        _require_writable(folder / name)  # SQLite would open it to be read, and whoever opens it next gets the same
         cache = diskcache.Cache(
             str(folder / name),
             disk=TextOnly,
@@ -100,6 +102,12 @@ def open_cache(folder: Path, name: str, *, synchronous: int = _FULL, **settings:
         if made:
             _sync(folder)
         return cache
+
+
+def _require_writable(folder: Path) -> None:
+    for path in (folder, *folder.glob("cache.db*")):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "it can only be read", str(path))
 
 
 def _sync(folder: Path) -> None:
