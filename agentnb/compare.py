@@ -79,7 +79,8 @@ class Comparison:
         return self.as_html()
 
     def _tables(self) -> Iterator[Listing]:
-        taken = f"; the first {self.shared} were carried out once, for both" if self.shared else ""
+        first = "the first was" if self.shared == 1 else f"the first {self.shared} were"
+        taken = f"; {first} carried out once, for both" if self.shared else ""
         yield Listing(f"Steps{taken}", ("step", *self.names), [_row(pair) for pair in self.steps])
         yield Listing("What came of it", ("", *self.names), [_row(pair) for pair in self.facts])
 

@@ -44,7 +44,7 @@ def test_a_fork_says_what_was_carried_out_once_for_both_whichever_comes_first(st
     for found in (one.diff(two), two.diff(one)):
         assert found.shared == 1
         assert found.changed == ("s2",)
-        assert "Steps; the first 1 were carried out once, for both" in found.as_text()
+        assert "Steps; the first was carried out once, for both" in found.as_text()
 
 
 def test_a_bare_comparison_has_neither_ids_nor_times(store: DiskStore) -> None:

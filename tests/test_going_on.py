@@ -277,7 +277,7 @@ def test_a_fork_is_shown_bound_and_compared(cells: Cells) -> None:
     compared = cells.line("diff r f")
     assert "look(n=2) → 20" in compared
     assert "look(n=5) → 50" in compared
-    assert "the first 1 were carried out once, for both" in compared
+    assert "the first was carried out once, for both" in compared
     assert "Steps" in cells.line(f"diff {it.id} {fork.id}")
 
 

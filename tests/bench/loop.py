@@ -26,6 +26,10 @@ def _ours(row: Row) -> bool:
     return (row["who"], row["where"]) == ("agentnb", "disk")
 
 
+def _theirs(who: str, steps: int) -> Callable[[Row], bool]:
+    return lambda row: (row["who"], row["where"], row["steps"]) == (who, "disk", steps)
+
+
 TARGETS = (
     Target("median step, ms, at most 0.6", "wall ms", 0.6, _ours),
     Target("of it processor time, ms, at most 0.4", "cpu ms", 0.4, _ours),
@@ -33,6 +37,16 @@ TARGETS = (
     Target("fsyncs a step, at most 3", "commits", 3, lambda row: _ours(row) and row["steps"] > 10),
     Target("store a step, kB, at most 8", "kB", 8, lambda row: _ours(row) and row["steps"] > 10),
     Target("memory over the run of 10 steps, MB, at most 20", "more MB", 20, _ours),
+    Target("LangGraph, sync, at 1000 steps: at least 20 times", "wall ×", 20, _theirs("LangGraph", 1000), least=True),
+    Target("its delta mode at 10: at least twice", "wall ×", 2, _theirs("LangGraph, delta", 10), least=True),
+    Target("its delta mode at 1000: at least twice", "wall ×", 2, _theirs("LangGraph, delta", 1000), least=True),
+    Target(
+        "bare SQLite, same bytes and commits: at least a third of ours",
+        "wall ×",
+        1 / 3,
+        lambda row: row["who"].startswith("bare") and row["where"] == "disk",
+        least=True,
+    ),
 )
 
 
@@ -52,16 +66,17 @@ def rows(options: Options) -> list[Row]:
 
 
 def _compared(found: Sequence[Row]) -> list[Row]:
-    """Each row with its processor time over ours, and the memory that it took over the shortest run of its kind."""
-    ours = {(row["where"], row["steps"]): row["cpu ms"] for row in found if row["who"] == "agentnb"}
+    """Each row with its times over ours, and the memory that it took over the shortest run of its kind."""
+    ours = {(row["where"], row["steps"]): row for row in found if row["who"] == "agentnb"}
     least: dict[tuple[str, str], float] = {}
     grown = []
     for row in found:
         memory: float | None = row["MB"]
         base = least.setdefault((row["who"], row["where"]), memory or 0.0)
         more = memory - base if memory is not None and row["steps"] > _SIZES[0] else None
-        ratio = row["cpu ms"] / ours[row["where"], row["steps"]]
-        grown.append({**{name: value for name, value in row.items() if name != "MB"}, "more MB": more, "cpu ×": ratio})
+        mine = ours[row["where"], row["steps"]]
+        ratios = {f"{kind} ×": row[f"{kind} ms"] / mine[f"{kind} ms"] for kind in ("wall", "cpu")}
+        grown.append({**{name: value for name, value in row.items() if name != "MB"}, "more MB": more, **ratios})
     return grown
 
 

@@ -62,19 +62,22 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a column of the rows that `which` picks should reach."""
+    """What a column of the rows that `which` picks should reach: at most, or at least, so much."""
 
     says: str
     column: str
-    at_most: float
+    bound: float
     which: Callable[[Row], bool]
+    least: bool = False
 
     def judged(self, rows: Sequence[Row]) -> str:
         """The target, what was measured at worst, and whether that is enough."""
         found = [row[self.column] for row in rows if self.which(row) and row.get(self.column) is not None]
         if not found:
             return f"  ?  {self.says}: not measured"
-        return f"  {'✓' if max(found) <= self.at_most else '✗'}  {self.says}: {max(found):g}"
+        worst = min(found) if self.least else max(found)
+        enough = worst >= self.bound if self.least else worst <= self.bound
+        return f"  {'✓' if enough else '✗'}  {self.says}: {worst:.3g}"
 
 
 class Timer:
