@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -416,6 +418,43 @@ def test_a_run_goes_on_in_a_new_kernel(tmp_path: Path) -> None:
         second.run(f"{slow}m = Model(verdict(), answer('Done.'), first=lambda: None)")
         assert second.run("%agent resume r1 result").errors == []
         assert second.value("result.output, result.spent.steps") == "('Done.', 2)"
+
+
+def test_a_second_kernel_is_told_who_drives_and_takes_over_from_one_that_was_killed(tmp_path: Path) -> None:
+    """Two lines say which process, and since when; killed in the middle of a cell, it leaves a call that had acted."""
+    code = """
+@tool(effect="write", reversibility="full")
+def send(text: str) -> int:
+    "Send it."
+    with open("world", "a") as world:
+        world.write(text + "\\n")
+    hang()
+    return 1
+m = Model(plan(step('send', text='once'), step('add', a=1, b=2)), first=lambda: None)
+m2 = Model(verdict(), answer('Sent.'), first=lambda: None)
+"""
+    with kernel_in(tmp_path) as first, kernel_in(tmp_path) as second:
+        pid = int(first.value("__import__('os').getpid()"))
+        first.run(code)
+        second.run(f"{code}m = m2")
+        first.hang()
+        first.client.execute("%%agent r --model m --tools send,add --approve auto\nSend.")
+        deadline = time.monotonic() + HANGS_S
+        while not first.reached():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        told = second.run("%agent resume r1").errors[0]["traceback"]
+        assert len(told) == 2
+        assert re.search(rf"r1-\w+ is being driven by process {pid} since \d\d:\d\d:\d\d on ", told[0])
+        assert "wait until it rests" in told[1]
+        os.kill(pid, signal.SIGKILL)
+        first.manager.provisioner.process.wait(HANGS_S)  # type: ignore[union-attr]  # a local kernel has one
+        second.go_on()
+        doubt = second.run("%agent resume r1").errors[0]["traceback"]
+        assert "--done" in doubt[1]
+        assert second.run("%agent resume r1 result --done").errors == []
+        assert second.value("result.output, result.result('s2')") == "('Sent.', 3)"
+        assert (tmp_path / "world").read_text() == "once\n"
 
 
 def test_interrupting_twice_does_no_harm(kernel: Kernel) -> None:
