@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agentnb.cassette import Cassette
+from agentnb.checkpoint import load
 from agentnb.errors import AgentError, ConfigError
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
@@ -25,9 +26,10 @@ from agentnb.notebook.listing import show, show_text
 from agentnb.notebook.namespace import tools_in
 from agentnb.notebook.panel import show_summary
 from agentnb.notebook.retelling import retold
-from agentnb.state import Status
+from agentnb.standing import reason
+from agentnb.state import RunState, Status
 from agentnb.store.disk import DiskStore
-from agentnb.summary import Summary, summarise
+from agentnb.summary import summarise
 from agentnb.tools import Tool
 
 __all__ = ["carry_out_command"]
@@ -78,19 +80,20 @@ def _runs(desk: Desk, args: Namespace) -> None:
 
 def _run_row(store: DiskStore, run: str) -> tuple[str, ...]:
     try:
-        summary, silent = summarise(store.read(run)), time.time() - store.last(run).at
+        state, _ = load(store, run)
     except AgentError as error:  # one damaged run must not hide the others
         return run, "unreadable", "", "", str(error)
-    done = sum(step.mark in ("done", "empty", "failed") for step in summary.steps)
-    tokens = f"{summary.spent.tokens:,}".replace(",", " ")
-    return run, _status(summary, silent), f"{done} of {len(summary.steps)}", tokens, summary.task
+    steps = len(state.plan.steps) if state.plan else 0
+    tokens = f"{state.spent.tokens:,}".replace(",", " ")
+    return run, _status(run, state), f"{len(state.outcomes)} of {steps}", tokens, state.head.task
 
 
-def _status(summary: Summary, silent: float) -> str:
+def _status(run: str, state: RunState) -> str:
     """How the run is, by its records and the seconds since the last: nothing tells of a process that has died."""
-    if summary.status is Status.IN_PROGRESS:
-        return "in progress?" if silent < _SILENT_S else f"interrupted: %agent resume {summary.run}"
-    return f"{summary.status}: {summary.reason}" if summary.reason else str(summary.status)
+    if state.status is Status.IN_PROGRESS:
+        return "in progress?" if time.time() - state.at < _SILENT_S else f"interrupted: %agent resume {run}"
+    why = reason(state)
+    return f"{state.status}: {why}" if why else str(state.status)
 
 
 def _show(desk: Desk, args: Namespace) -> None:
