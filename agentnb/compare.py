@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from html import escape
 from itertools import zip_longest
 
 from agentnb.events import Kept, Record
@@ -12,20 +13,51 @@ from agentnb.markdown import line
 from agentnb.notes import brief_args
 from agentnb.plan import Step
 from agentnb.preview import dump
+from agentnb.render import style_sheet
 from agentnb.state import Outcome, RunState
 from agentnb.summary import Summary, Tally
-from agentnb.wording import MARKS, STATES, money, number, priced, seconds
+from agentnb.wording import MARKS, STATES, count, money, number, priced, seconds
 
-__all__ = ["Comparison", "Pair", "compare"]
+__all__ = ["Comparison", "Pair", "Side", "compare"]
 
 _MOST = 300
 """Characters of one cell."""
 _SAME = "the same"
+_STYLE = (
+    ".agentnb.agentnb .pairs{width:100%;table-layout:fixed}.agentnb .pairs th:first-child{width:90px}"
+    ".agentnb .pairs .ask{color:color-mix(in srgb,var(--hue) 70%,currentColor)}"
+    ".agentnb .pairs tbody+tbody tr:first-child>*{padding-top:12px}"
+)
+"""What only this card has; the style sheet of all cards travels in every saved output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One thing in one run; "" where it has none of it.
+
+    Attributes:
+        text: what there is to say: "completed", "✓", "1 481".
+        call: of a step: its call.
+        came: of a step: what came of it.
+    """
+
+    text: str
+    call: str = ""
+    came: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.text, self.call, f"→ {self.came}" if self.came else "")))
+
+    def as_html(self) -> str:
+        """The same, escaped."""
+        text, call, came = map(escape, (self.text, self.call, self.came))
+        parts = (text, f"<code>{call}</code>" if call else "", f"→ {came}" if came else "")
+        return " ".join(filter(None, parts))
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One thing in both runs; "" where a run has none of it.
+    """One thing in both runs.
 
     Attributes:
         what: its name: a step's id, or "tokens".
@@ -34,8 +66,8 @@ class Pair:
     """
 
     what: str
-    left: str
-    right: str
+    left: Side
+    right: Side
 
     @property
     def same(self) -> bool:
@@ -66,11 +98,21 @@ class Comparison:
 
     def as_text(self) -> str:
         """Two tables, one below the other."""
-        return "\n\n".join(table.as_text() for table in self._tables())
+        said = f"Two runs side by side: {self._said()}"
+        tables = (
+            Listing(said, ("step", *self.names), [_row(pair) for pair in self.steps]),
+            Listing("What came of it", ("", *self.names), [_row(pair) for pair in self.facts]),
+        )
+        return "\n\n".join(table.as_text() for table in tables)
 
     def as_html(self) -> str:
-        """The same in HTML; everything in it is escaped."""
-        return "".join(table.as_html() for table in self._tables())
+        """A card like a run's, what differs marked and what is alike dim; everything in it is escaped."""
+        header = f"<header><b>Two runs side by side</b> <span>{escape(self._said())}</span></header>"
+        heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("", *self.names))
+        rows = [f"<tbody>{''.join(map(_tr, pairs))}</tbody>" for pairs in (self.steps, self.facts)]
+        table = f'<div><table class="pairs"><thead><tr>{heads}</tr></thead>{"".join(rows)}</table></div>'
+        card = f'<article class="agentnb mathjax_ignore tex2jax_ignore">{header}{table}</article>'
+        return f"<style>{style_sheet()}{_STYLE}</style>{card}"
 
     def __repr__(self) -> str:
         return self.as_text()
@@ -78,11 +120,12 @@ class Comparison:
     def _repr_html_(self) -> str:
         return self.as_html()
 
-    def _tables(self) -> Iterator[Listing]:
+    def _said(self) -> str:
+        """How many steps differ, and how many are shared."""
+        many = len(self.changed)
+        differ = f"{many} of {count(len(self.steps), 'step')} {'differs' if many == 1 else 'differ'}"
         first = "the first was" if self.shared == 1 else f"the first {self.shared} were"
-        taken = f"; {first} carried out once, for both" if self.shared else ""
-        yield Listing(f"Steps{taken}", ("step", *self.names), [_row(pair) for pair in self.steps])
-        yield Listing("What came of it", ("", *self.names), [_row(pair) for pair in self.facts])
+        return f"{differ}; {first} carried out once, for both" if self.shared else differ
 
 
 def compare(left: Iterable[Record], right: Iterable[Record], *, bare: bool = False) -> Comparison:
@@ -97,9 +140,9 @@ def compare(left: Iterable[Record], right: Iterable[Record], *, bare: bool = Fal
     names = ("this run", "the other run") if bare else (one.state.head.run, two.state.head.run)
     sides = [_steps(tally) for tally in (one, two)]
     ids = sorted({*sides[0], *sides[1]}, key=lambda name: int(name[1:]))
-    steps = tuple(Pair(name, sides[0].get(name, ""), sides[1].get(name, "")) for name in ids)
+    steps = tuple(Pair(name, *(side.get(name, Side("")) for side in sides)) for name in ids)
     rows = zip_longest(_facts(one.summary()), _facts(two.summary()))
-    facts = tuple(Pair(a[0], a[1], b[1]) for a, b in rows if a[1] or b[1])
+    facts = tuple(Pair(a[0], Side(a[1]), Side(b[1])) for a, b in rows if a[1] or b[1])
     return Comparison(names, max(_shared(one.state, two.state), _shared(two.state, one.state)), steps, facts)
 
 
@@ -115,12 +158,12 @@ def _shared(origin: RunState, fork: RunState) -> int:
     return fork.fork.kept if fork.fork and fork.fork.origin == origin.head.run else 0
 
 
-def _steps(tally: Tally) -> dict[str, str]:
+def _steps(tally: Tally) -> dict[str, Side]:
     plan, state = tally.summary().steps, tally.state
     calls = state.plan.steps if state.plan else ()
     ends = [*state.outcomes, *[None] * len(calls)]
     return {
-        step.id: line(f"{MARKS[shown.mark][0]} {_call(step)}{_came(end)}", _MOST)
+        step.id: Side(MARKS[shown.mark][0], line(_call(step), _MOST), line(_came(end), _MOST))
         for step, shown, end in zip(calls, plan, ends, strict=False)
     }
 
@@ -134,7 +177,7 @@ def _came(end: Outcome | None) -> str:
     if end is None:
         return ""
     result = "" if end.result is None else end.result.text or f"{end.result.size:,} characters".replace(",", " ")
-    return f" → {end.finding or end.message or result or end.status}"
+    return end.finding or end.message or result or end.status
 
 
 def _facts(s: Summary) -> Iterator[tuple[str, str]]:
@@ -150,5 +193,12 @@ def _facts(s: Summary) -> Iterator[tuple[str, str]]:
 
 
 def _row(pair: Pair) -> tuple[str, str, str]:
-    right = (_SAME if pair.left else "") if pair.same else pair.right or "–"
-    return pair.what, pair.left or "–", right
+    return pair.what, str(pair.left) or "–", _SAME if pair.same else str(pair.right) or "–"
+
+
+def _tr(pair: Pair) -> str:
+    mark = "" if pair.same else ' <b class="ask">≠</b>'
+    head = f'<th scope="row">{escape(pair.what)}{mark}</th>'
+    right = _SAME if pair.same else pair.right.as_html() or "–"
+    dim = ' class="todo"' if pair.same else ""
+    return f"<tr{dim}>{head}<td>{pair.left.as_html() or '–'}</td><td>{right}</td></tr>"

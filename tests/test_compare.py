@@ -26,14 +26,14 @@ def test_steps_outcomes_and_costs_stand_side_by_side(store: DiskStore) -> None:
     assert found.changed == ("s2", "s3")
     assert found.shared == 0
     assert found.names == (one.id, two.id)
-    facts = {pair.what: (pair.left, pair.right) for pair in found.facts}
+    facts = {pair.what: (str(pair.left), str(pair.right)) for pair in found.facts}
     assert facts["answer"] == ("done", "other")
     assert facts["tool calls"] == ("2", "3")
     text = repr(found)
     assert "✓ add(a=3, b=4) → 7" in text
     assert "✓ add(a=3, b=5) → 8" in text
     assert "the same" in text
-    assert text.splitlines()[0] == "Steps"
+    assert text.splitlines()[0] == "Two runs side by side: 2 of 3 steps differ"
 
 
 def test_a_fork_says_what_was_carried_out_once_for_both_whichever_comes_first(store: DiskStore) -> None:
@@ -44,7 +44,7 @@ def test_a_fork_says_what_was_carried_out_once_for_both_whichever_comes_first(st
     for found in (one.diff(two), two.diff(one)):
         assert found.shared == 1
         assert found.changed == ("s2",)
-        assert "Steps; the first was carried out once, for both" in found.as_text()
+        assert "1 of 2 steps differs; the first was carried out once, for both" in found.as_text()
 
 
 def test_a_bare_comparison_has_neither_ids_nor_times(store: DiskStore) -> None:

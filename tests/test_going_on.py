@@ -278,7 +278,7 @@ def test_a_fork_is_shown_bound_and_compared(cells: Cells) -> None:
     assert "look(n=2) → 20" in compared
     assert "look(n=5) → 50" in compared
     assert "the first was carried out once, for both" in compared
-    assert "Steps" in cells.line(f"diff {it.id} {fork.id}")
+    assert "side by side" in cells.line(f"diff {it.id} {fork.id}")
 
 
 def test_a_fork_with_another_budget_plan_and_model(cells: Cells) -> None:

@@ -53,7 +53,8 @@ LAYERS = """
     course
     summary
     wording
-    render compare
+    render
+    compare
     session
     wiring
     fork resume
