@@ -15,7 +15,7 @@ from agentnb.errors import ConfigError
 from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed, ToolRefused
 from agentnb.log import Clock, RunLog
 from agentnb.mailbox import post, posted
-from agentnb.pending import Pending, asked_now, pending_of
+from agentnb.pending import Pending, asked_now, number_of, pending_of
 from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
 from agentnb.prepared import prepare_later
 from agentnb.render import as_html, as_text
@@ -81,6 +81,8 @@ class Run:
         self.id = run
         self._state = state
         self._shown = _asked_in(state)
+        self._listed: frozenset[int] | None = None
+        """The actions that `pending` has shown here; what is said without numbers is said of them."""
         self._results: RunLog | None = None
 
     @property
@@ -140,7 +142,9 @@ class Run:
         """What waits for a person: calls that are asked about, and destructive actions that were proposed."""
         log = self._log()
         self._shown = _asked_in(log.state)
-        return pending_of(log)
+        waits = pending_of(log)
+        self._listed = frozenset(item.number for item in waits if item.kind == "action")
+        return waits
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -209,8 +213,9 @@ class Run:
         """Allow the call that is asked about, and go on.
 
         Args:
-            which: numbers of `pending`, where several calls are asked about together; the first alone if left out. Of
-                those that are left out a person is asked when they come.
+            which: numbers of `pending`, where several calls are asked about together; that of the step that comes
+                next has to be one of them, and is the only one if they are left out. Of the others a person is asked
+                when they come.
             by: who allows it; whoever is logged in, if left out.
 
         Raises:
@@ -243,7 +248,8 @@ class Run:
         """Carry out what waits: of a dry run, exactly what it has shown; else destructive actions that were proposed.
 
         Args:
-            which: numbers of `pending`; all actions if left out.
+            which: numbers of `pending`. If left out, the actions that `pending` has shown here; where it has shown
+                nothing, the only one that waits.
             by: who does it; whoever is logged in, if left out.
             validator: decides about each action in place of a person: a function of a `Pending` that gives True or
                 False.
@@ -253,7 +259,7 @@ class Run:
             This run; of a dry run the run that carried it out, in which nothing was done if a read has changed.
 
         Raises:
-            ConfigError: nothing waits, or a guard forbids it now.
+            ConfigError: nothing waits, or others than were shown and no number says which, or a guard forbids it now.
         """
         if self.state.head.dry:
             if which or validator or in_doubt:
@@ -272,8 +278,8 @@ class Run:
             hold.release(ended=False)
 
     def _carry_out(self, which: Sequence[int], by: str, validator: Validator | None, in_doubt: InDoubt | None) -> Run:
-        actions = self._actions(which)
-        for action in [a for a in actions if a.in_doubt] if in_doubt and not which else actions:
+        # A validator is shown each one as it comes.
+        for action in self._actions(which, in_doubt=in_doubt is not None, shown=validator is not None):
             log = self._unchanged(action)
             tool = self.keeper.tools.get(action.tool)
             if tool is None:
@@ -298,7 +304,14 @@ class Run:
             hold.release(ended=False)
         return self
 
-    def _actions(self, which: Sequence[int]) -> list[Pending]:
+    def _actions(self, which: Sequence[int], *, in_doubt: bool = False, shown: bool = False) -> list[Pending]:
+        """The actions that are meant: by their numbers, else those that were shown, or of which there is one alone.
+
+        Args:
+            which: numbers of `pending`.
+            in_doubt: without numbers only those are meant whose outcome is not known.
+            shown: whoever decides is shown each of them yet.
+        """
         log = self._log()
         require_at_rest(log)
         actions = {item.number: item for item in pending_of(log) if item.kind == "action"}
@@ -306,7 +319,15 @@ class Run:
             raise ConfigError(f"no action of {self.id} waits: `%agent pending` lists what waits")
         if unknown := [n for n in which if n not in actions]:
             raise ConfigError(f"no action {unknown[0]} waits in {self.id}: there are {', '.join(map(str, actions))}")
-        return [actions[n] for n in which or actions]
+        if which:
+            return [actions[n] for n in dict.fromkeys(which)]
+        meant = {n: item for n, item in actions.items() if item.in_doubt or not in_doubt}
+        if shown or (len(meant) == 1 if self._listed is None else meant.keys() <= self._listed):
+            return list(meant.values())
+        if not meant:
+            raise ConfigError(f"no action of {self.id} is in doubt: leave out what was found out about it")
+        listed = "; ".join(map(str, meant.values()))
+        raise ConfigError(f"which action of {self.id} is meant is not said: give the number of one, of {listed}")
 
     def _unchanged(self, action: Pending) -> RunLog:
         """The run as it is now, in which `action` waits as it was listed: what is appended to it may rest on that."""
@@ -413,10 +434,10 @@ def _asked_in(state: RunState | None) -> str:
 
 
 def _others(asked: ApprovalAsked, which: Sequence[int], *, said: bool) -> dict[str, bool]:
-    """What the numbers say of the further calls that are asked about; the first is the call that waits."""
-    known = range(1, len(asked.others) + 2)
-    if unknown := [n for n in which if n not in known]:
-        raise ConfigError(f"no {unknown[0]} is asked about: there are {', '.join(map(str, known))}")
-    if which and 1 not in which:
-        raise ConfigError("the first call comes first: decide about 1 too")
-    return {asked.others[n - 2].binding: said for n in which if n > 1}
+    """What the numbers say of the further calls that are asked about, by their bindings."""
+    first, others = number_of(asked.step), {number_of(call.step): call.binding for call in asked.others}
+    if unknown := [n for n in which if n != first and n not in others]:
+        raise ConfigError(f"no {unknown[0]} is asked about: there are {', '.join(map(str, (first, *others)))}")
+    if which and first not in which:
+        raise ConfigError(f"the call of {asked.step} comes first: decide about {first} too")
+    return {others[n]: said for n in which if n != first}

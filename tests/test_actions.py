@@ -25,7 +25,7 @@ from agentnb.runner import run_here
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool
-from tests.parts import MemoryStore, add, answer, plan, step, verdict
+from tests.parts import MemoryStore, add, answer, note, plan, step, verdict
 
 GONE: list[str] = []
 YES = Answer("approve", "ada", allow=True)
@@ -95,7 +95,7 @@ def test_no_policy_lets_the_loop_destroy(policy: Any) -> None:
 
 
 def test_actions_are_carried_out_by_hand_once(store: DiskStore) -> None:
-    """All of them, or those that are named; what is done is not listed any more."""
+    """All that were shown, or those that are named; what is done is not listed any more."""
     it = proposed("a", "b", "c", store=store)
     assert len(open_actions(store)) == 3
     it.execute(2, by="ada")
@@ -108,6 +108,49 @@ def test_actions_are_carried_out_by_hand_once(store: DiskStore) -> None:
     assert [s.status for s in settled if s] == ["done"] * 3
     assert [s.by for s in settled if s][1] == "ada"
     assert it.status is Status.COMPLETED
+
+
+def test_a_number_means_the_same_action_whatever_else_is_settled(store: DiskStore) -> None:
+    """By this Run or elsewhere: it is that of the action's step, and is never another one's."""
+    it = proposed("a", "b", "c", store=store)
+    assert [item.number for item in it.pending] == [1, 2, 3]
+    it.execute(1)
+    it.execute(2)
+    assert (GONE, [item.number for item in it.pending]) == (["a", "b"], [3])
+    GONE.clear()
+    it = proposed("a", "b", store=store)
+    Run(it.keeper, it.id).discard(1, reason="keep it")
+    with pytest.raises(ConfigError, match=r"no action 1 waits in .*: there are 2"):
+        it.execute(1)
+    assert GONE == []
+
+
+def test_without_numbers_nothing_is_carried_out_that_was_not_shown(store: DiskStore) -> None:
+    """What waits meanwhile, or was never listed by this Run, is told instead; one alone needs no number."""
+    steps = [step("drop", table="a"), step("note", text="x"), step("drop", table="b")]
+    it = Agent(ScriptedModel([plan(*steps), answer()]), tools=[drop, note], store=store).run("x")
+    assert [str(item) for item in it.pending] == ['2. approval s2: note(text="x")', '1. action s1: drop(table="a")']
+    elsewhere = Run(it.keeper, it.id)
+    elsewhere.approve()
+    for way in (it.execute, it.discard, Run(it.keeper, it.id).execute, Run(it.keeper, it.id).discard):
+        with pytest.raises(
+            ConfigError, match=r'is meant is not said: .* 1\. action s1: .*; 3\. action s3: drop\(table="b"\)'
+        ):
+            way()
+    assert GONE == []
+    elsewhere.execute(3)
+    Run(it.keeper, it.id).execute()
+    assert GONE == ["b", "a"]
+    with pytest.raises(ConfigError, match=r"no action of .* waits"):
+        it.execute(in_doubt="done")
+
+
+def test_what_was_found_out_is_said_of_what_is_in_doubt() -> None:
+    """Where nothing is, that is an error, and nothing is done."""
+    it = proposed("a", "b")
+    with pytest.raises(ConfigError, match=r"no action of .* is in doubt"):
+        it.execute(in_doubt="not_done")
+    assert GONE == []
 
 
 def test_an_unknown_number_does_nothing() -> None:
@@ -440,9 +483,9 @@ def test_a_run_that_waits_for_an_answer_can_have_its_actions_carried_out(store: 
     model = ScriptedModel([plan(step("drop", table="a"), step("note", text="x")), answer()])
     it = Agent(model, tools=[drop, note], store=store).run("x")
     assert [item.kind for item in it.pending] == ["approval", "action"]
-    with pytest.raises(ConfigError, match="no action 1 waits"):
-        it.execute(1)
-    it.execute(2)
+    with pytest.raises(ConfigError, match="no action 2 waits"):
+        it.execute(2)
+    it.execute(1)
     assert (GONE, noted, it.status) == (["a"], [], Status.AWAITING_APPROVAL)
     it.approve()
     assert (noted, it.status) == (["x"], Status.COMPLETED)

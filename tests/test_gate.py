@@ -429,6 +429,19 @@ def test_numbers_let_exactly_the_calls_that_they_name(store: DiskStore) -> None:
     assert (NOTES, it.status) == (["x", "x"], Status.AWAITING_APPROVAL)
 
 
+def test_the_present_call_is_decided_about_with_those_after_it(store: DiskStore) -> None:
+    """Their numbers are those of their steps, the present one's too, and no answer passes it over."""
+    it = go(plan(step("add", a=1, b=1), *(step("note", text=text) for text in "xyz")), verdict(),
+            approver=Person(None), store=store, tools=[note, add])  # fmt: skip
+    assert [item.number for item in it.pending] == [2, 3, 4]
+    with pytest.raises(ConfigError, match="the call of s2 comes first: decide about 2 too"):
+        it.approve(3)
+    with pytest.raises(ConfigError, match="no 1 is asked about: there are 2, 3, 4"):
+        it.reject("no", 1)
+    it.approve(2, 4, by="ada")
+    assert (NOTES, [item.number for item in it.pending]) == (["x"], [3])
+
+
 def test_a_no_is_used_where_a_yes_to_the_same_call_has_expired(store: DiskStore, fake_clock: FakeClock) -> None:
     """Of two answers about calls that are the same to the letter the one that holds counts, and the run goes on."""
 
