@@ -44,7 +44,7 @@ def carry_out(
         action: what waits.
         runner: where it runs.
         by: who does it.
-        by_hand: False for a validator: what guards want a person for, it cannot do.
+        by_hand: False for a validator: what guards or untrusted text want a person for, it cannot do.
         in_doubt: of an action whose outcome is not known: what somebody found out about it.
 
     Raises:
@@ -62,8 +62,9 @@ def carry_out(
     except InvalidArguments as error:
         raise ConfigError(f"{action.step} {tool.name} cannot be carried out: {'; '.join(error.problems)}") from None
     denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
-    if denied or (ask and not by_hand):
-        raise ConfigError(f"{action.step} {tool.name} may not be carried out: {'; '.join(denied or ask)}")
+    needs = tuple(dict.fromkeys((*ask, *action.reasons)))
+    if denied or (needs and not by_hand):
+        raise ConfigError(f"{action.step} {tool.name} may not be carried out: {'; '.join(denied or needs)}")
     if not any(item.claimed for item in log.state.queue if item.action.step == action.step):
         log.append(ActionClaimed(step=action.step, key=key, by=by))
     log.append(_made(log, tool, action, runner, lambda: as_json(tool.run(kwargs, key)), by))

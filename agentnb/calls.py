@@ -75,17 +75,18 @@ def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[
 
 
 def _unasked(log: RunLog, call: Prepared) -> bool:
-    """True where guards want a person who has not been asked, or was asked for other reasons before the last try."""
+    """True where guards want a person who has not been asked, or who said yes to less than they say by now."""
     state = log.state
+    more = not set(call.ask) <= set(state.raised)
     if state.claim is None:
-        return bool(call.ask) and not state.approved
-    return state.cleared and not set(call.ask) <= set(state.raised)
+        return more or (bool(call.ask) and not state.approved)
+    return state.cleared and more
 
 
 def _expired(log: RunLog) -> bool:
     """True where leave may run out before the claim is recorded: of a call that is made again as well."""
     state, valid_s = log.state, log.state.head.policy.valid_s
-    given = bool(state.approved) if state.claim is None else state.cleared and state.gated
+    given = bool(state.approved) if state.claim is None else state.cleared and bool(state.claim.binding)
     return given and log.now() > state.approved_until - min(1.0, valid_s / 10)
 
 

@@ -102,11 +102,11 @@ class Gate:
     def _decided_earlier(self, step: Step, call: Prepared, what: str) -> ApprovalAnswered | None:
         """What was said of this call when an earlier one was asked about, if that still holds.
 
-        A yes holds for what was shown: not where guards have come up with more since.
+        A yes holds for what was shown: not where a guard or untrusted text has come up with more since.
         """
-        now = self._log.now()
+        now, reasons = self._log.now(), {*call.ask, *self._log.state.taint}
         for grant in self._log.state.grants:
-            holds = grant.until >= now and set(call.ask) <= set(grant.reasons)
+            holds = grant.until >= now and reasons <= set(grant.reasons)
             if grant.binding == what and (holds or not grant.granted):
                 decision: Any = "approve" if grant.granted else "reject"
                 reason = "" if grant.granted else "not selected"

@@ -74,6 +74,7 @@ class Outcome:
         message: why it failed, and what may be done next.
         tainted: the result is, or comes out of, text that strangers wrote.
         call: of a call that acted: what was called, to know the same again; see `call_mark`.
+        earlier: the result is an earlier run's, and nothing was called.
     """
 
     step: str
@@ -83,6 +84,12 @@ class Outcome:
     message: str = ""
     tainted: bool = False
     call: str = ""
+    earlier: bool = False
+
+    @property
+    def made(self) -> bool:
+        """True where the step's call was carried out, in this run."""
+        return self.status in ("ok", "empty") and not self.earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,7 @@ class RunState(NamedTuple):
     """Why the plan is being revised."""
     bound: Kept | None = None
     by_model: bool = False
-    """True where a model filled the present step's arguments."""
+    """True where a model that had read untrusted text filled the present step's arguments."""
     raised: tuple[str, ...] = ()
     """Why guards want a person's leave for the present step."""
     approval: ApprovalAsked | None = None
@@ -173,8 +180,10 @@ class RunState(NamedTuple):
     call: str = ""
     """Of a claimed call that acts: what is called."""
     returned: ToolReturned | None = None
+    earlier: bool = False
+    """True where the present step's result is an earlier run's."""
     strange: bool = False
-    """True where the present step's result is an earlier run's, and tainted there."""
+    """True where it is, and tainted there."""
     planned_clean: int | None = None
     """How many steps of the plan were there before untrusted text came into the run; None where none has."""
     sources: tuple[str, ...] = ()

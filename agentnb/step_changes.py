@@ -69,7 +69,7 @@ def require(holds: bool, otherwise: str, event: Event) -> None:  # noqa: FBT001 
 CLEAN: Final[Changes] = {
     "attempt": 1, "rejected": 0, "problems": (), "refused": "", "bound": None, "by_model": False, "raised": (),
     "approval": None, "approved": "", "claim": None, "cleared": False, "unsure": False, "doubt": "",
-    "given_up": False, "call": "", "returned": None, "strange": False,
+    "given_up": False, "call": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip
 """Of a step that has not been begun."""
 
@@ -88,15 +88,16 @@ def current(state: RunState, step: str, e: Event) -> Step:
 def bound(state: RunState, e: ArgsBound) -> Changes:
     """A model filled the open arguments."""
     current(state, e.step, e)
-    return {"bound": e.args, "by_model": True, "rejected": 0, "problems": ()}
+    # What the present step's own tool brings after this is nothing that the model can have read.
+    return {"bound": e.args, "by_model": state.planned_clean is not None, "rejected": 0, "problems": ()}
 
 
 def gate_raised(state: RunState, e: GateRaised) -> Changes:
-    """Guards want a person's leave."""
+    """Guards want a person's leave; what was asked or answered before they said so does not count."""
     current(state, e.step, e)
     if state.claim is not None:
         return {**_given_back(state, e), "raised": e.reasons}
-    return {"raised": e.reasons, "approved": ""}
+    return {"raised": e.reasons, "approval": None, "approved": ""}
 
 
 def approval_asked(state: RunState, e: ApprovalAsked) -> Changes:
@@ -135,7 +136,7 @@ def approval_answered(state: RunState, e: ApprovalAnswered) -> Changes:
         changes["allowed"] = state.allowed | {asked.tool}
     if e.decision == "edit":
         require(e.args is not None and bool(e.binding), "an edit has arguments and their binding", e)
-        return changes | {"bound": e.args, "by_model": False, "approved": e.binding}
+        return changes | {"bound": e.args, "approved": e.binding}  # an edit of one argument vouches for no other
     return changes | {"approved": asked.binding}
 
 
@@ -280,7 +281,8 @@ def earlier(state: RunState, e: EarlierResult) -> Changes:
     said = f"it was done before, by {e.run} at {e.at_step}: {e.key}"
     back = ToolReturned(step=e.step, status="ok", seconds=0, result=e.result, message=said)
     read = _taken_in(state, e.step, strange=e.tainted)
-    return {**_judgeable(state, back), **read, "strange": e.tainted, "approval": None, "approved": ""}
+    taken: Changes = {"earlier": True, "strange": e.tainted, "approval": None, "approved": ""}
+    return {**_judgeable(state, back), **read, **taken}
 
 
 def simulated(state: RunState, e: CallSimulated) -> Changes:

@@ -196,6 +196,23 @@ def test_a_validator_decides_in_place_of_a_person() -> None:
     assert GONE == ["c"]
 
 
+def test_a_validator_cannot_let_what_strangers_text_has_a_part_in() -> None:
+    """It is a person's business, as it is in the loop."""
+
+    @tool(effect="read", untrusted=True)
+    def page() -> str:
+        """What a stranger wrote."""
+        return "users"
+
+    with ScriptedModel([plan(step("page"), step("drop", table="$s1")), verdict(), answer()]) as model:
+        it = Agent(model, tools=[drop, page], store=MemoryStore()).run("x")
+    with pytest.raises(ConfigError, match="may not be carried out: its arguments come out of s1"):
+        it.execute(validator=lambda _: True)
+    assert GONE == []
+    it.execute(2)
+    assert GONE == ["users"]
+
+
 def test_guards_are_checked_again_right_before() -> None:
     """What they deny stays in the queue, and is done once they do not."""
     closed: list[bool] = []
