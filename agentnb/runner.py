@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from agentnb.errors import ToolTimeout
+from agentnb.errors import Interrupted, ToolTimeout
+from agentnb.failures import timed_out
 
 __all__ = ["Runner", "finished", "named", "run_here", "with_named"]
 
@@ -43,14 +44,22 @@ def run_here(function: Callable[[], Any], timeout_s: float) -> Any:
 
 
 def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
+    rung: list[ToolTimeout] = []
+
     def ring(*_: object) -> None:
-        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was interrupted")
+        rung.append(ToolTimeout(f"it took longer than {timeout_s:g} s and was interrupted"))
+        raise rung[-1]
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
             return function()
+        except Exception as error:
+            # Whatever a function makes of its timeout, that it was given up half-way is what counts.
+            if rung and not timed_out(error) and not isinstance(error, Interrupted):
+                raise rung[0] from error
+            raise
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:  # once more, for it may ring at the very moment in which it is being stopped

@@ -227,6 +227,8 @@ def tool(
             that the function returns stands in.
         failures: what an exception type, a status code or a text in a message means, such as
             {requests.ConnectTimeout: "transient", 409: "stale_data"}; only for failures after which it has not acted.
+            Of what is not declared here only a status (429, 503, most of the 4xx) and a ToolFailure such as Transient
+            say so: after any other exception a call that acts is in doubt, and is not made again by itself.
         name: what models call it by; the function's name if left out.
 
     Raises:

@@ -470,20 +470,51 @@ def kinds(it: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "error", [Transient("503"), RateLimited("slow down", 7), ConnectionRefusedError("no")], ids=repr
+    "error", [Transient("503"), RateLimited("slow down", 7), BrokenPipeError("declared")], ids=repr
 )
 def test_what_passes_and_did_not_act_is_tried_again_under_its_key(error: Exception) -> None:
     """As often as the tool says; the wait is at least what was asked for, and goes through `sleep=`."""
     waits: list[float] = []
-    made, keys = ending(error, error, "sent")
+    declared: Any = {BrokenPipeError: "transient"}
+    made, keys = ending(error, error, "sent", failures=declared)
     it = went(made, sleep=waits.append)
     assert (it.result("s1"), len(keys), len(set(keys)), len(waits)) == ("sent", 3, 1, 2)
     if isinstance(error, RateLimited):
         assert min(waits) >= 7
-    made, keys = ending(error, tries=2)
+    made, keys = ending(error, tries=2, failures=declared)
     it = went(made)
     assert (len(keys), it.status, it.stop_reason) == (2, Status.STOPPED, "escalated")
     assert it.state.outcomes[0].status == "failed"
+
+
+def test_a_write_that_meets_a_refused_connection_is_in_doubt() -> None:
+    """Before it was refused the same call may have done something: it is not made again by itself."""
+    made, keys = ending(ConnectionRefusedError("the webhook"), "again")
+    it = went(made, lines=())
+    assert (len(keys), it.status, it.stop_reason) == (1, Status.SUSPENDED, "in_doubt")
+
+
+@pytest.mark.parametrize("way", ["from it", "over it", "after it"])
+def test_what_a_write_says_of_its_own_timeout_does_not_make_it_act_twice(way: str) -> None:
+    """It was given up half-way, whatever it raises instead, and may have acted."""
+    rows: list[int] = []
+
+    @tool(effect="write", reversibility="full", timeout_s=0.05)
+    def save() -> None:
+        """Save."""
+        rows.append(1)
+        caught = None
+        try:
+            time.sleep(1)
+        except Exception as error:  # noqa: BLE001 - the case
+            caught = error
+            if way != "after it":
+                raise Transient("hiccup") from (error if way == "from it" else None)
+        if caught:
+            raise Transient("hiccup")
+
+    it = went(save, lines=())
+    assert (rows, it.status, it.stop_reason) == ([1], Status.SUSPENDED, "in_doubt")
 
 
 @pytest.mark.parametrize(
