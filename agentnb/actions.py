@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Literal
 
-from agentnb.calls import in_words
+from agentnb.calls import STILL_RUNS, in_words
 from agentnb.errors import ConfigError, Interrupted, NotJSON
 from agentnb.events import ActionClaimed, ActionSettled
 from agentnb.failures import classify
@@ -15,7 +15,7 @@ from agentnb.ledger import step_key
 from agentnb.log import RunLog
 from agentnb.pending import Pending
 from agentnb.plan import JSON
-from agentnb.runner import Runner
+from agentnb.runner import Runner, ended
 from agentnb.state import Status
 from agentnb.tools import InvalidArguments, Tool
 from agentnb.values import as_json
@@ -67,7 +67,7 @@ def carry_out(
         raise ConfigError(f"{action.step} {tool.name} may not be carried out: {'; '.join(denied or needs)}")
     if not any(item.claimed for item in log.state.queue if item.action.step == action.step):
         log.append(ActionClaimed(step=action.step, key=key, by=by))
-    log.append(_made(log, tool, action, runner, lambda: as_json(tool.run(kwargs, key)), by))
+    log.append(_made(log, tool, action, runner, lambda: tool.result(kwargs, key), by))
 
 
 def _made(
@@ -106,6 +106,8 @@ def _settled_doubt(
     if in_doubt == "done":
         log.append(ActionSettled(step=action.step, status="done", by=by, message=f"{by} says that it was done"))
         return True
+    if in_doubt == "not_done" and not ended(key, 0):
+        raise ConfigError(f"{action.step} {tool.name}: {STILL_RUNS}")
     if in_doubt == "not_done":  # recorded before it is made again, so that two who say so do not both make it
         log.append(ActionSettled(step=action.step, status="failed", by=by, message=f"{by} says that it was not done"))
         return False
@@ -126,13 +128,14 @@ def _settled_doubt(
 
 
 def _found(tool: Tool, action: Pending, key: str, runner: Runner) -> JSON:
-    """What the tool's `reconcile` says.
+    """What the tool's `reconcile` says; where the action was given up and still runs, its end is waited for first.
 
     Raises:
         ConfigError: it could not tell; the action is in doubt as before.
     """
     try:
-        return runner(lambda: as_json(tool.happened(tool.validated(dict(action.args)), key)), tool.timeout_s)
+        over = ended(key, tool.timeout_s)
+        found = runner(lambda: as_json(tool.happened(tool.validated(dict(action.args)), key)), tool.timeout_s)
     except (KeyboardInterrupt, Interrupted):
         raise
     except BaseException as error:  # a user's code, and whatever it raises means the same
@@ -140,6 +143,9 @@ def _found(tool: Tool, action: Pending, key: str, runner: Runner) -> JSON:
             f"whether {action.step} {tool.name} was carried out is not known, and its reconcile function could not"
             f" tell ({in_words(error)}): look, and say --done or --not-done (in_doubt= in Python)"
         ) from error
+    if found is None and not over:
+        raise ConfigError(f"{action.step} {tool.name}: {STILL_RUNS}")
+    return found
 
 
 def drop(log: RunLog, action: Pending, *, by: str, reason: str) -> None:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from agentnb.approval import Approver, nobody, person
 from agentnb.budget import Budget
+from agentnb.calls import STILL_RUNS
 from agentnb.cassette import Cassette, Recording, Replaying, behind
 from agentnb.codec import head_of
 from agentnb.dryrun import execution_plan
@@ -28,7 +29,7 @@ from agentnb.planner import plan_problems
 from agentnb.policy import Policy
 from agentnb.prompts import LONGEST_TASK
 from agentnb.run import InDoubt, Run
-from agentnb.runner import Runner, run_here
+from agentnb.runner import Runner, ended, run_here
 from agentnb.session import Means, Session, price_for
 from agentnb.settings import DEFAULT_MODEL, Mode
 from agentnb.state import RunState
@@ -368,5 +369,7 @@ def _settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[Event, ...]:
     if claim is None or in_doubt is None or log.state.cleared:
         return ()
     happened = in_doubt == "done"
+    if not happened and not ended(claim.key, 0):
+        raise ConfigError(f"{claim.step} {claim.tool} of {log.run}: {STILL_RUNS}")
     result = log.keep(None) if happened else None
     return (DoubtResolved(step=claim.step, happened=happened, by=person(), result=result),)

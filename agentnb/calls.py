@@ -26,19 +26,20 @@ from agentnb.events import (
     ToolRetried,
     ToolReturned,
 )
-from agentnb.failures import Failure, classify
+from agentnb.failures import Failure, classify, timed_out
 from agentnb.log import RunLog
 from agentnb.plan import Step
 from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare
 from agentnb.retry import wait_s
-from agentnb.runner import Runner
+from agentnb.runner import Runner, ended
 from agentnb.tools import Tool
 from agentnb.values import as_json
 
-__all__ = ["call_tool", "in_words", "look_whether_it_happened", "simulate"]
+__all__ = ["STILL_RUNS", "call_tool", "in_words", "look_whether_it_happened", "simulate"]
 
 SHORTEST_WRITE_S = 10.0
 """Seconds that must be left before a write is begun, or its `timeout_s` where that is less."""
+STILL_RUNS: Final = "it was given up and still runs here: until it has ended, nobody can say that it does not happen"
 LONGEST_WAIT_S: Final = 60.0
 """Seconds that are waited for a failure to pass; where a server asks for more, the call has failed."""
 
@@ -165,28 +166,29 @@ class _Making:
         kwargs = tool.validated(copy.deepcopy(self.call.args)) if again else self.call.kwargs
         began = log.clock.monotonic()
         try:
-            # The conversion belongs to the call: a generator runs only as it is read, and may never end.
-            value = self.run(lambda: as_json(tool.run(kwargs, claim.key)), min(tool.timeout_s, left))
+            value = self.run(lambda: tool.result(kwargs, claim.key), min(tool.timeout_s, left))
             result = log.keep(value)
         except (KeyboardInterrupt, Interrupted):
             tool.breaker.abandoned()
             raise
         except BaseException as error:  # noqa: BLE001 - a tool may raise anything, SystemExit too; all of it is a result
-            return self._failed(error, log.clock.monotonic() - began)
+            cut_short = left < tool.timeout_s and timed_out(error)
+            return self._failed(error, log.clock.monotonic() - began, cut_short=cut_short)
         tool.breaker.succeeded()
         seconds = log.clock.monotonic() - began
         return ToolReturned(step=step.id, status="empty" if is_empty(value) else "ok", seconds=seconds, result=result)
 
-    def _failed(self, error: BaseException, seconds: float) -> ToolReturned | _Failed:
+    def _failed(self, error: BaseException, seconds: float, *, cut_short: bool) -> ToolReturned | _Failed:
+        """What is left of a try that raised; `cut_short`: this run's budget gave it up, and not its own time."""
         if isinstance(error, NotJSON) and self.tool.facts.acts:  # it has returned, so it has acted
             self.tool.breaker.succeeded()
             said = f"its result is not kept: {error}"
             return ToolReturned(step=self.step.id, status="ok", seconds=seconds, message=said)
         failed = _Failed(classify(error, self.tool.failures), in_words(error), seconds)
-        if failed.kind.failure.worth_retrying:
+        if failed.kind.failure.worth_retrying and not cut_short:
             self.tool.breaker.failed(failed.said)
         else:
-            self.tool.breaker.abandoned()  # the other side answered: the mistake is the caller's
+            self.tool.breaker.abandoned()  # the other side answered, or would have: it is the caller's own affair
         return failed
 
     def _wait(self, failed: _Failed, made: int, *, stale: bool) -> float | None:
@@ -250,14 +252,19 @@ def _cut_short(tool: Tool, step: Step, short: str) -> Event:
 
 
 def look_whether_it_happened(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event | str:
-    """What the tool's `reconcile` says of the claimed call; a text where nobody can tell: why."""
+    """What the tool's `reconcile` says of the claimed call; a text where nobody can tell: why.
+
+    Of a call that was given up and still runs it can say that it has happened, and not that it has not: its end is
+    waited for first, as long as the tool may take.
+    """
     claim = log.state.claim
     if claim is None:
         raise AssertionError("stage CALL has a claim")
     if tool.reconcile is None:
-        return ""
+        return "" if ended(claim.key, 0) else STILL_RUNS
     try:
         kwargs = tool.validated(log.value(claim.args))
+        over = ended(claim.key, min(tool.timeout_s, _seconds_left(log, tool)))
         left = _seconds_left(log, tool)
         found = run(lambda: as_json(tool.happened(kwargs, claim.key)), min(tool.timeout_s, left))
         result = log.keep(found)
@@ -267,6 +274,8 @@ def look_whether_it_happened(log: RunLog, tool: Tool, step: Step, run: Runner) -
         return f"there was no time to ask its reconcile function: {error}"
     except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
         return f"its reconcile function could not tell: {in_words(error)}"
+    if found is None and not over:
+        return STILL_RUNS
     if found is None and claim.attempt >= tool.tries:
         said = f"it did not happen in {claim.attempt} tries: {log.state.doubt or 'its outcome was not known'}"
         return ToolReturned(step=step.id, status="failed", seconds=0, failure=FailureClass.TRANSIENT, message=said)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from agentnb.approval import Answer, ApprovalRequest, Approver, DoubtRequest, OtherCall, Source, binding
-from agentnb.calls import look_whether_it_happened
+from agentnb.calls import STILL_RUNS, look_whether_it_happened
 from agentnb.errors import Interrupted
 from agentnb.events import (
     ApprovalAnswered,
@@ -31,7 +31,7 @@ from agentnb.mailbox import posted
 from agentnb.plan import JSON, Step, literal, open_args, references
 from agentnb.prepared import Prepared, entry_of, prepare, prepare_later, problems_with
 from agentnb.preview import preview
-from agentnb.runner import Runner
+from agentnb.runner import Runner, ended
 from agentnb.state import RunState
 from agentnb.tools import Tool
 
@@ -331,8 +331,9 @@ class Gate:
             reversibility=tool.reversibility,
         )
         answer = self._asked_about_doubt(request)
-        if answer is None:
-            detail = f"{step.id} {tool.name}: {doubt}; whether it acted is not known"
+        early = answer is not None and answer.decision == "not_happened" and not ended(claim.key, 0)
+        if answer is None or early:
+            detail = f"{step.id} {tool.name}: {doubt}; {STILL_RUNS if early else 'whether it acted is not known'}"
             yield RunSuspended(reason="in_doubt", detail=detail[:1000])
         else:
             happened = answer.decision == "happened"

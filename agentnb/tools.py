@@ -9,9 +9,10 @@ import math
 import typing
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, overload
+from weakref import WeakKeyDictionary
 
 import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
@@ -21,8 +22,8 @@ from agentnb.errors import ConfigError, FailureClass, ToolDefinitionError
 from agentnb.guards import Guard
 from agentnb.plan import JSON
 from agentnb.policy import Effect, Reversibility, ToolFacts
-from agentnb.runner import finished, named, with_named
-from agentnb.values import example
+from agentnb.runner import finished, going_on, named, with_named
+from agentnb.values import as_json, example
 
 __all__ = ["KEY", "InvalidArguments", "Tool", "tool", "toolbox"]
 
@@ -135,7 +136,12 @@ class Tool:
             key: under which the other side may know the call; passed to a function that takes it.
         """
         value = self.function(**kwargs, **({KEY: key} if self.takes_key else {}))
-        return finished(value) if inspect.isawaitable(value) else value
+        return finished(value, key) if inspect.isawaitable(value) else value
+
+    def result(self, kwargs: Mapping[str, Any], key: str) -> JSON:
+        """What a call under `key` gives, as JSON; for as long as it takes it is `going_on`. Arguments as of `run`."""
+        with going_on(key):  # the conversion is a part of it: a generator acts only as it is read
+            return as_json(self.run(kwargs, key))
 
     def happened(self, kwargs: Mapping[str, Any], key: str) -> Any:
         """What `reconcile` found: what the call gave, or None where it did not happen."""
@@ -220,7 +226,8 @@ def tool(
         idempotent: True where the other side acts once for one key; a function with an argument `idempotency_key` gets
             the key of its call in it, and counts as such.
         reconcile: a function of the same arguments (those that it names, and `idempotency_key`), asked after a call
-            whose outcome is not known: what the call gave if it happened, None if it did not.
+            whose outcome is not known: what the call gave if it happened, None if it did not. None counts once nothing
+            of the call runs in this process any more.
         refresh: a function of the same arguments (those that it names), called once after StaleData, before the call
             is made again.
         simulate: a function of the same arguments (those that it names) for dry runs; if left out, a value of the form
@@ -267,6 +274,18 @@ def tool(
     return lambda f: _made(f, name, options)
 
 
+_BREAKERS: Final[WeakKeyDictionary[Callable[..., Any], Breaker]] = WeakKeyDictionary()
+"""Of plain functions, which have no tool of their own that an agent could share with another."""
+
+
+def _breaker_of(function: Callable[..., Any]) -> Breaker:
+    """The breaker of a plain function: the same one for as long as there is the function, in all agents."""
+    try:
+        return _BREAKERS.setdefault(function, Breaker())
+    except TypeError:  # what cannot be hashed, or kept by a weak reference, is not known again
+        return Breaker()
+
+
 def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
     """Tools by name; plain functions become tools that write and cannot be taken back.
 
@@ -275,7 +294,7 @@ def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool
     """
     box: dict[str, Tool] = {}
     for item in tools:
-        made = item if isinstance(item, Tool) else tool()(item)
+        made = item if isinstance(item, Tool) else replace(tool()(item), breaker=_breaker_of(item))
         if made.name in box:
             raise ToolDefinitionError(f"two tools are called {made.name!r}: give one of them another `name=`")
         box[made.name] = made

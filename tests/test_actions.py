@@ -21,7 +21,7 @@ from agentnb.log import RunLog
 from agentnb.pending import Pending
 from agentnb.policy import Policy
 from agentnb.run import Run
-from agentnb.runner import run_here
+from agentnb.runner import _abandonable, run_here
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool
@@ -394,6 +394,38 @@ def test_reconcile_says_whether_it_happened(found: Any, times: int, left: int) -
     if left:
         it.execute(in_doubt="done")
         assert (len(GONE), it.pending) == (1, ())
+
+
+def test_an_action_that_was_given_up_and_still_runs_is_not_carried_out_again() -> None:
+    """Its end is waited for before reconcile is asked, and until then nobody can say that it does not happen."""
+
+    def slow(takes_s: float) -> Tool:
+        @tool(effect="destructive", name="drop", reconcile=lambda: GONE[-1] if GONE else None, timeout_s=0.2)
+        def other(table: str) -> None:
+            """Drop.
+
+            Args:
+                table: which.
+            """
+            time.sleep(takes_s)
+            GONE.append(table)
+
+        return other
+
+    it = proposed("a", made=slow(0.3), runner=_abandonable)
+    it.execute()
+    it.execute()
+    assert (GONE, it.pending) == (["a"], ())
+    GONE.clear()
+    it = proposed("a", made=slow(1), runner=_abandonable)
+    it.execute()
+    with pytest.raises(ConfigError, match="still runs here"):
+        it.execute(in_doubt="not_done")
+    with pytest.raises(ConfigError, match="still runs here"):
+        it.execute()
+    time.sleep(1)
+    it.execute()
+    assert (GONE, it.pending) == (["a"], ())
 
 
 def test_a_reconcile_that_hangs_leaves_it_in_doubt() -> None:
