@@ -28,7 +28,7 @@ from agentnb.events import (
 )
 from agentnb.failures import Failure, classify, timed_out
 from agentnb.log import RunLog
-from agentnb.plan import Step
+from agentnb.plan import JSON, Step, references
 from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare
 from agentnb.retry import wait_s
 from agentnb.runner import Runner, ended
@@ -60,8 +60,8 @@ def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[
         yield RunSuspended(reason="in_doubt", detail=detail[: 2 * LONGEST_MESSAGE])
     elif isinstance(call, ToolRefused):
         yield call
-    elif _unasked(log, call):
-        yield GateRaised(step=step.id, reasons=call.ask)
+    elif raised := _unasked(log, tool, step, call):
+        yield raised
     elif _expired(log):
         yield ApprovalExpired(step=step.id)
     elif not isinstance(entry := entry_of(log, tool, step, call), int):
@@ -75,13 +75,15 @@ def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[
         yield from _Making(log, tool, step, call, run, sleep).events(claimed, _seconds_left(log, tool))
 
 
-def _unasked(log: RunLog, call: Prepared) -> bool:
-    """True where guards want a person who has not been asked, or who said yes to less than they say by now."""
-    state = log.state
-    more = not set(call.ask) <= set(state.raised)
-    if state.claim is None:
-        return more or (bool(call.ask) and not state.approved)
-    return state.cleared and more
+def _unasked(log: RunLog, tool: Tool, step: Step, call: Prepared) -> GateRaised | None:
+    """Why a person has to be asked: none was, or one said yes to less than guards say by now, or to another call."""
+    state, asks = log.state, call.ask
+    if state.approved and state.approved != binding(log.run, tool.name, call.kept):
+        # What its arguments come to rests on more than what they are: on the day, say, or on a type that has changed.
+        return GateRaised(step=step.id, reasons=(*asks, "its arguments come to something else than was approved"))
+    first = state.claim is None
+    more = not set(asks) <= set(state.raised) or (first and bool(asks) and not state.approved)
+    return GateRaised(step=step.id, reasons=asks) if more and (first or state.cleared) else None
 
 
 def _expired(log: RunLog) -> bool:
@@ -210,8 +212,8 @@ class _Making:
         call = prepare(self.log, self.tool, self.step)
         if isinstance(call, ToolRefused):
             return call
-        if _unasked(self.log, call):
-            return GateRaised(step=self.step.id, reasons=call.ask)
+        if raised := _unasked(self.log, self.tool, self.step, call):
+            return raised
         return ApprovalExpired(step=self.step.id) if _expired(self.log) else None
 
     def _refresh(self) -> str:
@@ -300,7 +302,14 @@ def simulate(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event:
     if tool.effect == "destructive":
         policy = ("it is destructive: a person carries it out",)
     gate = (*policy, *call.ask, *state.taint)
-    return CallSimulated(step=step.id, tool=tool.name, args=call.kept, result=result, gate=gate)
+    # Where a part of an argument was only simulated, its place has to be found again in what the plan says: see dryrun.
+    args = {name: call.given[name] if _refers(step.args.get(name)) else value for name, value in call.args.items()}
+    return CallSimulated(step=step.id, tool=tool.name, args=log.keep(args), result=result, gate=gate)
+
+
+def _refers(planned: JSON) -> bool:
+    """True of a list or an object that refers to results of earlier steps."""
+    return not isinstance(planned, str) and bool(references(planned))
 
 
 def _least_s(tool: Tool) -> float:

@@ -209,18 +209,18 @@ class Gate:
     def _edited(
         self, step: Step, request: ApprovalRequest, answer: Answer, args: Mapping[str, JSON]
     ) -> ApprovalAnswered:
-        if problems := request.problems(args):
-            reason = f"the edited arguments cannot be used: {'; '.join(problems)}"
-            return ApprovalAnswered(step=step.id, decision="reject", by=answer.by, reason=reason)
         log = self._log
-        exact = log.keep(dict(args))
+        call = prepare_later(log, self._tools[request.tool], step, literal(dict(args)))
+        if isinstance(call, ToolRefused):
+            reason = f"the edited arguments cannot be used: {'; '.join(call.problems)}"
+            return ApprovalAnswered(step=step.id, decision="reject", by=answer.by, reason=reason)
         return ApprovalAnswered(
             step=step.id,
             decision="edit",
             by=answer.by,
             reason=answer.reason,
-            args=log.keep(literal(dict(args))),
-            binding=binding(log.run, request.tool, exact),
+            args=log.keep(literal(call.args)),
+            binding=binding(log.run, request.tool, call.kept),
         )
 
     # --- questions ----------------------------------------------------------------------------------------------------

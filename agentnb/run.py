@@ -409,12 +409,12 @@ class Run:
         if tool is None or step is None:
             raise ConfigError(f"{self.id} uses the tool {asked.tool!r}, which is not here: define it again")
         changed = {**log.value(asked.args), **args}
-        if changed == log.value(asked.args):
-            raise ConfigError(f"the edit changes nothing of {asked.tool}: approve it as it is, or say what to change")
         call = prepare_later(log, tool, step, literal(changed))
         if isinstance(call, ToolRefused):
             raise ConfigError(f"{asked.tool} cannot be called so: {'; '.join(call.problems)}")
-        return Answer("edit", by, reason, args=changed)
+        if call.kept == asked.args:
+            raise ConfigError(f"the edit changes nothing of {asked.tool}: approve it as it is, or say what to change")
+        return Answer("edit", by, reason, args=call.args)
 
     @property
     def summary(self) -> Summary:

@@ -222,7 +222,8 @@ def tool(
         tries: how often a call is made that fails in a way that passes, and did not act.
         guards: preconditions in code, such as `max_value("amount", 100)`; see `guards.py`.
         once_per: names of the arguments that say what a call is about, ("source_id", "kind"): with the same values the
-            tool acts once, in all runs and kernels, and later calls get the earlier result.
+            tool acts once, in all runs and kernels, and later calls get the earlier result. "1" and 1 are the same
+            value of an int.
         idempotent: True where the other side acts once for one key; a function with an argument `idempotency_key` gets
             the key of its call in it, and counts as such.
         reconcile: a function of the same arguments (those that it names, and `idempotency_key`), asked after a call

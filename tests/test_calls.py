@@ -103,7 +103,7 @@ def test_a_call_is_claimed_before_it_is_made_and_settled_after() -> None:
     claimed, returned = called(log, add)
     assert isinstance(claimed, ToolClaimed)
     assert isinstance(returned, ToolReturned)
-    assert (claimed.key, log.value(claimed.args)) == ("r1-test/s1", {"a": "1", "b": 2})
+    assert (claimed.key, log.value(claimed.args)) == ("r1-test/s1", {"a": 1, "b": 2})
     assert (returned.status, returned.result and log.value(returned.result)) == ("ok", 3)
 
 

@@ -158,8 +158,26 @@ def test_effects_say_what_and_why_somebody_would_be_asked() -> None:
     first, second, third = it.effects
     assert (first.step, first.title, first.args, first.reversibility) == ("s2", "Get some", {"n": 3}, "full")
     assert (first.result, first.gate) == ({"id": 0, "state": "open"}, ())
-    assert (second.args, second.gate) == ({"id": 0}, ("the policy asks",))
+    assert (second.args, second.gate) == ({"id": 0, "note": ""}, ("the policy asks",))
     assert third.gate == ("look twice",)
+
+
+def test_what_was_only_simulated_keeps_its_place_in_an_argument_that_is_put_in_order() -> None:
+    """A set is written in order; the reference in it stands for the thing that it stood for."""
+
+    @tool(effect="write", reversibility="full")
+    def name() -> str:
+        """Name it."""
+        return "zebra"
+
+    @tool(effect="write", reversibility="full")
+    def tag(names: frozenset[str], more: int = 0) -> None:
+        """Tag it."""
+        DONE.append(("tag", sorted(names), more))
+
+    it = dry(plan(step("name"), step("tag", names=["$s1", "a"])), answer(), tools=[name, tag])
+    assert it.effects[1].args == {"names": ["simulated", "a"], "more": 0}
+    assert (executed(it, tools=[name, tag]).status, DONE) == (Status.COMPLETED, [("tag", ["a", "zebra"], 0)])
 
 
 class Color(enum.Enum):

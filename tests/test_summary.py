@@ -478,7 +478,7 @@ def test_a_dry_run_lists_what_it_would_do() -> None:
     )
     shown = it.summary
     assert [(e.step, e.tool, e.args, e.asks) for e in shown.effects] == [
-        ("s2", "pay", 'to="ada", amount=3', ()),
+        ("s2", "pay", 'to="ada", amount=3, memo=""', ()),
         ("s3", "drop", 'table="t"', ("it is destructive: a person carries it out",)),
     ]
     assert [(e.step, e.tool, e.asks) for e in shown.effects] == [(e.step, e.tool, e.gate) for e in it.effects]
@@ -495,7 +495,7 @@ def test_a_plan_that_changes_takes_its_effects_along() -> None:
         plan(step("pay", to="bob", amount=2)),
         answer(),
     )  # fmt: skip
-    assert [e.args for e in it.summary.effects] == ['to="ada", amount=1', 'to="bob", amount=2']
+    assert [e.args for e in it.summary.effects] == ['to="ada", amount=1, memo=""', 'to="bob", amount=2, memo=""']
     assert [e.step for e in it.effects] == [e.step for e in it.summary.effects] == ["s1", "s3"]
 
 
