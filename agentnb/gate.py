@@ -247,7 +247,7 @@ class Gate:
             reasoning=_reasoning(state, step),
             so_far=_so_far(state),
             reasons=reasons,
-            sources=self._sources() if taint else (),
+            sources=self._sources() if taint or state.head.executes else (),  # whose reasons are those of the dry run
             on_silence=silence,
             within_s=within_s,
             parameters=tool.parameters,

@@ -26,9 +26,12 @@ from agentnb.plan import Plan, Step, references
 from agentnb.policy import ToolFacts
 from agentnb.trail import Trail
 
-__all__ = ["NEW", "Grant", "Outcome", "Queued", "RunState", "Stage", "Status"]
+__all__ = ["NEW", "TAINTED", "Grant", "Outcome", "Queued", "RunState", "Stage", "Status"]
 
 NOTHING = Spent()
+
+TAINTED = ("it was planned after", "a model that had read such text", "its arguments come out of")
+"""How each reason begins that untrusted text gives, see `RunState.tainted`; what it names are steps."""
 
 
 class Status(StrEnum):
@@ -271,11 +274,11 @@ class RunState(NamedTuple):
         sources = ", ".join(self.sources)
         why = []
         if place >= self.planned_clean:
-            why.append(f"it was planned after {sources} brought text that strangers wrote")
+            why.append(f"{TAINTED[0]} {sources} brought text that strangers wrote")
         if by_model:
-            why.append(f"a model that had read such text ({sources}) wrote its arguments")
+            why.append(f"{TAINTED[1]} ({sources}) wrote its arguments")
         if from_tainted := sorted(name for name in references(step.args) if self._is_tainted(name)):
-            why.append(f"its arguments come out of {', '.join(from_tainted)}, which holds text that strangers wrote")
+            why.append(f"{TAINTED[2]} {', '.join(from_tainted)}, which holds text that strangers wrote")
         return tuple(why)
 
     @property

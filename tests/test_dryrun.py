@@ -162,6 +162,32 @@ def test_effects_say_what_and_why_somebody_would_be_asked() -> None:
     assert third.gate == ("look twice",)
 
 
+def test_an_execution_names_strangers_text_as_it_is_called_there_and_shows_it() -> None:
+    """Its reads come first, so that its steps have other ids than in the dry run; a guard's words stay its own."""
+    person: list[ApprovalRequest] = []
+
+    def yes(request: Request) -> Answer:
+        assert isinstance(request, ApprovalRequest)
+        person.append(request)
+        return Answer("approve", "ada")
+
+    guarded = tool(effect="write", reversibility="full", guards=[lambda _: ask("s1 is a bucket")], name="pay")(
+        pay.function
+    )
+    tools = [stock, order, guarded, page]
+    steps = [step("order", n=1), step("stock"), step("page"), step("pay", id=1, note="$s3")]
+    it = dry(plan(*steps), verdict(), verdict(), answer(), tools=tools, approve="auto")
+    done = executed(it, yes, tools, approve="auto")
+    assert [one.tool for one in done.plan.steps] == ["stock", "page", "order", "pay"] if done.plan else False
+    assert person[-1].reasons == (
+        "s1 is a bucket",
+        "s1 is a bucket; its arguments come out of s2, which holds text that strangers wrote",
+    )
+    assert [(source.step, source.tool, source.preview) for source in person[-1].sources] == [
+        ("s2", "page", "order 9 of them")
+    ]
+
+
 def test_what_was_only_simulated_keeps_its_place_in_an_argument_that_is_put_in_order() -> None:
     """A set is written in order; the reference in it stands for the thing that it stood for."""
 
@@ -662,7 +688,7 @@ def test_what_was_read_with_a_simulated_id_says_so() -> None:
     steps = [step("order", n=1), step("look", id="$s1.id"), step("pay", id=1, note="$s2")]
     executed(dry(plan(*steps), verdict(), answer(), tools=tools), person, tools)
     assert DONE == [("order", 1), ("pay", 1, "thing 0")]
-    assert "read with made-up arguments: s2 with what was only simulated in s1" in reasons["pay"][0]
+    assert "read with made-up arguments: s1 with what was only simulated in s2" in reasons["pay"][0]
     assert "made-up" not in reasons["order"][0]
 
 
