@@ -10,7 +10,7 @@ from typing import Final
 
 from agentnb.approval import binding
 from agentnb.budget import OverBudget, Spent
-from agentnb.checks import is_empty
+from agentnb.checks import failed_check, is_empty
 from agentnb.decide import kept_back
 from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure
 from agentnb.events import (
@@ -20,6 +20,7 @@ from agentnb.events import (
     DoubtResolved,
     Event,
     GateRaised,
+    ReadRepeated,
     RunSuspended,
     ToolClaimed,
     ToolRefused,
@@ -29,13 +30,13 @@ from agentnb.events import (
 from agentnb.failures import Failure, classify, timed_out
 from agentnb.log import RunLog
 from agentnb.plan import JSON, Step, references
-from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare
+from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare, prepare_later
 from agentnb.retry import wait_s
 from agentnb.runner import Runner, ended
 from agentnb.tools import Tool
 from agentnb.values import as_json
 
-__all__ = ["STILL_RUNS", "call_tool", "in_words", "look_whether_it_happened", "simulate"]
+__all__ = ["STILL_RUNS", "call_tool", "in_words", "look_whether_it_happened", "read_again", "simulate"]
 
 SHORTEST_WRITE_S = 10.0
 """Seconds that must be left before a write is begun, or its `timeout_s` where that is less."""
@@ -283,6 +284,33 @@ def look_whether_it_happened(log: RunLog, tool: Tool, step: Step, run: Runner) -
         return ToolReturned(step=step.id, status="failed", seconds=0, failure=FailureClass.TRANSIENT, message=said)
     happened = found is not None
     return DoubtResolved(step=step.id, happened=happened, by="reconcile", result=result if happened else None)
+
+
+def read_again(log: RunLog, tool: Tool, read: Step, run: Runner) -> Iterator[Event]:
+    """Make a read of an execution once more; where it does not give what it gave, the present call is not made.
+
+    Raises:
+        OverBudget: too little time is left.
+    """
+    call, present = prepare_later(log, tool, read), log.state.step
+    if present is None or read.check is None:
+        raise AssertionError("a call of an execution waits for its reads, which have checks")
+    began, result = log.clock.monotonic(), None
+    try:
+        if isinstance(call, ToolRefused):
+            problem = "; ".join(call.problems)
+        else:
+            kwargs, key = call.kwargs, f"{key_of(log, tool, read, call)}/again"
+            value = run(lambda: tool.result(kwargs, key), min(tool.timeout_s, _seconds_left(log, tool)))
+            result, problem = log.keep(value), failed_check(read.check, value) or ""
+    except (KeyboardInterrupt, Interrupted, OverBudget):
+        raise
+    except BaseException as error:  # noqa: BLE001 - as of any call
+        problem = f"it could not be read again: {in_words(error)}"
+    yield ReadRepeated(step=read.id, seconds=log.clock.monotonic() - began, result=result, problem=problem)
+    if problem:
+        why = f"{read.id} {read.title or read.tool}: {problem}"
+        yield ToolRefused(step=present.id, problems=(why,), by="read")
 
 
 def simulate(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event:

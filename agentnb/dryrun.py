@@ -1,7 +1,8 @@
 """Dry runs: what a run would do, and the plan that does exactly that.
 
 A dry run reads for real and simulates what acts. Its execution is a run of its own with no model in it: first every
-read again, which has to give what it gave; then the calls that were simulated, with the same arguments.
+read again, which has to give what it gave; then the calls that were simulated, with the same arguments. Between the
+first answer and the first call the reads are made once more, see `RunState.unread`: an answer may come days later.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class RunState(NamedTuple):
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
     refused: str = ""
-    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker" or "person"."""
+    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker", "read" or "person"."""
     why: str = ""
     """Why the plan is being revised."""
     bound: Kept | None = None
@@ -164,6 +164,8 @@ class RunState(NamedTuple):
     approved: str = ""
     """Binding of the approved call, used once."""
     approved_until: float = 0.0
+    reread: tuple[str, ...] = ()
+    """Of an execution: the reads that were made again since the present call was approved, and gave what they gave."""
     grants: tuple[Grant, ...] = ()
     """What was decided about calls that have not come yet."""
     allowed: frozenset[str] = frozenset()
@@ -280,6 +282,19 @@ class RunState(NamedTuple):
         if from_tainted := sorted(name for name in references(step.args) if self._is_tainted(name)):
             why.append(f"{TAINTED[2]} {', '.join(from_tainted)}, which holds text that strangers wrote")
         return tuple(why)
+
+    @property
+    def unread(self) -> Step | None:
+        """In an execution: the read that comes next to be made again before the first call that acts, or None.
+
+        An answer may come long after the reads, and what they gave has to hold when something is done.
+        """
+        if not self.head.executes or not self.approved or self.plan is None:
+            return None
+        if any(outcome.call and outcome.made for outcome in self.outcomes):
+            return None
+        done = self.plan.steps[: len(self.outcomes)]
+        return next((s for s in done if s.check and s.check.sha256 and s.id not in self.reread), None)
 
     @property
     def present_tainted(self) -> bool:

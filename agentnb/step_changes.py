@@ -22,6 +22,7 @@ from agentnb.events import (
     Event,
     GateRaised,
     Kept,
+    ReadRepeated,
     ToolClaimed,
     ToolRefused,
     ToolRetried,
@@ -49,6 +50,7 @@ __all__ = [
     "gate_raised",
     "in_doubt",
     "proposed",
+    "read_repeated",
     "refused",
     "require",
     "retried",
@@ -68,7 +70,7 @@ def require(holds: bool, otherwise: str, event: Event) -> None:  # noqa: FBT001 
 
 CLEAN: Final[Changes] = {
     "attempt": 1, "rejected": 0, "problems": (), "refused": "", "bound": None, "by_model": False, "raised": (),
-    "approval": None, "approved": "", "claim": None, "cleared": False, "unsure": False, "doubt": "",
+    "approval": None, "approved": "", "reread": (), "claim": None, "cleared": False, "unsure": False, "doubt": "",
     "given_up": False, "call": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip
 """Of a step that has not been begun."""
@@ -125,7 +127,7 @@ def approval_answered(state: RunState, e: ApprovalAnswered) -> Changes:
         for call in asked.others
         if call.binding in e.others
     )
-    changes: Changes = {"status": _awake(state), "grants": state.grants + fresh, "approved_until": until}
+    changes: Changes = {"status": _awake(state), "grants": state.grants + fresh, "approved_until": until, "reread": ()}
     if e.decision == "reject":
         return changes | _turned_down(state, e)
     if e.allow:
@@ -168,7 +170,7 @@ def _decided_earlier(state: RunState, e: ApprovalAnswered) -> Changes:
     grant = state.grants[place]
     rest: Changes = {"grants": state.grants[:place] + state.grants[place + 1 :]}
     if e.decision == "approve":
-        return rest | {"approved": e.binding, "approved_until": grant.until}
+        return rest | {"approved": e.binding, "approved_until": grant.until, "reread": ()}
     return rest | _turned_down(state, e)
 
 
@@ -247,6 +249,13 @@ def retried(state: RunState, e: ToolRetried) -> Changes:
     spent = state.spent + Spent(working_seconds=e.seconds)
     unsure = facts_of(state, step).acts and (state.unsure or e.acted == "unknown")
     return {"cleared": not unsure, "unsure": unsure, "spent": spent, **_taken_in(state, e.step)}
+
+
+def read_repeated(state: RunState, e: ReadRepeated) -> Changes:
+    """An execution has made one of its reads again."""
+    require(state.unread is not None and state.unread.id == e.step, "that read is not to be made again", e)
+    spent = state.spent + Spent(tool_calls=1, working_seconds=e.seconds)
+    return {"reread": state.reread if e.problem else (*state.reread, e.step), "spent": spent}
 
 
 def in_doubt(state: RunState, e: CallInDoubt) -> Changes:

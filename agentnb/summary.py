@@ -17,6 +17,7 @@ from agentnb.events import (
     ModelCached,
     ModelFailed,
     ModelReplied,
+    ReadRepeated,
     Record,
     RunResumed,
     RunSuspended,
@@ -160,7 +161,7 @@ class Tally:
                 self._charge(self._asked, held.tokens, held.usd, 0)
             case ModelCached(phase=phase):
                 self._phases.setdefault(phase, PhaseCost(phase))
-            case ToolReturned() | ToolRetried() | CallInDoubt():
+            case ToolReturned() | ToolRetried() | CallInDoubt() | ReadRepeated():
                 self._seconds[event.step] += event.seconds
             case _:
                 pass

@@ -33,6 +33,7 @@ from agentnb.events import (
     ModelFailed,
     ModelReplied,
     PlanMade,
+    ReadRepeated,
     Record,
     ReplyRejected,
     RunFinished,
@@ -72,7 +73,7 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     | _ANY
     | _GATE
     | _QUEUE
-    | {ArgsBound, ToolClaimed, ToolRefused, EarlierResult, CallSimulated, ActionProposed, StepJudged},
+    | {ArgsBound, ReadRepeated, ToolClaimed, ToolRefused, EarlierResult, CallSimulated, ActionProposed, StepJudged},
     Stage.CALL: _ANY
     | _QUEUE
     | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
@@ -241,7 +242,7 @@ def _resumed(state: RunState, _: RunResumed) -> Changes:
     here = state.inflight is not None and state.inflight.model.startswith("local:")
     spent = state.spent + (Spent(model_calls=1) if here else state.reserved)
     unsure = state.unsure or (state.claim is not None and not state.cleared)
-    fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False}
+    fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False, "reread": ()}
     return {"status": Status.IN_PROGRESS, "suspended": None, "spent": spent, **fresh}
 
 
@@ -275,6 +276,7 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ToolReturned: step_changes.returned,
     ToolRetried: step_changes.retried,
     ToolRefused: step_changes.refused,
+    ReadRepeated: step_changes.read_repeated,
     CallInDoubt: step_changes.in_doubt,
     DoubtResolved: step_changes.doubt_resolved,
     EarlierResult: step_changes.earlier,

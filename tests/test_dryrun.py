@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from agentnb import Agent, Budget, ScriptedModel, Step, tool
 from agentnb.approval import Answer, ApprovalRequest, Request
 from agentnb.errors import ConfigError, FailureClass, ModelError
+from agentnb.events import ReadRepeated, ToolClaimed
 from agentnb.guards import ask, max_value
 from agentnb.policy import Policy
 from agentnb.run import Run
@@ -325,7 +326,7 @@ def test_guards_deny_in_a_dry_run_as_they_would() -> None:
 
 
 def test_execution_does_exactly_what_was_shown_with_one_yes(store: DiskStore) -> None:
-    """Reads again, then the effects; a reference to what was only simulated gets the real result."""
+    """Reads again, once more after the yes, then the effects; what was only simulated is the real result there."""
     asked: list[ApprovalRequest] = []
 
     def person(request: Request) -> Answer:
@@ -336,7 +337,7 @@ def test_execution_does_exactly_what_was_shown_with_one_yes(store: DiskStore) ->
     it = bought(store=store)
     DONE.clear()
     done = executed(it, person)
-    assert DONE == ["read", ("order", 3), ("pay", 72, "")]
+    assert DONE == ["read", "read", ("order", 3), ("pay", 73, "")]
     assert (done.status, done.stop_reason, done.id != it.id) == (Status.COMPLETED, "complete", True)
     assert done.spent.model_calls == 0
     assert done.state.head.executes == it.id
@@ -362,7 +363,7 @@ def test_run_execute_is_the_same() -> None:
     """From the dry run itself."""
     it = bought(approver=all_of_them)
     assert it.execute().status is Status.COMPLETED
-    assert DONE[-1] == ("pay", 73, "")
+    assert DONE[-1] == ("pay", 74, "")
 
 
 @pytest.mark.parametrize("how", ["changed", "gone", "failing"])
@@ -386,6 +387,69 @@ def test_nothing_is_done_where_a_read_has_changed(how: str) -> None:
     assert [o.step for o in done.state.outcomes] == ["s1", "s2"]
     assert ("is not what it was" if how != "failing" else "no such table") in done.detail
     assert "s2" in f"{done.summary}{done.detail}"
+
+
+@pytest.mark.parametrize("how", ["changed", "failing"])
+@pytest.mark.parametrize("where", ["while the card is up", "while the run rests"])
+def test_nothing_is_done_where_a_read_changes_before_the_answer(how: str, where: str) -> None:
+    """It is made again once somebody has said yes, right before the first call that acts; the run says which it was."""
+
+    @tool(effect="read")
+    def other() -> int:
+        """Look."""
+        if WORLD.get("other") == "failing":
+            raise ValueError("no such table")
+        found: int = WORLD.get("other", 1)
+        return found
+
+    def person(request: Request) -> Answer | None:
+        WORLD["other"] = {"changed": 2, "failing": "failing"}[how]
+        return all_of_them(request) if where == "while the card is up" else None
+
+    tools = [*TOOLS, other]
+    steps = [step("stock"), step("other"), step("order", n=1), step("order", n=2)]
+    it = dry(plan(*steps), verdict(), verdict(), answer(), tools=tools)
+    DONE.clear()
+    done = executed(it, person, tools)
+    if where == "while the run rests":
+        assert (done.status, DONE) == (Status.AWAITING_APPROVAL, ["read"])
+        done = done.approve(3, 4)
+    assert (DONE, done.status, done.stop_reason) == (["read", "read"], Status.STOPPED, "escalated")
+    assert ("is not what it was" if how == "changed" else "no such table") in done.detail
+    assert "s2 Read again: other" in done.detail
+    assert "nothing was done" in done.detail
+    again = [r.event for r in done.events if isinstance(r.event, ReadRepeated)]
+    assert [(event.step, bool(event.problem)) for event in again] == [("s1", False), ("s2", True)]
+
+
+def test_reads_are_made_again_for_the_first_call_and_no_later_one() -> None:
+    """What the first one does may well change what was read; and they count as calls of tools."""
+    steps = [step("stock"), step("order", n=1), step("order", n=2)]
+    it = dry(plan(*steps), verdict(), answer())
+    DONE.clear()
+
+    def person(_: Request) -> Answer:
+        WORLD["stock"] = 3 if not DONE[2:] else 0
+        return Answer("approve", "ada")
+
+    done = executed(it, person)
+    assert (done.status, DONE) == (Status.COMPLETED, ["read", "read", ("order", 1), ("order", 2)])
+    assert done.spent.tool_calls == 4
+
+
+def test_an_execution_left_after_it_read_again_reads_once_more() -> None:
+    """Whoever resumes it does so at another time, with the yes that was given."""
+    it = dry(plan(step("stock"), step("order", n=1)), verdict(), answer())
+    agent = Agent(ScriptedModel([]), tools=TOOLS, store=it.keeper.store, approver=all_of_them)
+    session = agent.begin_execution(it.id)
+    for record in (records := session.drive()):
+        if isinstance(record.event, ToolClaimed) and record.event.tool == "order":
+            records.close()
+            break
+    WORLD["stock"] = 0
+    done = agent.resume(session.log.run)
+    assert (done.status, "is not what it was" in done.detail) == (Status.STOPPED, True)
+    assert [what for what in DONE if what != "read"] == []
 
 
 def test_a_large_read_is_held_to_what_it_gave(store: DiskStore) -> None:
@@ -578,9 +642,9 @@ def test_an_execution_that_was_left_half_way_goes_on_where_it_was() -> None:
         return Answer("approve", "ada") if request.args["n"] == 1 else None
 
     done = executed(it, leaves)
-    assert (done.status, DONE) == (Status.AWAITING_APPROVAL, ["read", ("order", 1)])
+    assert (done.status, DONE) == (Status.AWAITING_APPROVAL, ["read", "read", ("order", 1)])
     again = Agent(ScriptedModel([]), tools=TOOLS, store=it.keeper.store, approver=all_of_them).resume(done.id)
-    assert (again.status, DONE) == (Status.COMPLETED, ["read", ("order", 1), ("order", 2), ("order", 3)])
+    assert (again.status, DONE) == (Status.COMPLETED, ["read", "read", ("order", 1), ("order", 2), ("order", 3)])
 
 
 def test_an_execution_interrupted_in_a_write_is_in_doubt() -> None:
