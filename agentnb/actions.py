@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from agentnb.calls import STILL_RUNS, in_words
@@ -13,17 +13,49 @@ from agentnb.failures import classify
 from agentnb.guards import GuardedCall, rulings
 from agentnb.ledger import step_key
 from agentnb.log import RunLog
-from agentnb.pending import Pending
+from agentnb.pending import Pending, pending_of
 from agentnb.plan import JSON
 from agentnb.runner import Runner, ended
 from agentnb.state import Status
 from agentnb.tools import InvalidArguments, Tool
 from agentnb.values import as_json
 
-__all__ = ["Validator", "carry_out", "drop", "require_at_rest"]
+__all__ = ["Validator", "carry_out", "drop", "meant", "require_at_rest"]
 
 Validator = Callable[[Pending], bool]
 """Decides about an action in place of a person: True carries it out, anything else leaves it in the queue."""
+
+
+def meant(
+    log: RunLog, which: Sequence[int], *, shown: Collection[int] | None, each: bool = False, doubtful: bool = False
+) -> list[Pending]:
+    """The actions that a person means: by their numbers, else all, where nothing waits that was not shown.
+
+    Args:
+        log: the run.
+        which: numbers; () says none.
+        shown: the numbers of those that the person was shown. None: nothing was; one that waits alone is meant then.
+        each: whoever decides is shown each of them yet.
+        doubtful: without numbers, only those are meant whose outcome is not known.
+
+    Raises:
+        ConfigError: nothing of the kind waits, or it is not clear which is meant; says what waits.
+    """
+    require_at_rest(log)
+    actions = {item.number: item for item in pending_of(log) if item.kind == "action"}
+    if not actions:
+        raise ConfigError(f"no action of {log.run} waits: `%agent pending` lists what waits")
+    if unknown := [n for n in which if n not in actions]:
+        raise ConfigError(f"no action {unknown[0]} waits in {log.run}: there are {', '.join(map(str, actions))}")
+    if which:
+        return [actions[n] for n in dict.fromkeys(which)]
+    found = {n: item for n, item in actions.items() if item.in_doubt or not doubtful}
+    if not found:
+        raise ConfigError(f"no action of {log.run} is in doubt: leave out what was found out about it")
+    if each or (len(found) == 1 if shown is None else found.keys() <= set(shown)):
+        return list(found.values())
+    listed = "; ".join(map(str, found.values()))
+    raise ConfigError(f"which action of {log.run} is meant is not said: give the number of one, of {listed}")
 
 
 def carry_out(

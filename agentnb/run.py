@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
-from agentnb.actions import Validator, carry_out, drop, require_at_rest
+from agentnb.actions import Validator, carry_out, drop, meant, require_at_rest
 from agentnb.approval import Answer, binding, person
 from agentnb.budget import Spent
 from agentnb.dryrun import Effect, effects_of
@@ -278,8 +278,8 @@ class Run:
             hold.release(ended=False)
 
     def _carry_out(self, which: Sequence[int], by: str, validator: Validator | None, in_doubt: InDoubt | None) -> Run:
-        # A validator is shown each one as it comes.
-        for action in self._actions(which, in_doubt=in_doubt is not None, shown=validator is not None):
+        each, doubtful = validator is not None, in_doubt is not None  # a validator is shown each one as it comes
+        for action in meant(self._log(), which, shown=self._listed, each=each, doubtful=doubtful):
             log = self._unchanged(action)
             tool = self.keeper.tools.get(action.tool)
             if tool is None:
@@ -296,38 +296,13 @@ class Run:
         """Take proposed actions out of the queue without carrying them out. Arguments and errors as `execute`."""
         hold = self.keeper.held(self.id)
         try:
-            for action in self._actions(which):
+            for action in meant(self._log(), which, shown=self._listed):
                 log = self._unchanged(action)
                 drop(log, action, by=by or person(), reason=reason)
                 self._state = log.state
         finally:
             hold.release(ended=False)
         return self
-
-    def _actions(self, which: Sequence[int], *, in_doubt: bool = False, shown: bool = False) -> list[Pending]:
-        """The actions that are meant: by their numbers, else those that were shown, or of which there is one alone.
-
-        Args:
-            which: numbers of `pending`.
-            in_doubt: without numbers only those are meant whose outcome is not known.
-            shown: whoever decides is shown each of them yet.
-        """
-        log = self._log()
-        require_at_rest(log)
-        actions = {item.number: item for item in pending_of(log) if item.kind == "action"}
-        if not actions:
-            raise ConfigError(f"no action of {self.id} waits: `%agent pending` lists what waits")
-        if unknown := [n for n in which if n not in actions]:
-            raise ConfigError(f"no action {unknown[0]} waits in {self.id}: there are {', '.join(map(str, actions))}")
-        if which:
-            return [actions[n] for n in dict.fromkeys(which)]
-        meant = {n: item for n, item in actions.items() if item.in_doubt or not in_doubt}
-        if shown or (len(meant) == 1 if self._listed is None else meant.keys() <= self._listed):
-            return list(meant.values())
-        if not meant:
-            raise ConfigError(f"no action of {self.id} is in doubt: leave out what was found out about it")
-        listed = "; ".join(map(str, meant.values()))
-        raise ConfigError(f"which action of {self.id} is meant is not said: give the number of one, of {listed}")
 
     def _unchanged(self, action: Pending) -> RunLog:
         """The run as it is now, in which `action` waits as it was listed: what is appended to it may rest on that."""

@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, overload
-from weakref import WeakKeyDictionary
 
 import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 
-from agentnb.breaker import Breaker
+from agentnb.breaker import Breaker, breaker_of
 from agentnb.errors import ConfigError, FailureClass, ToolDefinitionError
 from agentnb.guards import Guard
 from agentnb.plan import JSON
@@ -275,18 +274,6 @@ def tool(
     return lambda f: _made(f, name, options)
 
 
-_BREAKERS: Final[WeakKeyDictionary[Callable[..., Any], Breaker]] = WeakKeyDictionary()
-"""Of plain functions, which have no tool of their own that an agent could share with another."""
-
-
-def _breaker_of(function: Callable[..., Any]) -> Breaker:
-    """The breaker of a plain function: the same one for as long as there is the function, in all agents."""
-    try:
-        return _BREAKERS.setdefault(function, Breaker())
-    except TypeError:  # what cannot be hashed, or kept by a weak reference, is not known again
-        return Breaker()
-
-
 def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
     """Tools by name; plain functions become tools that write and cannot be taken back.
 
@@ -295,7 +282,7 @@ def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool
     """
     box: dict[str, Tool] = {}
     for item in tools:
-        made = item if isinstance(item, Tool) else replace(tool()(item), breaker=_breaker_of(item))
+        made = item if isinstance(item, Tool) else replace(tool()(item), breaker=breaker_of(item))
         if made.name in box:
             raise ToolDefinitionError(f"two tools are called {made.name!r}: give one of them another `name=`")
         box[made.name] = made
