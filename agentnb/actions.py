@@ -3,27 +3,59 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
-from agentnb.calls import in_words
+from agentnb.calls import STILL_RUNS, in_words
 from agentnb.errors import ConfigError, Interrupted, NotJSON
 from agentnb.events import ActionClaimed, ActionSettled
 from agentnb.failures import classify
 from agentnb.guards import GuardedCall, rulings
 from agentnb.ledger import step_key
 from agentnb.log import RunLog
-from agentnb.pending import Pending
+from agentnb.pending import Pending, pending_of
 from agentnb.plan import JSON
-from agentnb.runner import Runner
+from agentnb.runner import Runner, ended
 from agentnb.state import Status
 from agentnb.tools import InvalidArguments, Tool
 from agentnb.values import as_json
 
-__all__ = ["Validator", "carry_out", "drop", "require_at_rest"]
+__all__ = ["Validator", "carry_out", "drop", "meant", "require_at_rest"]
 
 Validator = Callable[[Pending], bool]
 """Decides about an action in place of a person: True carries it out, anything else leaves it in the queue."""
+
+
+def meant(
+    log: RunLog, which: Sequence[int], *, shown: Collection[int] | None, each: bool = False, doubtful: bool = False
+) -> list[Pending]:
+    """The actions that a person means: by their numbers, else all, where nothing waits that was not shown.
+
+    Args:
+        log: the run.
+        which: numbers; () says none.
+        shown: the numbers of those that the person was shown. None: nothing was; one that waits alone is meant then.
+        each: whoever decides is shown each of them yet.
+        doubtful: without numbers, only those are meant whose outcome is not known.
+
+    Raises:
+        ConfigError: nothing of the kind waits, or it is not clear which is meant; says what waits.
+    """
+    require_at_rest(log)
+    actions = {item.number: item for item in pending_of(log) if item.kind == "action"}
+    if not actions:
+        raise ConfigError(f"no action of {log.run} waits: `%agent pending` lists what waits")
+    if unknown := [n for n in which if n not in actions]:
+        raise ConfigError(f"no action {unknown[0]} waits in {log.run}: there are {', '.join(map(str, actions))}")
+    if which:
+        return [actions[n] for n in dict.fromkeys(which)]
+    found = {n: item for n, item in actions.items() if item.in_doubt or not doubtful}
+    if not found:
+        raise ConfigError(f"no action of {log.run} is in doubt: leave out what was found out about it")
+    if each or (len(found) == 1 if shown is None else found.keys() <= set(shown)):
+        return list(found.values())
+    listed = "; ".join(map(str, found.values()))
+    raise ConfigError(f"which action of {log.run} is meant is not said: give the number of one, of {listed}")
 
 
 def carry_out(
@@ -44,7 +76,7 @@ def carry_out(
         action: what waits.
         runner: where it runs.
         by: who does it.
-        by_hand: False for a validator: what guards want a person for, it cannot do.
+        by_hand: False for a validator: what guards or untrusted text want a person for, it cannot do.
         in_doubt: of an action whose outcome is not known: what somebody found out about it.
 
     Raises:
@@ -62,11 +94,12 @@ def carry_out(
     except InvalidArguments as error:
         raise ConfigError(f"{action.step} {tool.name} cannot be carried out: {'; '.join(error.problems)}") from None
     denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
-    if denied or (ask and not by_hand):
-        raise ConfigError(f"{action.step} {tool.name} may not be carried out: {'; '.join(denied or ask)}")
+    needs = tuple(dict.fromkeys((*ask, *action.reasons)))
+    if denied or (needs and not by_hand):
+        raise ConfigError(f"{action.step} {tool.name} may not be carried out: {'; '.join(denied or needs)}")
     if not any(item.claimed for item in log.state.queue if item.action.step == action.step):
         log.append(ActionClaimed(step=action.step, key=key, by=by))
-    log.append(_made(log, tool, action, runner, lambda: as_json(tool.run(kwargs, key)), by))
+    log.append(_made(log, tool, action, runner, lambda: tool.result(kwargs, key), by))
 
 
 def _made(
@@ -105,6 +138,8 @@ def _settled_doubt(
     if in_doubt == "done":
         log.append(ActionSettled(step=action.step, status="done", by=by, message=f"{by} says that it was done"))
         return True
+    if in_doubt == "not_done" and not ended(key, 0):
+        raise ConfigError(f"{action.step} {tool.name}: {STILL_RUNS}")
     if in_doubt == "not_done":  # recorded before it is made again, so that two who say so do not both make it
         log.append(ActionSettled(step=action.step, status="failed", by=by, message=f"{by} says that it was not done"))
         return False
@@ -125,13 +160,14 @@ def _settled_doubt(
 
 
 def _found(tool: Tool, action: Pending, key: str, runner: Runner) -> JSON:
-    """What the tool's `reconcile` says.
+    """What the tool's `reconcile` says; where the action was given up and still runs, its end is waited for first.
 
     Raises:
         ConfigError: it could not tell; the action is in doubt as before.
     """
     try:
-        return runner(lambda: as_json(tool.happened(tool.validated(dict(action.args)), key)), tool.timeout_s)
+        over = ended(key, tool.timeout_s)
+        found = runner(lambda: as_json(tool.happened(tool.validated(dict(action.args)), key)), tool.timeout_s)
     except (KeyboardInterrupt, Interrupted):
         raise
     except BaseException as error:  # a user's code, and whatever it raises means the same
@@ -139,6 +175,9 @@ def _found(tool: Tool, action: Pending, key: str, runner: Runner) -> JSON:
             f"whether {action.step} {tool.name} was carried out is not known, and its reconcile function could not"
             f" tell ({in_words(error)}): look, and say --done or --not-done (in_doubt= in Python)"
         ) from error
+    if found is None and not over:
+        raise ConfigError(f"{action.step} {tool.name}: {STILL_RUNS}")
+    return found
 
 
 def drop(log: RunLog, action: Pending, *, by: str, reason: str) -> None:

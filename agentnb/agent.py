@@ -203,7 +203,7 @@ class Agent:
         """Do exactly what a dry run has shown, as a run of its own with no model in it.
 
         First every read is made again, and has to give what it gave; then the calls are made, once a person has let
-        them.
+        them, and the reads have given the same after that too.
 
         Args:
             run: the id of the dry run.

@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
+from weakref import WeakKeyDictionary
 
 from agentnb.errors import ConfigError
 
-__all__ = ["Breaker", "Circuit"]
+__all__ = ["Breaker", "Circuit", "breaker_of"]
 
 # Not pybreaker (1.4.1): its `call` holds a lock for as long as the function runs, so that calls that could
 # run side by side go in turn; its `calling` lets go of the lock before the call, and so lets many probes through.
@@ -154,6 +155,20 @@ class Breaker:
 
     def __reduce__(self) -> tuple[Callable[[], Breaker], tuple[()]]:
         return partial(Breaker, failures=self._failures, cooldown_s=self._cooldown_s), ()
+
+
+_OF_FUNCTIONS: Final[WeakKeyDictionary[Callable[..., Any], Breaker]] = WeakKeyDictionary()
+
+
+def breaker_of(function: Callable[..., Any]) -> Breaker:
+    """The breaker of a plain function: the same one for as long as there is the function, whoever asks for it.
+
+    A function that was made a tool has the tool's own, which all share that have the tool.
+    """
+    try:
+        return _OF_FUNCTIONS.setdefault(function, Breaker())
+    except TypeError:  # what cannot be hashed, or kept by a weak reference, is not known again
+        return Breaker()
 
 
 def _one_line(message: str) -> str:

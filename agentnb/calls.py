@@ -10,7 +10,7 @@ from typing import Final
 
 from agentnb.approval import binding
 from agentnb.budget import OverBudget, Spent
-from agentnb.checks import is_empty
+from agentnb.checks import failed_check, is_empty
 from agentnb.decide import kept_back
 from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure
 from agentnb.events import (
@@ -20,25 +20,27 @@ from agentnb.events import (
     DoubtResolved,
     Event,
     GateRaised,
+    ReadRepeated,
     RunSuspended,
     ToolClaimed,
     ToolRefused,
     ToolRetried,
     ToolReturned,
 )
-from agentnb.failures import Failure, classify
+from agentnb.failures import Failure, classify, timed_out
 from agentnb.log import RunLog
-from agentnb.plan import Step
-from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare
+from agentnb.plan import JSON, Step, references
+from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare, prepare_later
 from agentnb.retry import wait_s
-from agentnb.runner import Runner
+from agentnb.runner import Runner, ended
 from agentnb.tools import Tool
 from agentnb.values import as_json
 
-__all__ = ["call_tool", "in_words", "look_whether_it_happened", "simulate"]
+__all__ = ["STILL_RUNS", "call_tool", "in_words", "look_whether_it_happened", "read_again", "simulate"]
 
 SHORTEST_WRITE_S = 10.0
 """Seconds that must be left before a write is begun, or its `timeout_s` where that is less."""
+STILL_RUNS: Final = "it was given up and still runs here: until it has ended, nobody can say that it does not happen"
 LONGEST_WAIT_S: Final = 60.0
 """Seconds that are waited for a failure to pass; where a server asks for more, the call has failed."""
 
@@ -59,8 +61,8 @@ def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[
         yield RunSuspended(reason="in_doubt", detail=detail[: 2 * LONGEST_MESSAGE])
     elif isinstance(call, ToolRefused):
         yield call
-    elif _unasked(log, call):
-        yield GateRaised(step=step.id, reasons=call.ask)
+    elif raised := _unasked(log, tool, step, call):
+        yield raised
     elif _expired(log):
         yield ApprovalExpired(step=step.id)
     elif not isinstance(entry := entry_of(log, tool, step, call), int):
@@ -74,18 +76,21 @@ def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[
         yield from _Making(log, tool, step, call, run, sleep).events(claimed, _seconds_left(log, tool))
 
 
-def _unasked(log: RunLog, call: Prepared) -> bool:
-    """True where guards want a person who has not been asked, or was asked for other reasons before the last try."""
-    state = log.state
-    if state.claim is None:
-        return bool(call.ask) and not state.approved
-    return state.cleared and not set(call.ask) <= set(state.raised)
+def _unasked(log: RunLog, tool: Tool, step: Step, call: Prepared) -> GateRaised | None:
+    """Why a person has to be asked: none was, or one said yes to less than guards say by now, or to another call."""
+    state, asks = log.state, call.ask
+    if state.approved and state.approved != binding(log.run, tool.name, call.kept):
+        # What its arguments come to rests on more than what they are: on the day, say, or on a type that has changed.
+        return GateRaised(step=step.id, reasons=(*asks, "its arguments come to something else than was approved"))
+    first = state.claim is None
+    more = not set(asks) <= set(state.raised) or (first and bool(asks) and not state.approved)
+    return GateRaised(step=step.id, reasons=asks) if more and (first or state.cleared) else None
 
 
 def _expired(log: RunLog) -> bool:
     """True where leave may run out before the claim is recorded: of a call that is made again as well."""
     state, valid_s = log.state, log.state.head.policy.valid_s
-    given = bool(state.approved) if state.claim is None else state.cleared and state.gated
+    given = bool(state.approved) if state.claim is None else state.cleared and bool(state.claim.binding)
     return given and log.now() > state.approved_until - min(1.0, valid_s / 10)
 
 
@@ -164,28 +169,29 @@ class _Making:
         kwargs = tool.validated(copy.deepcopy(self.call.args)) if again else self.call.kwargs
         began = log.clock.monotonic()
         try:
-            # The conversion belongs to the call: a generator runs only as it is read, and may never end.
-            value = self.run(lambda: as_json(tool.run(kwargs, claim.key)), min(tool.timeout_s, left))
+            value = self.run(lambda: tool.result(kwargs, claim.key), min(tool.timeout_s, left))
             result = log.keep(value)
         except (KeyboardInterrupt, Interrupted):
             tool.breaker.abandoned()
             raise
         except BaseException as error:  # noqa: BLE001 - a tool may raise anything, SystemExit too; all of it is a result
-            return self._failed(error, log.clock.monotonic() - began)
+            cut_short = left < tool.timeout_s and timed_out(error)
+            return self._failed(error, log.clock.monotonic() - began, cut_short=cut_short)
         tool.breaker.succeeded()
         seconds = log.clock.monotonic() - began
         return ToolReturned(step=step.id, status="empty" if is_empty(value) else "ok", seconds=seconds, result=result)
 
-    def _failed(self, error: BaseException, seconds: float) -> ToolReturned | _Failed:
+    def _failed(self, error: BaseException, seconds: float, *, cut_short: bool) -> ToolReturned | _Failed:
+        """What is left of a try that raised; `cut_short`: this run's budget gave it up, and not its own time."""
         if isinstance(error, NotJSON) and self.tool.facts.acts:  # it has returned, so it has acted
             self.tool.breaker.succeeded()
             said = f"its result is not kept: {error}"
             return ToolReturned(step=self.step.id, status="ok", seconds=seconds, message=said)
         failed = _Failed(classify(error, self.tool.failures), in_words(error), seconds)
-        if failed.kind.failure.worth_retrying:
+        if failed.kind.failure.worth_retrying and not cut_short:
             self.tool.breaker.failed(failed.said)
         else:
-            self.tool.breaker.abandoned()  # the other side answered: the mistake is the caller's
+            self.tool.breaker.abandoned()  # the other side answered, or would have: it is the caller's own affair
         return failed
 
     def _wait(self, failed: _Failed, made: int, *, stale: bool) -> float | None:
@@ -207,8 +213,8 @@ class _Making:
         call = prepare(self.log, self.tool, self.step)
         if isinstance(call, ToolRefused):
             return call
-        if _unasked(self.log, call):
-            return GateRaised(step=self.step.id, reasons=call.ask)
+        if raised := _unasked(self.log, self.tool, self.step, call):
+            return raised
         return ApprovalExpired(step=self.step.id) if _expired(self.log) else None
 
     def _refresh(self) -> str:
@@ -249,14 +255,19 @@ def _cut_short(tool: Tool, step: Step, short: str) -> Event:
 
 
 def look_whether_it_happened(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event | str:
-    """What the tool's `reconcile` says of the claimed call; a text where nobody can tell: why."""
+    """What the tool's `reconcile` says of the claimed call; a text where nobody can tell: why.
+
+    Of a call that was given up and still runs it can say that it has happened, and not that it has not: its end is
+    waited for first, as long as the tool may take.
+    """
     claim = log.state.claim
     if claim is None:
         raise AssertionError("stage CALL has a claim")
     if tool.reconcile is None:
-        return ""
+        return "" if ended(claim.key, 0) else STILL_RUNS
     try:
         kwargs = tool.validated(log.value(claim.args))
+        over = ended(claim.key, min(tool.timeout_s, _seconds_left(log, tool)))
         left = _seconds_left(log, tool)
         found = run(lambda: as_json(tool.happened(kwargs, claim.key)), min(tool.timeout_s, left))
         result = log.keep(found)
@@ -266,11 +277,40 @@ def look_whether_it_happened(log: RunLog, tool: Tool, step: Step, run: Runner) -
         return f"there was no time to ask its reconcile function: {error}"
     except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
         return f"its reconcile function could not tell: {in_words(error)}"
+    if found is None and not over:
+        return STILL_RUNS
     if found is None and claim.attempt >= tool.tries:
         said = f"it did not happen in {claim.attempt} tries: {log.state.doubt or 'its outcome was not known'}"
         return ToolReturned(step=step.id, status="failed", seconds=0, failure=FailureClass.TRANSIENT, message=said)
     happened = found is not None
     return DoubtResolved(step=step.id, happened=happened, by="reconcile", result=result if happened else None)
+
+
+def read_again(log: RunLog, tool: Tool, read: Step, run: Runner) -> Iterator[Event]:
+    """Make a read of an execution once more; where it does not give what it gave, the present call is not made.
+
+    Raises:
+        OverBudget: too little time is left.
+    """
+    call, present = prepare_later(log, tool, read), log.state.step
+    if present is None or read.check is None:
+        raise AssertionError("a call of an execution waits for its reads, which have checks")
+    began, result = log.clock.monotonic(), None
+    try:
+        if isinstance(call, ToolRefused):
+            problem = "; ".join(call.problems)
+        else:
+            kwargs, key = call.kwargs, f"{key_of(log, tool, read, call)}/again"
+            value = run(lambda: tool.result(kwargs, key), min(tool.timeout_s, _seconds_left(log, tool)))
+            result, problem = log.keep(value), failed_check(read.check, value) or ""
+    except (KeyboardInterrupt, Interrupted, OverBudget):
+        raise
+    except BaseException as error:  # noqa: BLE001 - as of any call
+        problem = f"it could not be read again: {in_words(error)}"
+    yield ReadRepeated(step=read.id, seconds=log.clock.monotonic() - began, result=result, problem=problem)
+    if problem:
+        why = f"{read.id} {read.title or read.tool}: {problem}"
+        yield ToolRefused(step=present.id, problems=(why,), by="read")
 
 
 def simulate(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event:
@@ -290,7 +330,14 @@ def simulate(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event:
     if tool.effect == "destructive":
         policy = ("it is destructive: a person carries it out",)
     gate = (*policy, *call.ask, *state.taint)
-    return CallSimulated(step=step.id, tool=tool.name, args=call.kept, result=result, gate=gate)
+    # Where a part of an argument was only simulated, its place has to be found again in what the plan says: see dryrun.
+    args = {name: call.given[name] if _refers(step.args.get(name)) else value for name, value in call.args.items()}
+    return CallSimulated(step=step.id, tool=tool.name, args=log.keep(args), result=result, gate=gate)
+
+
+def _refers(planned: JSON) -> bool:
+    """True of a list or an object that refers to results of earlier steps."""
+    return not isinstance(planned, str) and bool(references(planned))
 
 
 def _least_s(tool: Tool) -> float:

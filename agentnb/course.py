@@ -28,7 +28,7 @@ from agentnb.events import (
     ToolReturned,
 )
 from agentnb.notes import ActionStatus, first_line
-from agentnb.pending import asked_now
+from agentnb.pending import number_of
 from agentnb.state import RunState
 
 __all__ = ["ActionLine", "Course", "EffectLine"]
@@ -133,15 +133,13 @@ class Course:
 
     def actions(self, state: RunState) -> tuple[ActionLine, ...]:
         """The proposed actions; those that wait have the numbers that `Run.pending` gives them."""
-        asked = state.approval if asked_now(state) else None
-        waiting, found = 1 + len(asked.others) if asked else 0, []
+        found = []
         for item in state.queue:
             action, status, last = item.action, notes.action_status(item), self._actions.get(item.action.step)
-            waiting += item.settled is None
             by = item.settled.by if item.settled else item.claimed.by if item.claimed else ""
             tried = notes.settled(last, self._who(last.by)) if last and last.status == "failed" else ""
             said = notes.action_said(item, self._who(by), tried)
-            number = waiting if item.settled is None else 0
+            number = number_of(action.step) if item.settled is None else 0
             args = notes.brief_args(action.args)
             found.append(ActionLine(number, action.step, action.tool, args, status, said))
         return tuple(found)

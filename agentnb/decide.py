@@ -34,6 +34,7 @@ __all__ = [
     "MakePlan",
     "Note",
     "Propose",
+    "ReadAgain",
     "SettleDoubt",
     "Simulate",
     "WriteAnswer",
@@ -75,6 +76,11 @@ class BindArgs:
 @dataclass(frozen=True, slots=True)
 class AskPerson:
     """Ask whether the present step's call may be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAgain:
+    """In an execution whose call is approved and whose first one this is: make a read again, which has to hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,7 @@ Action = (
     MakePlan
     | BindArgs
     | AskPerson
+    | ReadAgain
     | CallTool
     | SettleDoubt
     | Propose
@@ -191,8 +198,10 @@ def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a cas
     if state.attempt > MAX_ATTEMPTS or state.rejected >= MAX_REJECTED:
         return _revise_or_escalate(state, f"{step.tool} could not be called: {'; '.join(state.problems)}")
     if state.refused and (state.refused != "arguments" or not open_args(step.args)):
-        how = {"guard": "may not be made so", "breaker": "is not made now"}.get(state.refused, "was wrong")
-        return _revise_or_escalate(state, f"the call of {step.tool} {how}: {'; '.join(state.problems)}")
+        how = {"guard": "may not be made so", "breaker": "is not made now", "read": "is not made"}
+        return _revise_or_escalate(
+            state, f"the call of {step.tool} {how.get(state.refused, 'was wrong')}: {'; '.join(state.problems)}"
+        )
     if open_args(step.args) and state.bound is None:
         return BindArgs()
     facts = state.head.tools[step.tool]
@@ -202,7 +211,7 @@ def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a cas
         return Propose()
     if state.gated and not state.approved:
         return AskPerson()
-    return CallTool()
+    return ReadAgain() if state.unread else CallTool()
 
 
 def _unsettled(state: RunState) -> Action:

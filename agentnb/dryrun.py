@@ -1,19 +1,21 @@
 """Dry runs: what a run would do, and the plan that does exactly that.
 
 A dry run reads for real and simulates what acts. Its execution is a run of its own with no model in it: first every
-read again, which has to give what it gave; then the calls that were simulated, with the same arguments.
+read again, which has to give what it gave; then the calls that were simulated, with the same arguments. Between the
+first answer and the first call the reads are made once more, see `RunState.unread`: an answer may come days later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from agentnb.errors import ConfigError
 from agentnb.events import CallSimulated, Kept, PlanMade, Record, ToolClaimed, ToolReturned
 from agentnb.log import RunLog
 from agentnb.plan import JSON, REFERENCE, Check, Step, is_open, literal, numbered, references
-from agentnb.state import Status
+from agentnb.state import TAINTED, Status
 from agentnb.values import digest
 
 __all__ = ["Effect", "effects_of", "execution_plan"]
@@ -112,10 +114,37 @@ def execution_plan(log: RunLog, records: Iterable[Record]) -> tuple[Step, ...]:
         raise ConfigError(f"{log.run} would have done nothing: there is nothing to execute")
     steps = {step.id: step for step in state.plan.steps} if state.plan else {}
     reads = [_read(log, steps[name], *pair) for name, pair in done.reads.items()]
-    places = {name: f"s{len(reads) + n}" for n, name in enumerate(done.simulated, start=1)}
-    made_up = _made_up(steps.values(), done)
-    effects = [_effect(log, steps[name], event, places, made_up) for name, event in done.simulated.items()]
+    names = {name: f"s{n}" for n, name in enumerate((*done.reads, *done.simulated), start=1)}
+    places, made_up, effects = {name: names[name] for name in done.simulated}, _made_up(steps.values(), done), []
+    for name, event in done.simulated.items():
+        step = steps[name]
+        told = [_renamed(why, names, log.run) for why in event.gate if why not in _POLICY]
+        told += _rests(step, places, made_up, names)
+        ask = "; ".join(told) or f"{log.run} listed it in its dry run"
+        effects.append(replace(_effect(log, step, event, places), ask=ask))
     return numbered([*reads, *effects])
+
+
+def _renamed(why: str, names: Mapping[str, str], run: str) -> str:
+    """A reason of the dry run, with the steps that it names as the execution calls them; guards' words are theirs."""
+    if not why.startswith(TAINTED):
+        return why
+    return re.sub(r"\bs[1-9][0-9]*\b", lambda found: names.get(found[0], f"{found[0]} of {run}"), why)
+
+
+def _rests(
+    step: Step, places: Mapping[str, str], made_up: Mapping[str, Sequence[str]], names: Mapping[str, str]
+) -> list[str]:
+    """What of a step's arguments rests on nothing but simulations, in words, and in the execution's names."""
+    needs, told = {*step.depends_on, *references(step.args)}, []
+    written = any(is_open(value) for value in step.args.values() if isinstance(value, str))
+    if rests := [names[name] for name in sorted(needs & places.keys()) if written]:
+        told.append(f"a model wrote its arguments from what was only simulated in {', '.join(rests)}")
+    if read := sorted(needs & made_up.keys()):
+        why = ((names[name], ", ".join(names[one] for one in made_up[name])) for name in read)
+        sources = "; ".join(f"{name} with what was only simulated in {ones}" for name, ones in why)
+        told.append(f"it rests on what was read with made-up arguments: {sources}")
+    return told
 
 
 def _read(log: RunLog, step: Step, claim: ToolClaimed, returned: ToolReturned) -> Step:
@@ -125,34 +154,24 @@ def _read(log: RunLog, step: Step, claim: ToolClaimed, returned: ToolReturned) -
     return Step(tool=step.tool, args=args, title=f"Read again: {step.title or step.tool}", check=check)
 
 
-def _made_up(steps: Iterable[Step], done: _Done) -> Mapping[str, str]:
+def _made_up(steps: Iterable[Step], done: _Done) -> Mapping[str, Sequence[str]]:
     """Reads whose arguments rest on what was only simulated, each with the steps that were.
 
     What they gave is real, and may be of another thing than the one that the effects will make.
     """
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for step in steps:
         needs = {*step.depends_on, *references(step.args)}
         if step.id in done.reads and (rests := sorted(needs & {*done.simulated, *found})):
-            found[step.id] = ", ".join(rests)
+            found[step.id] = rests
     return found
 
 
-def _effect(
-    log: RunLog, step: Step, event: CallSimulated, places: Mapping[str, str], made_up: Mapping[str, str]
-) -> Step:
+def _effect(log: RunLog, step: Step, event: CallSimulated, places: Mapping[str, str]) -> Step:
     exact: dict[str, JSON] = log.value(event.args)
     planned = {name: step.args.get(name) for name in exact}
     args = {name: _arg(value, planned[name], places) for name, value in exact.items()}
-    reasons = [why for why in event.gate if why not in _POLICY]
-    written = any(is_open(value) for value in step.args.values() if isinstance(value, str))
-    if rests := sorted(name for name in {*step.depends_on, *references(step.args)} if written and name in places):
-        reasons.append(f"a model wrote its arguments from what was only simulated in {', '.join(rests)}")
-    if read := sorted({*step.depends_on, *references(step.args)} & made_up.keys()):
-        sources = "; ".join(f"{name} with what was only simulated in {made_up[name]}" for name in read)
-        reasons.append(f"it rests on what was read with made-up arguments: {sources}")
-    ask = "; ".join(reasons) or f"{log.run} listed it in its dry run"
-    return Step(tool=step.tool, args=args, title=step.title, expect=step.expect, confidence=step.confidence, ask=ask)
+    return Step(tool=step.tool, args=args, title=step.title, expect=step.expect, confidence=step.confidence)
 
 
 def _arg(exact: JSON, planned: JSON, places: Mapping[str, str]) -> JSON:

@@ -41,6 +41,7 @@ __all__ = [
     "ModelFailed",
     "ModelReplied",
     "PlanMade",
+    "ReadRepeated",
     "Record",
     "ReplyRejected",
     "RunFinished",
@@ -300,7 +301,20 @@ class ToolRefused:
     kind: Literal["tool_refused"] = "tool_refused"
     step: str
     problems: tuple[str, ...]
-    by: Literal["arguments", "guard", "breaker"] = "arguments"
+    by: Literal["arguments", "guard", "breaker", "read"] = "arguments"
+    """"read": what an execution rests on is not what it was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRepeated:
+    """An execution has made one of its reads once more: its question was answered, and its first call is to be made."""
+
+    kind: Literal["read_repeated"] = "read_repeated"
+    step: str
+    seconds: float
+    result: Kept | None = None
+    problem: str = ""
+    """Why it does not hold any more, "" where it gave what it gave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -516,6 +530,7 @@ Event = (
     | ToolReturned
     | ToolRetried
     | ToolRefused
+    | ReadRepeated
     | CallInDoubt
     | DoubtResolved
     | EarlierResult

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from agentnb.errors import FailureClass, ModelError, NotJSON, ToolFailure, ToolTimeout
 
-__all__ = ["QUOTA", "Acted", "Failure", "classify", "next_step", "of_status", "retry_after_s"]
+__all__ = ["QUOTA", "Acted", "Failure", "classify", "next_step", "of_status", "retry_after_s", "timed_out"]
 
 Acted = Literal["no", "unknown"]
 """Whether a call that failed had its effect; that it had is never known from an exception."""
@@ -58,7 +58,7 @@ _UNSENT_NAMES = frozenset(
         *("NameResolutionError", "NewConnectionError"),
     }
 )
-"""Of these libraries only: botocore has a ConnectTimeoutError too, but makes attempts before it that may have acted."""
+"""Of these libraries only: elsewhere such a name may mean anything."""
 _SENT_NAMES = frozenset(
     {
         *("ChunkedEncodingError", "ClientPayloadError", "IncompleteRead", "ProtocolError", "ReadError", "ReadTimeout"),
@@ -117,8 +117,11 @@ def classify(
 ) -> Failure:
     """What `error`, raised by a tool, means.
 
-    "Not acted" is said of the request that failed. A tool that makes several of them in one call has to say itself,
-    with a ToolFailure or in `mapping`, whether those before it changed anything.
+    That a call has not acted is believed of three: a ToolFailure, the tool's own word; what `mapping` declares; and a
+    status with which the service itself says so (429, 503, most of the 4xx). The type of an exception never says
+    so: a connection that was refused tells nothing of what the same call had done before. Nor does anything that comes
+    out of a timeout of ours. A tool that makes several requests in one call has to say itself, with a ToolFailure or in
+    `mapping`, whether those before the one that failed changed anything.
 
     Args:
         error: whatever the tool raised.
@@ -132,16 +135,26 @@ def classify(
     if issubclass(type(error), ToolFailure):
         return _own_word(error)
     status, certain = _status(error)
+    before = _chain(error)[1:]
     declared = _declared(error, status, mapping)
     acted: Acted = "no"
     if declared:
         failure = declared
-    else:
-        failure, acted = _by_status(error, status) if status else _by_type(error)
-        if status and not certain:
+    elif status:
+        failure, acted = _by_status(error, status)
+        if not certain or any(_named(type(e), _SENT_NAMES) for e in before):
             acted = "unknown"
+    else:
+        failure, acted = _by_type(error), "unknown"
+    if timed_out(error):
+        acted = "unknown"
     wait = retry_after_s(_headers(error), now or datetime.now(UTC)) if failure.worth_retrying else None
     return Failure(failure, acted, wait)
+
+
+def timed_out(error: BaseException) -> bool:
+    """True where the call was given up after its time, and `error` is that or was raised over it."""
+    return any(issubclass(type(e), ToolTimeout) for e in _chain(error))
 
 
 def next_step(failure: FailureClass) -> str:
@@ -190,8 +203,7 @@ def _own_word(error: BaseException) -> Failure:
         failure = FailureClass(_get(error, "failure"))
     except Exception:  # noqa: BLE001 - a ValueError; or what the value raises as it is compared and shown
         failure = FailureClass.FATAL
-    acted: Acted = "unknown" if issubclass(type(error), ToolTimeout) else "no"
-    return Failure(failure, acted, _seconds(_get(error, "retry_after_s")))
+    return Failure(failure, "unknown" if timed_out(error) else "no", _seconds(_get(error, "retry_after_s")))
 
 
 def _declared(
@@ -216,21 +228,20 @@ def _by_status(error: BaseException, status: int) -> tuple[FailureClass, Acted]:
     return of_status(status)
 
 
-def _by_type(error: BaseException) -> tuple[FailureClass, Acted]:
+def _by_type(error: BaseException) -> FailureClass:
     """By what kind of exception it is, or, where it wraps another, by that one."""
     error = _unwrapped(error)
     kind = type(error)
     if not issubclass(kind, Exception) or issubclass(kind, _CANNOT_BE_MENDED):
-        return FailureClass.FATAL, "unknown"
-    if _unsent(kind):
-        return FailureClass.TRANSIENT, "unknown" if any(map(_sent, _chain(error))) else "no"
-    if issubclass(kind, _BROKEN) or _named(kind, _BROKEN_NAMES) or _locked(error) or _passing(error):
-        return FailureClass.TRANSIENT, "unknown"
+        return FailureClass.FATAL
+    broken = issubclass(kind, _BROKEN) or _named(kind, _BROKEN_NAMES)
+    if broken or _unsent(kind) or _locked(error) or _passing(error):
+        return FailureClass.TRANSIENT
     if issubclass(kind, PermissionError):
-        return FailureClass.PERMISSION, "unknown"
+        return FailureClass.PERMISSION
     if issubclass(kind, ModelError):  # a tool may ask a model
-        return _own_word(error).failure, "unknown"
-    return (FailureClass.INVALID_DATA if issubclass(kind, _STAYS) else _by_text(error)), "unknown"
+        return _own_word(error).failure
+    return FailureClass.INVALID_DATA if issubclass(kind, _STAYS) else _by_text(error)
 
 
 def _by_text(error: BaseException) -> FailureClass:
@@ -241,17 +252,10 @@ def _by_text(error: BaseException) -> FailureClass:
 def _unwrapped(error: BaseException) -> BaseException:
     """The error that stopped the request, where `error` only says that one did."""
     kind = type(error)
-    match _library(kind), kind.__name__:
-        case "urllib", "URLError":
-            inner = _get(error, "reason")
-            return inner if issubclass(type(inner), Exception) else error
-        case "requests", "ConnectionError":
-            # It wraps a MaxRetryError of one attempt, unless the tool's author asked for more. One that urllib3 itself
-            # raises is not looked through: there it tries four times, and only the last of them is known.
-            inner = _get(_get(error, "__context__"), "reason")
-            return inner if _unsent(type(inner)) else error
-        case _:
-            return error
+    if (_library(kind), kind.__name__) != ("urllib", "URLError"):
+        return error
+    inner = _get(error, "reason")
+    return inner if issubclass(type(inner), Exception) else error
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -267,14 +271,9 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _unsent(kind: type) -> bool:
-    """True where no connection was made, so that nothing was sent."""
+    """True where no connection was made."""
     ours = (k for k in kind.__mro__ if _library(k) in _HTTP_LIBRARIES)
     return issubclass(kind, _UNSENT) or any(k.__name__ in _UNSENT_NAMES for k in ours)
-
-
-def _sent(error: BaseException) -> bool:
-    """True where a request had gone out: one that is made anew in an `except` may be refused after the first acted."""
-    return _named(type(error), _SENT_NAMES) or _status(error)[0] > 0
 
 
 def _named(kind: type, names: frozenset[str]) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from agentnb.approval import Answer, ApprovalRequest, Approver, DoubtRequest, OtherCall, Source, binding
-from agentnb.calls import look_whether_it_happened
+from agentnb.calls import STILL_RUNS, look_whether_it_happened
 from agentnb.errors import Interrupted
 from agentnb.events import (
     ApprovalAnswered,
@@ -31,7 +31,7 @@ from agentnb.mailbox import posted
 from agentnb.plan import JSON, Step, literal, open_args, references
 from agentnb.prepared import Prepared, entry_of, prepare, prepare_later, problems_with
 from agentnb.preview import preview
-from agentnb.runner import Runner
+from agentnb.runner import Runner, ended
 from agentnb.state import RunState
 from agentnb.tools import Tool
 
@@ -102,11 +102,11 @@ class Gate:
     def _decided_earlier(self, step: Step, call: Prepared, what: str) -> ApprovalAnswered | None:
         """What was said of this call when an earlier one was asked about, if that still holds.
 
-        A yes holds for what was shown: not where guards have come up with more since.
+        A yes holds for what was shown: not where a guard or untrusted text has come up with more since.
         """
-        now = self._log.now()
+        now, reasons = self._log.now(), {*call.ask, *self._log.state.taint}
         for grant in self._log.state.grants:
-            holds = grant.until >= now and set(call.ask) <= set(grant.reasons)
+            holds = grant.until >= now and reasons <= set(grant.reasons)
             if grant.binding == what and (holds or not grant.granted):
                 decision: Any = "approve" if grant.granted else "reject"
                 reason = "" if grant.granted else "not selected"
@@ -209,18 +209,18 @@ class Gate:
     def _edited(
         self, step: Step, request: ApprovalRequest, answer: Answer, args: Mapping[str, JSON]
     ) -> ApprovalAnswered:
-        if problems := request.problems(args):
-            reason = f"the edited arguments cannot be used: {'; '.join(problems)}"
-            return ApprovalAnswered(step=step.id, decision="reject", by=answer.by, reason=reason)
         log = self._log
-        exact = log.keep(dict(args))
+        call = prepare_later(log, self._tools[request.tool], step, literal(dict(args)))
+        if isinstance(call, ToolRefused):
+            reason = f"the edited arguments cannot be used: {'; '.join(call.problems)}"
+            return ApprovalAnswered(step=step.id, decision="reject", by=answer.by, reason=reason)
         return ApprovalAnswered(
             step=step.id,
             decision="edit",
             by=answer.by,
             reason=answer.reason,
-            args=log.keep(literal(dict(args))),
-            binding=binding(log.run, request.tool, exact),
+            args=log.keep(literal(call.args)),
+            binding=binding(log.run, request.tool, call.kept),
         )
 
     # --- questions ----------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Gate:
             reasoning=_reasoning(state, step),
             so_far=_so_far(state),
             reasons=reasons,
-            sources=self._sources() if taint else (),
+            sources=self._sources() if taint or state.head.executes else (),  # whose reasons are those of the dry run
             on_silence=silence,
             within_s=within_s,
             parameters=tool.parameters,
@@ -331,8 +331,9 @@ class Gate:
             reversibility=tool.reversibility,
         )
         answer = self._asked_about_doubt(request)
-        if answer is None:
-            detail = f"{step.id} {tool.name}: {doubt}; whether it acted is not known"
+        early = answer is not None and answer.decision == "not_happened" and not ended(claim.key, 0)
+        if answer is None or early:
+            detail = f"{step.id} {tool.name}: {doubt}; {STILL_RUNS if early else 'whether it acted is not known'}"
             yield RunSuspended(reason="in_doubt", detail=detail[:1000])
         else:
             happened = answer.decision == "happened"

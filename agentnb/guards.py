@@ -75,10 +75,14 @@ class GuardedCall:
 
     @property
     def done_before(self) -> int:
-        """How often this run has carried out the same tool."""
+        """How often this run has carried out the same tool.
+
+        What it proposed counts once a person has done it, and what an earlier run had done before does not.
+        """
         steps = self.run.plan.steps if self.run.plan else ()
-        outcomes = zip(steps, self.run.outcomes, strict=False)
-        return sum(step.tool == self.tool and outcome.status != "failed" for step, outcome in outcomes)
+        made = [step.tool for step, outcome in zip(steps, self.run.outcomes, strict=False) if outcome.made]
+        settled = [item.action.tool for item in self.run.queue if item.settled and item.settled.status == "done"]
+        return [*made, *settled].count(self.tool)
 
 
 Guard = Callable[[GuardedCall], Ruling | None]

@@ -141,7 +141,8 @@ def refused(event: ToolRefused) -> str:
     why = "; ".join(event.problems)
     if event.by == "breaker":  # for how long is past when it is read
         return first_line(f"not called, it keeps failing: {why.partition('; it is not called')[0].partition(': ')[2]}")
-    return first_line(f"{'a guard says no' if event.by == 'guard' else 'cannot be called so'}: {why}")
+    lead = {"guard": "a guard says no", "read": "not called"}.get(event.by, "cannot be called so")
+    return first_line(f"{lead}: {why}")
 
 
 def doubt_said(event: DoubtResolved, by: str) -> str:

@@ -11,7 +11,7 @@ from agentnb.log import RunLog
 from agentnb.plan import JSON
 from agentnb.state import Queued, RunState, Status
 
-__all__ = ["Pending", "asked_now", "pending_of"]
+__all__ = ["Pending", "asked_now", "number_of", "pending_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Pending:
     """One thing that waits.
 
     Attributes:
-        number: 1, 2, 3, … among what waits in the run: what `approve`, `reject`, `execute` and `discard` take.
+        number: that of its step, 7 of "s7": what `approve`, `reject`, `execute` and `discard` take. It stays the same
+            for as long as the thing waits, whatever else is settled meanwhile.
         kind: "approval" of a call that the loop would make, a "doubt" whether one that it began has happened, or a
             destructive "action" that it will not make.
         run: the run's id.
@@ -53,6 +54,11 @@ def asked_now(state: RunState) -> bool:
     return waits and state.approval is not None and not state.approved
 
 
+def number_of(step: str) -> int:
+    """What a person calls a thing that waits by: the number of its step, which no other one has."""
+    return int(step[1:])
+
+
 def pending_of(log: RunLog) -> tuple[Pending, ...]:
     """All that waits in the run, the question that is asked now first."""
     state, found = log.state, []
@@ -64,13 +70,11 @@ def pending_of(log: RunLog) -> tuple[Pending, ...]:
         found.append((asked.step, asked.tool, asked.args, reasons))
         found += [(other.step, other.tool, other.args, other.reasons) for other in asked.others]
     calls = [
-        Pending(n, "approval", log.run, step, titles.get(step, ""), tool, log.value(args), why)
-        for n, (step, tool, args, why) in enumerate(found, start=1)
+        Pending(number_of(step), "approval", log.run, step, titles.get(step, ""), tool, log.value(args), why)
+        for step, tool, args, why in found
     ]
     calls += _doubts(log, titles)  # never beside a question
-    waiting = [item for item in state.queue if item.settled is None]
-    actions = [_action(log, n, item, titles) for n, item in enumerate(waiting, start=len(calls) + 1)]
-    return (*calls, *actions)
+    return (*calls, *(_action(log, item, titles) for item in state.queue if item.settled is None))
 
 
 def _doubts(log: RunLog, titles: Mapping[str, str]) -> list[Pending]:
@@ -82,12 +86,13 @@ def _doubts(log: RunLog, titles: Mapping[str, str]) -> list[Pending]:
         return []  # it is simply made again
     why = state.doubt or "it was begun, and how it ended is not known"
     args = log.value(claim.args)
-    return [Pending(1, "doubt", log.run, claim.step, titles.get(claim.step, ""), claim.tool, args, (), why)]
+    number, title = number_of(claim.step), titles.get(claim.step, "")
+    return [Pending(number, "doubt", log.run, claim.step, title, claim.tool, args, (), why)]
 
 
-def _action(log: RunLog, number: int, item: Queued, titles: Mapping[str, str]) -> Pending:
+def _action(log: RunLog, item: Queued, titles: Mapping[str, str]) -> Pending:
     action = item.action
     doubt = (item.doubt or "it was begun, and how it ended is not known") if item.claimed else ""
-    title = titles.get(action.step, "")
+    number, title = number_of(action.step), titles.get(action.step, "")
     args = log.value(action.args)
     return Pending(number, "action", log.run, action.step, title, action.tool, args, action.reasons, doubt)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 
 from agentnb.answer import answer_of, answer_question, handed_over
 from agentnb.budget import OverBudget
-from agentnb.calls import call_tool, simulate
+from agentnb.calls import call_tool, read_again, simulate
 from agentnb.critic import critique_question, verdict_by_check, verdict_of
 from agentnb.decide import (
     Action,
@@ -18,6 +18,7 @@ from agentnb.decide import (
     MakePlan,
     Note,
     Propose,
+    ReadAgain,
     SettleDoubt,
     Simulate,
     WriteAnswer,
@@ -97,6 +98,8 @@ class Performer:
                 yield from self._bind_args(self._step)
             case AskPerson():
                 yield from self._gate.ask(self._step)
+            case ReadAgain():
+                yield from self._read_again()
             case CallTool():
                 step = self._step
                 yield from call_tool(self._log, self._tools[step.tool], step, self._runner, self._sleep)
@@ -142,6 +145,12 @@ class Performer:
     def _bind_args(self, step: Step) -> Iterator[Event]:
         reply = yield from self._ask(self._cheap, "bind", bind_question(self._log, self._specs, step), step.id)
         yield args_of(self._log, self._tools[step.tool], step, reply)
+
+    def _read_again(self) -> Iterator[Event]:
+        read = self._log.state.unread
+        if read is None:
+            raise IllegalTransition("there is no read to be made again")
+        yield from read_again(self._log, self._tools[read.tool], read, self._runner)
 
     def _propose(self, step: Step) -> ActionProposed | ToolRefused:
         call = prepare(self._log, self._tools[step.tool], step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from agentnb.plan import JSON, Step, UnmetReference, resolve
 from agentnb.state import RunState
 from agentnb.step_changes import call_mark
 from agentnb.tools import InvalidArguments, Tool
-from agentnb.values import as_json, json_text
+from agentnb.values import as_json, in_order, json_text
 
 __all__ = ["LONGEST_MESSAGE", "Prepared", "entry_of", "key_of", "prepare", "prepare_later", "problems_with"]
 
@@ -28,12 +29,14 @@ class Prepared:
     """A call that may be made, but for a person's leave.
 
     Attributes:
-        args: every reference and every filled opening in its place.
-        kept: the same as records hold it.
+        given: every reference and every filled opening in its place.
+        args: the same call as it is always written, see `_written`; this is shown, approved and claimed.
+        kept: that as records hold it.
         kwargs: what the function takes.
         ask: why guards want a person's leave.
     """
 
+    given: dict[str, JSON]
     args: dict[str, JSON]
     kept: Kept
     kwargs: dict[str, Any]
@@ -61,26 +64,67 @@ def prepare_later(
     """
     try:
         args: dict[str, JSON] = resolve(dict(step.args if given is None else given), log.result_of)
-        kept = log.keep(args)
+        in_order(args)
     except (UnmetReference, NotJSON) as error:
         return ToolRefused(step=step.id, problems=(str(error),))
-    return _checked(log, tool, step, args, kept)
+    return _checked(log, tool, step, args)
 
 
-def _checked(log: RunLog, tool: Tool, step: Step, args: dict[str, JSON], kept: Kept) -> Prepared | ToolRefused:
+def _checked(
+    log: RunLog, tool: Tool, step: Step, given: dict[str, JSON], claimed: Kept | None = None
+) -> Prepared | ToolRefused:
     try:
-        kwargs = tool.validated(copy.deepcopy(args))  # a tool may alter what it is given; earlier results stay
+        kwargs = tool.validated(copy.deepcopy(given))  # a tool may alter what it is given; earlier results stay
     except InvalidArguments as error:
         return ToolRefused(step=step.id, problems=error.problems)
     denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
     if denied:
         return ToolRefused(step=step.id, problems=denied, by="guard")
+    args = _written(tool, given, kwargs) if claimed is None else given
+    kept = claimed or log.keep(args)
     if (mark := call_mark(tool.name, kept)) in log.state.acted_before:
         fork = log.state.fork if log.state.fork and mark in log.state.fork.acted else None
         who = f"{fork.origin}, from which this run was forked," if fork else "this run"
         before = "" if fork else ", before its plan was revised"
         ask = (*ask, f"{who} has made or proposed exactly this call already{before}")
-    return Prepared(args, kept, kwargs, ask)
+    return Prepared(given, args, kept, kwargs, ask)
+
+
+def _written(tool: Tool, given: Mapping[str, JSON], kwargs: Mapping[str, Any]) -> dict[str, JSON]:
+    """The one way in which this call is written, whoever spells it how: all arguments, defaults too, as JSON.
+
+    They stand in the order of the signature, coerced to the tool's types, the names inside them in order. An argument
+    that JSON loses something of (a secret, a field that is not serialized), or that is another one each time that it is
+    validated, is written as it was given.
+    """
+    again = tool.validated(copy.deepcopy(dict(given)))  # and not `kwargs`: to write an iterator down uses it up
+    said: dict[str, JSON] = {}
+    for name, value in kwargs.items():
+        if _same(value, again[name]):
+            with suppress(NotJSON):
+                said[name] = as_json(again[name])
+    read = _read_back(tool, given, said)
+    exact = {name: in_order(as_json(value)) for name, value in read.items() if _same(value, kwargs[name])}
+    rest = {name: in_order(value) for name, value in given.items()}
+    return {name: exact.get(name, rest.get(name)) for name in kwargs if name in exact or name in rest}
+
+
+def _read_back(tool: Tool, given: Mapping[str, JSON], said: Mapping[str, JSON]) -> dict[str, Any]:
+    """The arguments `said` as the tool takes them, but for those that it does not take."""
+    try:
+        read = tool.validated(copy.deepcopy({**given, **said}))
+    except InvalidArguments:
+        if len(said) <= 1:
+            return {}
+        return {name: one for name in said for one in _read_back(tool, given, {name: said[name]}).values()}
+    return {name: read[name] for name in said}
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001 - a user's type, and whatever it raises means the same
+        return False
 
 
 def problems_with(state: RunState, tool: Tool, args: Mapping[str, JSON]) -> tuple[str, ...]:
@@ -122,10 +166,4 @@ def entry_of(log: RunLog, tool: Tool, step: Step, call: Prepared) -> EarlierResu
 
 def key_of(log: RunLog, tool: Tool, step: Step, call: Prepared) -> str:
     """The key that the call is claimed under."""
-    if not tool.once_per:
-        return step_key(log.state, step.id)
-    try:
-        meant = as_json({name: call.kwargs.get(name) for name in tool.once_per})
-    except NotJSON:  # a type of the tool's own: what was given for it says the same
-        meant = {name: call.args.get(name) for name in tool.once_per}
-    return once_key(tool.name, tool.once_per, meant)
+    return once_key(tool.name, tool.once_per, call.args) if tool.once_per else step_key(log.state, step.id)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentnb.approval import person
+from agentnb.calls import STILL_RUNS
 from agentnb.errors import ConfigError
 from agentnb.events import DoubtResolved, RunResumed
 from agentnb.log import RunLog
 from agentnb.policy import ToolFacts
+from agentnb.runner import ended
 from agentnb.state import RunState
 from agentnb.tools import Tool
 
@@ -106,7 +108,7 @@ def settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[DoubtResolved, ...]:
     """What a person says of a call whose outcome is not known, as an event; () where nothing is to be said.
 
     Raises:
-        ConfigError: it says neither that it happened nor that it did not.
+        ConfigError: it says neither that it happened nor that it did not; or the call still runs here.
     """
     if in_doubt not in (None, "done", "not_done"):
         raise ConfigError(f"in_doubt={in_doubt!r} is neither 'done' nor 'not_done'")
@@ -114,5 +116,7 @@ def settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[DoubtResolved, ...]:
     if claim is None or in_doubt is None or log.state.cleared:
         return ()
     happened = in_doubt == "done"
+    if not happened and not ended(claim.key, 0):
+        raise ConfigError(f"{claim.step} {claim.tool} of {log.run}: {STILL_RUNS}")
     result = log.keep(None) if happened else None
     return (DoubtResolved(step=claim.step, happened=happened, by=person(), result=result),)

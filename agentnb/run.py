@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, Unpack
 
-from agentnb.actions import Validator, carry_out, drop, require_at_rest
+from agentnb.actions import Validator, carry_out, drop, meant, require_at_rest
 from agentnb.approval import Answer, binding, person
 from agentnb.budget import Spent
 from agentnb.checkpoint import load
@@ -18,7 +18,7 @@ from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Reco
 from agentnb.fork import Changed
 from agentnb.log import Clock, RunLog
 from agentnb.mailbox import post, posted
-from agentnb.pending import Pending, asked_now, pending_of
+from agentnb.pending import Pending, asked_now, number_of, pending_of
 from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
 from agentnb.prepared import prepare_later
 from agentnb.render import as_html, as_text
@@ -84,6 +84,8 @@ class Run:
         self.id = run
         self._state = state
         self._shown = _asked_in(state)
+        self._listed: frozenset[int] | None = None
+        """The actions that `pending` has shown here; what is said without numbers is said of them."""
         self._results: RunLog | None = None
 
     @property
@@ -143,7 +145,9 @@ class Run:
         """What waits for a person: calls that are asked about, and destructive actions that were proposed."""
         log = self._log()
         self._shown = _asked_in(log.state)
-        return pending_of(log)
+        waits = pending_of(log)
+        self._listed = frozenset(item.number for item in waits if item.kind == "action")
+        return waits
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -220,8 +224,9 @@ class Run:
         """Allow the call that is asked about, and go on.
 
         Args:
-            which: numbers of `pending`, where several calls are asked about together; the first alone if left out. Of
-                those that are left out a person is asked when they come.
+            which: numbers of `pending`, where several calls are asked about together; that of the step that comes
+                next has to be one of them, and is the only one if they are left out. Of the others a person is asked
+                when they come.
             by: who allows it; whoever is logged in, if left out.
 
         Raises:
@@ -254,7 +259,8 @@ class Run:
         """Carry out what waits: of a dry run, exactly what it has shown; else destructive actions that were proposed.
 
         Args:
-            which: numbers of `pending`; all actions if left out.
+            which: numbers of `pending`. If left out, the actions that `pending` has shown here; where it has shown
+                nothing, the only one that waits.
             by: who does it; whoever is logged in, if left out.
             validator: decides about each action in place of a person: a function of a `Pending` that gives True or
                 False.
@@ -264,7 +270,7 @@ class Run:
             This run; of a dry run the run that carried it out, in which nothing was done if a read has changed.
 
         Raises:
-            ConfigError: nothing waits, or a guard forbids it now.
+            ConfigError: nothing waits, or others than were shown and no number says which, or a guard forbids it now.
         """
         if self.state.head.dry:
             if which or validator or in_doubt:
@@ -283,8 +289,8 @@ class Run:
             hold.release(ended=False)
 
     def _carry_out(self, which: Sequence[int], by: str, validator: Validator | None, in_doubt: InDoubt | None) -> Run:
-        actions = self._actions(which)
-        for action in [a for a in actions if a.in_doubt] if in_doubt and not which else actions:
+        each, doubtful = validator is not None, in_doubt is not None  # a validator is shown each one as it comes
+        for action in meant(self._log(), which, shown=self._listed, each=each, doubtful=doubtful):
             log = self._unchanged(action)
             tool = self.keeper.tools.get(action.tool)
             if tool is None:
@@ -301,23 +307,13 @@ class Run:
         """Take proposed actions out of the queue without carrying them out. Arguments and errors as `execute`."""
         hold = self.keeper.held(self.id)
         try:
-            for action in self._actions(which):
+            for action in meant(self._log(), which, shown=self._listed):
                 log = self._unchanged(action)
                 drop(log, action, by=by or person(), reason=reason)
                 self._state = log.state
         finally:
             hold.release(ended=False)
         return self
-
-    def _actions(self, which: Sequence[int]) -> list[Pending]:
-        log = self._log()
-        require_at_rest(log)
-        actions = {item.number: item for item in pending_of(log) if item.kind == "action"}
-        if not actions:
-            raise ConfigError(f"no action of {self.id} waits: `%agent pending` lists what waits")
-        if unknown := [n for n in which if n not in actions]:
-            raise ConfigError(f"no action {unknown[0]} waits in {self.id}: there are {', '.join(map(str, actions))}")
-        return [actions[n] for n in which or actions]
 
     def _unchanged(self, action: Pending) -> RunLog:
         """The run as it is now, in which `action` waits as it was listed: what is appended to it may rest on that."""
@@ -399,12 +395,12 @@ class Run:
         if tool is None or step is None:
             raise ConfigError(f"{self.id} uses the tool {asked.tool!r}, which is not here: define it again")
         changed = {**log.value(asked.args), **args}
-        if changed == log.value(asked.args):
-            raise ConfigError(f"the edit changes nothing of {asked.tool}: approve it as it is, or say what to change")
         call = prepare_later(log, tool, step, literal(changed))
         if isinstance(call, ToolRefused):
             raise ConfigError(f"{asked.tool} cannot be called so: {'; '.join(call.problems)}")
-        return Answer("edit", by, reason, args=changed)
+        if call.kept == asked.args:
+            raise ConfigError(f"the edit changes nothing of {asked.tool}: approve it as it is, or say what to change")
+        return Answer("edit", by, reason, args=call.args)
 
     @property
     def summary(self) -> Summary:
@@ -424,10 +420,10 @@ def _asked_in(state: RunState | None) -> str:
 
 
 def _others(asked: ApprovalAsked, which: Sequence[int], *, said: bool) -> dict[str, bool]:
-    """What the numbers say of the further calls that are asked about; the first is the call that waits."""
-    known = range(1, len(asked.others) + 2)
-    if unknown := [n for n in which if n not in known]:
-        raise ConfigError(f"no {unknown[0]} is asked about: there are {', '.join(map(str, known))}")
-    if which and 1 not in which:
-        raise ConfigError("the first call comes first: decide about 1 too")
-    return {asked.others[n - 2].binding: said for n in which if n > 1}
+    """What the numbers say of the further calls that are asked about, by their bindings."""
+    first, others = number_of(asked.step), {number_of(call.step): call.binding for call in asked.others}
+    if unknown := [n for n in which if n != first and n not in others]:
+        raise ConfigError(f"no {unknown[0]} is asked about: there are {', '.join(map(str, (first, *others)))}")
+    if which and first not in which:
+        raise ConfigError(f"the call of {asked.step} comes first: decide about {first} too")
+    return {others[n]: said for n in which if n != first}

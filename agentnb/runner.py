@@ -1,4 +1,4 @@
-"""Where a tool's function runs, and how it is given up after its time; functions called by names, and coroutines."""
+"""Where a tool's function runs, how it is given up after its time, and whether it goes on all the same."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import asyncio
 import inspect
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final, Protocol
 
-from agentnb.errors import ToolTimeout
+from agentnb.errors import Interrupted, ToolTimeout
+from agentnb.failures import timed_out
 
-__all__ = ["Runner", "finished", "named", "run_here", "with_named"]
+__all__ = ["Runner", "ended", "finished", "going_on", "named", "run_here", "with_named"]
 
 _LONGEST_S = 1e8  # three years: timers refuse more
 _AGAIN_S = 5.0
 """Seconds after which a tool that swallowed its timeout is interrupted again, and so on."""
+
+
+_GOING_ON: Final[dict[object, str]] = {}
+"""Keys of the calls whose work has not ended. Of this process, as its threads are: whoever gave one up, it goes on."""
 
 
 class Runner(Protocol):
@@ -31,6 +37,27 @@ class Runner(Protocol):
         """
 
 
+@contextmanager
+def going_on(key: str) -> Iterator[None]:
+    """Lets `ended` know of the work inside, on whichever thread it is, and given up or not."""
+    token = object()
+    _GOING_ON[token] = key
+    try:
+        yield
+    finally:
+        del _GOING_ON[token]
+
+
+def ended(key: str, within_s: float) -> bool:
+    """True once no call under `key` goes on in this process; False where one still does after `within_s` seconds."""
+    until = time.monotonic() + within_s
+    while key in list(_GOING_ON.values()):
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def run_here(function: Callable[[], Any], timeout_s: float) -> Any:
     """Run on this thread where a timer signal can interrupt it (the main thread, on POSIX), else on one of its own.
 
@@ -43,14 +70,22 @@ def run_here(function: Callable[[], Any], timeout_s: float) -> Any:
 
 
 def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
+    rung: list[ToolTimeout] = []
+
     def ring(*_: object) -> None:
-        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was interrupted")
+        rung.append(ToolTimeout(f"it took longer than {timeout_s:g} s and was interrupted"))
+        raise rung[-1]
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
             return function()
+        except Exception as error:
+            # Whatever a function makes of its timeout, that it was given up half-way is what counts.
+            if rung and not timed_out(error) and not isinstance(error, Interrupted):
+                raise rung[0] from error
+            raise
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:  # once more, for it may ring at the very moment in which it is being stopped
@@ -101,8 +136,11 @@ def with_named(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
     return finished(value) if inspect.isawaitable(value) else value
 
 
-def finished(value: Any) -> Any:
-    """What an awaitable gives, run to its end on this thread, or on another where a loop runs here already."""
+def finished(value: Any, key: str = "") -> Any:
+    """What an awaitable gives, run to its end on this thread, or on another where a loop runs here already.
+
+    Given up there, it is cancelled, and `going_on` under `key` until that is done.
+    """
 
     async def wait() -> Any:
         return await value
@@ -113,6 +151,7 @@ def finished(value: Any) -> Any:
         return asyncio.run(wait())
     # A loop runs on this thread already, as in a notebook: the coroutine gets a thread and a loop of its own.
     box: dict[str, Any] = {}
+    mark = ExitStack()
 
     async def cancellable() -> Any:
         box["task"], box["loop"] = asyncio.current_task(), asyncio.get_running_loop()
@@ -120,11 +159,13 @@ def finished(value: Any) -> Any:
 
     def target() -> None:
         try:
-            box["value"] = asyncio.run(cancellable())
+            with mark:
+                box["value"] = asyncio.run(cancellable())
         except BaseException as error:  # noqa: BLE001 - handed to the caller
             box["error"] = error
 
     thread = threading.Thread(target=target, name="agentnb-async-tool", daemon=True)
+    mark.enter_context(going_on(key))  # here, and not there: it may be given up before its thread has begun
     thread.start()
     try:
         while thread.is_alive():  # not one long join: an interrupt has to get through

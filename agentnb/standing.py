@@ -8,6 +8,7 @@ import re
 from agentnb.budget import amount
 from agentnb.decide import KEPT_MOST
 from agentnb.events import LimitReached
+from agentnb.pending import number_of
 from agentnb.state import RunState, Stage, Status
 
 __all__ = ["now", "reason", "way_on"]
@@ -92,10 +93,10 @@ def _after_the_end(state: RunState, effects: int) -> str:
 
 
 def _decide(state: RunState) -> str:
-    run, others = state.head.run, len(state.approval.others) if state.approval else 0
-    if not others:
+    run, asked = state.head.run, state.approval
+    if asked is None or not asked.others:
         return f"%agent approve {run}   or   %agent reject {run} WHY"
-    numbers = " ".join(str(n) for n in range(1, others + 2))
+    numbers = " ".join(str(number_of(step)) for step in (asked.step, *(call.step for call in asked.others)))
     return f"%agent approve {run} {numbers}   or   %agent reject {run} WHY   or   %agent edit {run} ARG=VALUE"
 
 

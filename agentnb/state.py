@@ -27,9 +27,12 @@ from agentnb.plan import Plan, Step, references
 from agentnb.policy import ToolFacts
 from agentnb.trail import Trail
 
-__all__ = ["NEW", "Grant", "Outcome", "Queued", "RunState", "Stage", "Status"]
+__all__ = ["NEW", "TAINTED", "Grant", "Outcome", "Queued", "RunState", "Stage", "Status"]
 
 NOTHING = Spent()
+
+TAINTED = ("it was planned after", "a model that had read such text", "its arguments come out of")
+"""How each reason begins that untrusted text gives, see `RunState.tainted`; what it names are steps."""
 
 
 class Status(StrEnum):
@@ -75,6 +78,7 @@ class Outcome:
         message: why it failed, and what may be done next.
         tainted: the result is, or comes out of, text that strangers wrote.
         call: of a call that acted: what was called, to know the same again; see `call_mark`.
+        earlier: the result is an earlier run's, and nothing was called.
     """
 
     step: str
@@ -84,6 +88,12 @@ class Outcome:
     message: str = ""
     tainted: bool = False
     call: str = ""
+    earlier: bool = False
+
+    @property
+    def made(self) -> bool:
+        """True where the step's call was carried out, in this run."""
+        return self.status in ("ok", "empty") and not self.earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +151,12 @@ class RunState(NamedTuple):
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
     refused: str = ""
-    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker" or "person"."""
+    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker", "read" or "person"."""
     why: str = ""
     """Why the plan is being revised."""
     bound: Kept | None = None
     by_model: bool = False
-    """True where a model filled the present step's arguments."""
+    """True where a model that had read untrusted text filled the present step's arguments."""
     raised: tuple[str, ...] = ()
     """Why guards want a person's leave for the present step."""
     approval: ApprovalAsked | None = None
@@ -155,6 +165,8 @@ class RunState(NamedTuple):
     approved: str = ""
     """Binding of the approved call, used once."""
     approved_until: float = 0.0
+    reread: tuple[str, ...] = ()
+    """Of an execution: the reads that were made again since the present call was approved, and gave what they gave."""
     grants: tuple[Grant, ...] = ()
     """What was decided about calls that have not come yet."""
     allowed: frozenset[str] = frozenset()
@@ -174,8 +186,10 @@ class RunState(NamedTuple):
     call: str = ""
     """Of a claimed call that acts: what is called."""
     returned: ToolReturned | None = None
+    earlier: bool = False
+    """True where the present step's result is an earlier run's."""
     strange: bool = False
-    """True where the present step's result is an earlier run's, and tainted there."""
+    """True where it is, and tainted there."""
     planned_clean: int | None = None
     """How many steps of the plan were there before untrusted text came into the run; None where none has."""
     sources: tuple[str, ...] = ()
@@ -271,12 +285,25 @@ class RunState(NamedTuple):
             return tuple(why)
         sources = ", ".join(self.sources)
         if place >= self.planned_clean:
-            why.append(f"it was planned after {sources} brought text that strangers wrote")
+            why.append(f"{TAINTED[0]} {sources} brought text that strangers wrote")
         if by_model:
-            why.append(f"a model that had read such text ({sources}) wrote its arguments")
+            why.append(f"{TAINTED[1]} ({sources}) wrote its arguments")
         if from_tainted := sorted(name for name in references(step.args) if self._is_tainted(name)):
-            why.append(f"its arguments come out of {', '.join(from_tainted)}, which holds text that strangers wrote")
+            why.append(f"{TAINTED[2]} {', '.join(from_tainted)}, which holds text that strangers wrote")
         return tuple(why)
+
+    @property
+    def unread(self) -> Step | None:
+        """In an execution: the read that comes next to be made again before the first call that acts, or None.
+
+        An answer may come long after the reads, and what they gave has to hold when something is done.
+        """
+        if not self.head.executes or not self.approved or self.plan is None:
+            return None
+        if any(outcome.call and outcome.made for outcome in self.outcomes):
+            return None
+        done = self.plan.steps[: len(self.outcomes)]
+        return next((s for s in done if s.check and s.check.sha256 and s.id not in self.reread), None)
 
     @property
     def present_tainted(self) -> bool:

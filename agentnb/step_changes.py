@@ -22,6 +22,7 @@ from agentnb.events import (
     Event,
     GateRaised,
     Kept,
+    ReadRepeated,
     ToolClaimed,
     ToolRefused,
     ToolRetried,
@@ -49,6 +50,7 @@ __all__ = [
     "gate_raised",
     "in_doubt",
     "proposed",
+    "read_repeated",
     "refused",
     "require",
     "retried",
@@ -68,8 +70,8 @@ def require(holds: bool, otherwise: str, event: Event) -> None:  # noqa: FBT001 
 
 CLEAN: Final[Changes] = {
     "attempt": 1, "rejected": 0, "problems": (), "refused": "", "bound": None, "by_model": False, "raised": (),
-    "approval": None, "approved": "", "claim": None, "cleared": False, "unsure": False, "doubt": "",
-    "given_up": False, "call": "", "returned": None, "strange": False,
+    "approval": None, "approved": "", "reread": (), "claim": None, "cleared": False, "unsure": False, "doubt": "",
+    "given_up": False, "call": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip
 """Of a step that has not been begun."""
 
@@ -88,15 +90,16 @@ def current(state: RunState, step: str, e: Event) -> Step:
 def bound(state: RunState, e: ArgsBound) -> Changes:
     """A model filled the open arguments."""
     current(state, e.step, e)
-    return {"bound": e.args, "by_model": True, "rejected": 0, "problems": ()}
+    # What the present step's own tool brings after this is nothing that the model can have read.
+    return {"bound": e.args, "by_model": state.planned_clean is not None, "rejected": 0, "problems": ()}
 
 
 def gate_raised(state: RunState, e: GateRaised) -> Changes:
-    """Guards want a person's leave."""
+    """Guards want a person's leave; what was asked or answered before they said so does not count."""
     current(state, e.step, e)
     if state.claim is not None:
         return {**_given_back(state, e), "raised": e.reasons}
-    return {"raised": e.reasons, "approved": ""}
+    return {"raised": e.reasons, "approval": None, "approved": ""}
 
 
 def approval_asked(state: RunState, e: ApprovalAsked) -> Changes:
@@ -124,7 +127,7 @@ def approval_answered(state: RunState, e: ApprovalAnswered) -> Changes:
         for call in asked.others
         if call.binding in e.others
     )
-    changes: Changes = {"status": _awake(state), "grants": state.grants + fresh, "approved_until": until}
+    changes: Changes = {"status": _awake(state), "grants": state.grants + fresh, "approved_until": until, "reread": ()}
     if e.decision == "reject":
         return changes | _turned_down(state, e)
     if e.allow:
@@ -135,7 +138,7 @@ def approval_answered(state: RunState, e: ApprovalAnswered) -> Changes:
         changes["allowed"] = state.allowed | {asked.tool}
     if e.decision == "edit":
         require(e.args is not None and bool(e.binding), "an edit has arguments and their binding", e)
-        return changes | {"bound": e.args, "by_model": False, "approved": e.binding}
+        return changes | {"bound": e.args, "approved": e.binding}  # an edit of one argument vouches for no other
     return changes | {"approved": asked.binding}
 
 
@@ -167,7 +170,7 @@ def _decided_earlier(state: RunState, e: ApprovalAnswered) -> Changes:
     grant = state.grants[place]
     rest: Changes = {"grants": state.grants[:place] + state.grants[place + 1 :]}
     if e.decision == "approve":
-        return rest | {"approved": e.binding, "approved_until": grant.until}
+        return rest | {"approved": e.binding, "approved_until": grant.until, "reread": ()}
     return rest | _turned_down(state, e)
 
 
@@ -248,6 +251,13 @@ def retried(state: RunState, e: ToolRetried) -> Changes:
     return {"cleared": not unsure, "unsure": unsure, "spent": spent, **_taken_in(state, e.step)}
 
 
+def read_repeated(state: RunState, e: ReadRepeated) -> Changes:
+    """An execution has made one of its reads again."""
+    require(state.unread is not None and state.unread.id == e.step, "that read is not to be made again", e)
+    spent = state.spent + Spent(tool_calls=1, working_seconds=e.seconds)
+    return {"reread": state.reread if e.problem else (*state.reread, e.step), "spent": spent}
+
+
 def in_doubt(state: RunState, e: CallInDoubt) -> Changes:
     """Whether the call acted is not known."""
     current(state, e.step, e)
@@ -280,7 +290,8 @@ def earlier(state: RunState, e: EarlierResult) -> Changes:
     said = f"it was done before, by {e.run} at {e.at_step}: {e.key}"
     back = ToolReturned(step=e.step, status="ok", seconds=0, result=e.result, message=said)
     read = _taken_in(state, e.step, strange=e.tainted)
-    return {**_judgeable(state, back), **read, "strange": e.tainted, "approval": None, "approved": ""}
+    taken: Changes = {"earlier": True, "strange": e.tainted, "approval": None, "approved": ""}
+    return {**_judgeable(state, back), **read, **taken}
 
 
 def simulated(state: RunState, e: CallSimulated) -> Changes:

@@ -17,6 +17,7 @@ from agentnb.events import (
     ModelCached,
     ModelFailed,
     ModelReplied,
+    ReadRepeated,
     Record,
     RunForked,
     RunResumed,
@@ -167,7 +168,7 @@ class Tally:
                 self._charge(self._asked, held.tokens, held.usd, 0)
             case ModelCached(phase=phase):
                 self._phases.setdefault(phase, PhaseCost(phase))
-            case ToolReturned() | ToolRetried() | CallInDoubt():
+            case ToolReturned() | ToolRetried() | CallInDoubt() | ReadRepeated():
                 self._seconds[event.step] += event.seconds
             case _:
                 pass

@@ -9,20 +9,20 @@ import math
 import typing
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, overload
 
 import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 
-from agentnb.breaker import Breaker
+from agentnb.breaker import Breaker, breaker_of
 from agentnb.errors import ConfigError, FailureClass, ToolDefinitionError
 from agentnb.guards import Guard
 from agentnb.plan import JSON
 from agentnb.policy import Effect, Reversibility, ToolFacts
-from agentnb.runner import finished, named, with_named
-from agentnb.values import example
+from agentnb.runner import finished, going_on, named, with_named
+from agentnb.values import as_json, example
 
 __all__ = ["KEY", "InvalidArguments", "Tool", "tool", "toolbox"]
 
@@ -135,7 +135,12 @@ class Tool:
             key: under which the other side may know the call; passed to a function that takes it.
         """
         value = self.function(**kwargs, **({KEY: key} if self.takes_key else {}))
-        return finished(value) if inspect.isawaitable(value) else value
+        return finished(value, key) if inspect.isawaitable(value) else value
+
+    def result(self, kwargs: Mapping[str, Any], key: str) -> JSON:
+        """What a call under `key` gives, as JSON; for as long as it takes it is `going_on`. Arguments as of `run`."""
+        with going_on(key):  # the conversion is a part of it: a generator acts only as it is read
+            return as_json(self.run(kwargs, key))
 
     def happened(self, kwargs: Mapping[str, Any], key: str) -> Any:
         """What `reconcile` found: what the call gave, or None where it did not happen."""
@@ -216,17 +221,21 @@ def tool(
         tries: how often a call is made that fails in a way that passes, and did not act.
         guards: preconditions in code, such as `max_value("amount", 100)`; see `guards.py`.
         once_per: names of the arguments that say what a call is about, ("source_id", "kind"): with the same values the
-            tool acts once, in all runs and kernels, and later calls get the earlier result.
+            tool acts once, in all runs and kernels, and later calls get the earlier result. "1" and 1 are the same
+            value of an int.
         idempotent: True where the other side acts once for one key; a function with an argument `idempotency_key` gets
             the key of its call in it, and counts as such.
         reconcile: a function of the same arguments (those that it names, and `idempotency_key`), asked after a call
-            whose outcome is not known: what the call gave if it happened, None if it did not.
+            whose outcome is not known: what the call gave if it happened, None if it did not. None counts once nothing
+            of the call runs in this process any more.
         refresh: a function of the same arguments (those that it names), called once after StaleData, before the call
             is made again.
         simulate: a function of the same arguments (those that it names) for dry runs; if left out, a value of the form
             that the function returns stands in.
         failures: what an exception type, a status code or a text in a message means, such as
             {requests.ConnectTimeout: "transient", 409: "stale_data"}; only for failures after which it has not acted.
+            Of what is not declared here only a status (429, 503, most of the 4xx) and a ToolFailure such as Transient
+            say so: after any other exception a call that acts is in doubt, and is not made again by itself.
         name: what models call it by; the function's name if left out.
 
     Raises:
@@ -273,7 +282,7 @@ def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool
     """
     box: dict[str, Tool] = {}
     for item in tools:
-        made = item if isinstance(item, Tool) else tool()(item)
+        made = item if isinstance(item, Tool) else replace(tool()(item), breaker=breaker_of(item))
         if made.name in box:
             raise ToolDefinitionError(f"two tools are called {made.name!r}: give one of them another `name=`")
         box[made.name] = made

@@ -34,6 +34,7 @@ from agentnb.events import (
     ModelFailed,
     ModelReplied,
     PlanMade,
+    ReadRepeated,
     Record,
     ReplyRejected,
     RunFinished,
@@ -75,7 +76,8 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     | _ANY
     | _GATE
     | _QUEUE
-    | {ArgsBound, ToolClaimed, ToolRefused, EarlierResult, CallSimulated, ActionProposed, StepJudged, RunForked},
+    | {ArgsBound, ReadRepeated, ToolClaimed, ToolRefused, EarlierResult, CallSimulated, ActionProposed, StepJudged}
+    | {RunForked},
     Stage.CALL: _ANY
     | _QUEUE
     | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
@@ -215,7 +217,8 @@ def _next_step(*, more: bool) -> Changes:
 def _outcome(state: RunState, step: Step, got: ToolReturned, finding: str) -> Outcome:
     advised = got.failure is not None and state.refused != "person"  # whose reason says what may be done next
     said = f"{got.message} ({next_step(got.failure)})" if got.failure and advised else got.message
-    return Outcome(step.id, got.status, got.result, finding, said, state.present_tainted, state.call)
+    tainted, earlier = state.present_tainted, state.earlier
+    return Outcome(step.id, got.status, got.result, finding, said, tainted=tainted, call=state.call, earlier=earlier)
 
 
 def _judged(state: RunState, e: StepJudged) -> Changes:
@@ -280,7 +283,7 @@ def _resumed(state: RunState, e: RunResumed) -> Changes:
     here = state.inflight is not None and state.inflight.model.startswith("local:")
     spent = state.spent + (Spent(model_calls=1) if here else state.reserved)
     unsure = state.unsure or (state.claim is not None and not state.cleared)
-    fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False}
+    fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False, "reread": ()}
     return {"status": Status.IN_PROGRESS, "suspended": None, "spent": spent, **fresh, **_accepted(state, e)}
 
 
@@ -328,6 +331,7 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ToolReturned: step_changes.returned,
     ToolRetried: step_changes.retried,
     ToolRefused: step_changes.refused,
+    ReadRepeated: step_changes.read_repeated,
     CallInDoubt: step_changes.in_doubt,
     DoubtResolved: step_changes.doubt_resolved,
     EarlierResult: step_changes.earlier,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 from agentnb.errors import NotJSON
 from agentnb.plan import JSON
 
-__all__ = ["LARGEST_RESULT", "as_json", "digest", "example", "json_text"]
+__all__ = ["LARGEST_RESULT", "as_json", "digest", "example", "in_order", "json_text"]
 
 LARGEST_RESULT = 16 * 1024 * 1024
 """Bytes of JSON that a tool may return."""
@@ -41,6 +42,19 @@ def as_json(value: Any) -> JSON:
             f"the result has {len(text):,} bytes of JSON, {LARGEST_RESULT:,} are allowed: return less, or a path to it"
         )
     return read
+
+
+def in_order(value: JSON) -> JSON:
+    """`value` as records hold it, with the names of every object in it in order.
+
+    Raises:
+        NotJSON: it has no JSON form; says where.
+    """
+    text = json_text(value)
+    try:
+        return json.loads(text, object_pairs_hook=lambda pairs: dict(sorted(pairs, key=itemgetter(0))))
+    except RecursionError as error:
+        raise NotJSON(f"the value has no JSON form: {error}") from error
 
 
 def json_text(value: JSON) -> str:

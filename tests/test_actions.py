@@ -21,11 +21,11 @@ from agentnb.log import RunLog
 from agentnb.pending import Pending
 from agentnb.policy import Policy
 from agentnb.run import Run
-from agentnb.runner import run_here
+from agentnb.runner import _abandonable, run_here
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool
-from tests.parts import MemoryStore, add, answer, plan, step, verdict
+from tests.parts import MemoryStore, add, answer, note, plan, step, verdict
 
 GONE: list[str] = []
 YES = Answer("approve", "ada", allow=True)
@@ -95,7 +95,7 @@ def test_no_policy_lets_the_loop_destroy(policy: Any) -> None:
 
 
 def test_actions_are_carried_out_by_hand_once(store: DiskStore) -> None:
-    """All of them, or those that are named; what is done is not listed any more."""
+    """All that were shown, or those that are named; what is done is not listed any more."""
     it = proposed("a", "b", "c", store=store)
     assert len(open_actions(store)) == 3
     it.execute(2, by="ada")
@@ -108,6 +108,51 @@ def test_actions_are_carried_out_by_hand_once(store: DiskStore) -> None:
     assert [s.status for s in settled if s] == ["done"] * 3
     assert [s.by for s in settled if s][1] == "ada"
     assert it.status is Status.COMPLETED
+
+
+def test_a_number_means_the_same_action_whatever_else_is_settled(store: DiskStore) -> None:
+    """By this Run or elsewhere: it is that of the action's step, and is never another one's."""
+    it = proposed("a", "b", "c", store=store)
+    assert [item.number for item in it.pending] == [1, 2, 3]
+    it.execute(1)
+    it.execute(2)
+    assert (GONE, [item.number for item in it.pending]) == (["a", "b"], [3])
+    GONE.clear()
+    it = proposed("a", "b", store=store)
+    Run(it.keeper, it.id).discard(1, reason="keep it")
+    with pytest.raises(ConfigError, match=r"no action 1 waits in .*: there are 2"):
+        it.execute(1)
+    assert GONE == []
+
+
+def test_without_numbers_nothing_is_carried_out_that_was_not_shown(store: DiskStore) -> None:
+    """What waits meanwhile, or was never listed by this Run, is told instead; one alone needs no number."""
+    steps = [step("drop", table="a"), step("note", text="x"), step("drop", table="b")]
+    it = Agent(ScriptedModel([plan(*steps), answer()]), tools=[drop, note], store=store).run("x")
+    assert [str(item) for item in it.pending] == ['2. approval s2: note(text="x")', '1. action s1: drop(table="a")']
+    elsewhere = Run(it.keeper, it.id)
+    elsewhere.approve()
+    for way in (it.execute, it.discard, Run(it.keeper, it.id).execute, Run(it.keeper, it.id).discard):
+        with pytest.raises(
+            ConfigError, match=r'is meant is not said: .* 1\. action s1: .*; 3\. action s3: drop\(table="b"\)'
+        ):
+            way()
+    assert GONE == []
+    elsewhere.execute(3)
+    Run(it.keeper, it.id).execute()
+    assert GONE == ["b", "a"]
+    with pytest.raises(ConfigError, match=r"no action of .* waits"):
+        it.execute(in_doubt="done")
+
+
+def test_what_was_found_out_is_said_of_what_is_in_doubt() -> None:
+    """Where nothing is, that is an error, and nothing is done."""
+    it = proposed("a", "b")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"no action of .* is in doubt"):
+            it.execute(in_doubt="not_done")
+        assert len(it.pending) == 2
+    assert GONE == []
 
 
 def test_an_unknown_number_does_nothing() -> None:
@@ -151,6 +196,23 @@ def test_a_validator_decides_in_place_of_a_person() -> None:
     assert GONE == []
     it.execute()
     assert GONE == ["c"]
+
+
+def test_a_validator_cannot_let_what_strangers_text_has_a_part_in() -> None:
+    """It is a person's business, as it is in the loop."""
+
+    @tool(effect="read", untrusted=True)
+    def page() -> str:
+        """What a stranger wrote."""
+        return "users"
+
+    with ScriptedModel([plan(step("page"), step("drop", table="$s1")), verdict(), answer()]) as model:
+        it = Agent(model, tools=[drop, page], store=MemoryStore()).run("x")
+    with pytest.raises(ConfigError, match="may not be carried out: its arguments come out of s1"):
+        it.execute(validator=lambda _: True)
+    assert GONE == []
+    it.execute(2)
+    assert GONE == ["users"]
 
 
 def test_guards_are_checked_again_right_before() -> None:
@@ -336,6 +398,38 @@ def test_reconcile_says_whether_it_happened(found: Any, times: int, left: int) -
         assert (len(GONE), it.pending) == (1, ())
 
 
+def test_an_action_that_was_given_up_and_still_runs_is_not_carried_out_again() -> None:
+    """Its end is waited for before reconcile is asked, and until then nobody can say that it does not happen."""
+
+    def slow(takes_s: float) -> Tool:
+        @tool(effect="destructive", name="drop", reconcile=lambda: GONE[-1] if GONE else None, timeout_s=0.2)
+        def other(table: str) -> None:
+            """Drop.
+
+            Args:
+                table: which.
+            """
+            time.sleep(takes_s)
+            GONE.append(table)
+
+        return other
+
+    it = proposed("a", made=slow(0.3), runner=_abandonable)
+    it.execute()
+    it.execute()
+    assert (GONE, it.pending) == (["a"], ())
+    GONE.clear()
+    it = proposed("a", made=slow(1), runner=_abandonable)
+    it.execute()
+    with pytest.raises(ConfigError, match="still runs here"):
+        it.execute(in_doubt="not_done")
+    with pytest.raises(ConfigError, match="still runs here"):
+        it.execute()
+    time.sleep(1)
+    it.execute()
+    assert (GONE, it.pending) == (["a"], ())
+
+
 def test_a_reconcile_that_hangs_leaves_it_in_doubt() -> None:
     """After the tool's own time."""
     it = proposed("a", made=dropping(ConnectionError(), 1, reconcile=lambda: time.sleep(5), timeout_s=0.05))
@@ -440,9 +534,9 @@ def test_a_run_that_waits_for_an_answer_can_have_its_actions_carried_out(store: 
     model = ScriptedModel([plan(step("drop", table="a"), step("note", text="x")), answer()])
     it = Agent(model, tools=[drop, note], store=store).run("x")
     assert [item.kind for item in it.pending] == ["approval", "action"]
-    with pytest.raises(ConfigError, match="no action 1 waits"):
-        it.execute(1)
-    it.execute(2)
+    with pytest.raises(ConfigError, match="no action 2 waits"):
+        it.execute(2)
+    it.execute(1)
     assert (GONE, noted, it.status) == (["a"], [], Status.AWAITING_APPROVAL)
     it.approve()
     assert (noted, it.status) == (["x"], Status.COMPLETED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from agentnb.approval import Answer, DoubtRequest, Request
 from agentnb.breaker import Breaker
 from agentnb.calls import LONGEST_WAIT_S, call_tool
 from agentnb.errors import (
+    ConfigError,
     FailureClass,
     Fatal,
     Interrupted,
@@ -101,7 +103,7 @@ def test_a_call_is_claimed_before_it_is_made_and_settled_after() -> None:
     claimed, returned = called(log, add)
     assert isinstance(claimed, ToolClaimed)
     assert isinstance(returned, ToolReturned)
-    assert (claimed.key, log.value(claimed.args)) == ("r1-test/s1", {"a": "1", "b": 2})
+    assert (claimed.key, log.value(claimed.args)) == ("r1-test/s1", {"a": 1, "b": 2})
     assert (returned.status, returned.result and log.value(returned.result)) == ("ok", 3)
 
 
@@ -470,20 +472,121 @@ def kinds(it: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "error", [Transient("503"), RateLimited("slow down", 7), ConnectionRefusedError("no")], ids=repr
+    "error", [Transient("503"), RateLimited("slow down", 7), BrokenPipeError("declared")], ids=repr
 )
 def test_what_passes_and_did_not_act_is_tried_again_under_its_key(error: Exception) -> None:
     """As often as the tool says; the wait is at least what was asked for, and goes through `sleep=`."""
     waits: list[float] = []
-    made, keys = ending(error, error, "sent")
+    declared: Any = {BrokenPipeError: "transient"}
+    made, keys = ending(error, error, "sent", failures=declared)
     it = went(made, sleep=waits.append)
     assert (it.result("s1"), len(keys), len(set(keys)), len(waits)) == ("sent", 3, 1, 2)
     if isinstance(error, RateLimited):
         assert min(waits) >= 7
-    made, keys = ending(error, tries=2)
+    made, keys = ending(error, tries=2, failures=declared)
     it = went(made)
     assert (len(keys), it.status, it.stop_reason) == (2, Status.STOPPED, "escalated")
     assert it.state.outcomes[0].status == "failed"
+
+
+def slow_write(done: list[str], takes_s: float, **options: Any) -> Tool:
+    """A write that is given up long before it acts, and whose `reconcile` finds what was done."""
+
+    @tool(effect="write", reversibility="full", reconcile=lambda: done[-1] if done else None, **options)
+    def pay() -> str:
+        """Pay."""
+        time.sleep(takes_s)
+        done.append("paid")
+        return "paid"
+
+    return pay
+
+
+def test_reconcile_is_asked_once_a_call_that_was_given_up_has_ended() -> None:
+    """Before that it would find nothing, and the call would act twice."""
+    done: list[str] = []
+    it = went(slow_write(done, 0.4, timeout_s=0.3), runner=runner._abandonable)
+    assert (it.status, done, it.result("s1")) == (Status.COMPLETED, ["paid"], "paid")
+    assert kinds(it) == ["tool_claimed", "call_in_doubt", "doubt_resolved"]
+
+
+def test_a_call_that_still_runs_may_be_found_to_have_happened_and_not_the_opposite(store: DiskStore) -> None:
+    """Neither by reconcile nor by a person: it stays in doubt, and once it has ended it is looked up."""
+    done: list[str] = []
+    says = Answer("not_happened", "ada")
+    made = slow_write(done, 0.8, timeout_s=0.1)
+    it = went(made, runner=runner._abandonable, store=store, lines=(), approver=lambda _: says)
+    assert (it.status, it.stop_reason, done, "still runs here" in it.detail) == (
+        Status.SUSPENDED, "in_doubt", [], True,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="still runs here"):
+        it.resume(in_doubt="not_done")
+    time.sleep(0.8)
+    it = Agent(ScriptedModel([answer()]), tools=[made, add], store=store).resume(it.id)
+    assert (it.status, done) == (Status.COMPLETED, ["paid"])
+    made = slow_write(["found early"], 0.4, timeout_s=0.1)
+    it = went(made, runner=runner._abandonable)
+    assert (it.status, it.result("s1")) == (Status.COMPLETED, "found early")
+
+
+def test_a_coroutine_that_does_not_heed_its_cancellation_still_runs() -> None:
+    """Inside a running loop it has a thread of its own, which goes on after the call was given up."""
+    done: list[str] = []
+
+    @tool(effect="write", reversibility="full", reconcile=lambda: done[-1] if done else None, timeout_s=0.3)
+    async def pay() -> str:
+        """Pay."""
+        time.sleep(0.5)  # noqa: ASYNC251 - the case
+        done.append("paid")
+        return "paid"
+
+    async def in_a_loop() -> Any:
+        return went(pay)
+
+    it = asyncio.run(in_a_loop())
+    assert (it.status, done, it.result("s1")) == (Status.COMPLETED, ["paid"], "paid")
+
+
+def test_a_budget_that_ends_a_call_does_not_speak_against_the_tool() -> None:
+    """What was given up before its own time may have been about to answer: other runs go on calling it."""
+    made = reads(spinning, timeout_s=60)
+    for _ in range(6):
+        agent = Agent(ScriptedModel([answer()]), tools=[made], store=MemoryStore(), budget=Budget(seconds=0.3))
+        agent.run("x", plan=[step(made.name)])
+    assert made.breaker.state == "closed"
+    made = reads(spinning, timeout_s=0.01, tries=5)
+    went(made)
+    assert made.breaker.state == "open"
+
+
+def test_a_write_that_meets_a_refused_connection_is_in_doubt() -> None:
+    """Before it was refused the same call may have done something: it is not made again by itself."""
+    made, keys = ending(ConnectionRefusedError("the webhook"), "again")
+    it = went(made, lines=())
+    assert (len(keys), it.status, it.stop_reason) == (1, Status.SUSPENDED, "in_doubt")
+
+
+@pytest.mark.parametrize("way", ["from it", "over it", "after it"])
+def test_what_a_write_says_of_its_own_timeout_does_not_make_it_act_twice(way: str) -> None:
+    """It was given up half-way, whatever it raises instead, and may have acted."""
+    rows: list[int] = []
+
+    @tool(effect="write", reversibility="full", timeout_s=0.05)
+    def save() -> None:
+        """Save."""
+        rows.append(1)
+        caught = None
+        try:
+            time.sleep(1)
+        except Exception as error:  # noqa: BLE001 - the case
+            caught = error
+            if way != "after it":
+                raise Transient("hiccup") from (error if way == "from it" else None)
+        if caught:
+            raise Transient("hiccup")
+
+    it = went(save, lines=())
+    assert (rows, it.status, it.stop_reason) == ([1], Status.SUSPENDED, "in_doubt")
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ class Walk:
         """The call: begun again where it was, else guarded and claimed; then whatever happens to it."""
         if self.state.claim is None:
             other = self.draw(st.integers(0, 9))
-            if not self.state.approved and other == 0:
+            if other == 0:
                 self.add(GateRaised(step=self.step.id, reasons=("amount is 250, at most 100 is allowed",)))
                 return
             if self.state.approved and self.state.t + 2 > self.state.approved_until:
@@ -442,14 +442,13 @@ class Books:
                 self.plan = [*self.plan[: event.keep], *event.steps]
                 self.clean = None if self.clean is None else min(self.clean, event.keep)
             case ArgsBound():
-                self.by_model = True
+                self.by_model = self.clean is not None  # of what the model had read by then
             case GateRaised(step=step):
                 self.raised.add(step)
             case ApprovalAsked():
                 self.asked = event
             case ApprovalAnswered() if not event.earlier and self.asked is not None:
                 until = t + self.policy.valid_s
-                self.by_model = self.by_model and event.decision != "edit"
                 if event.decision != "reject":
                     self.leave.append((event.binding or self.asked.binding, until))
                     self.allowed |= {self.asked.tool} if event.allow else set()

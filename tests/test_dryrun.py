@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from agentnb import Agent, Budget, ScriptedModel, Step, tool
 from agentnb.approval import Answer, ApprovalRequest, Request
 from agentnb.errors import ConfigError, FailureClass, ModelError
+from agentnb.events import ReadRepeated, ToolClaimed
 from agentnb.guards import ask, max_value
 from agentnb.policy import Policy
 from agentnb.run import Run
@@ -158,8 +159,52 @@ def test_effects_say_what_and_why_somebody_would_be_asked() -> None:
     first, second, third = it.effects
     assert (first.step, first.title, first.args, first.reversibility) == ("s2", "Get some", {"n": 3}, "full")
     assert (first.result, first.gate) == ({"id": 0, "state": "open"}, ())
-    assert (second.args, second.gate) == ({"id": 0}, ("the policy asks",))
+    assert (second.args, second.gate) == ({"id": 0, "note": ""}, ("the policy asks",))
     assert third.gate == ("look twice",)
+
+
+def test_an_execution_names_strangers_text_as_it_is_called_there_and_shows_it() -> None:
+    """Its reads come first, so that its steps have other ids than in the dry run; a guard's words stay its own."""
+    person: list[ApprovalRequest] = []
+
+    def yes(request: Request) -> Answer:
+        assert isinstance(request, ApprovalRequest)
+        person.append(request)
+        return Answer("approve", "ada")
+
+    guarded = tool(effect="write", reversibility="full", guards=[lambda _: ask("s1 is a bucket")], name="pay")(
+        pay.function
+    )
+    tools = [stock, order, guarded, page]
+    steps = [step("order", n=1), step("stock"), step("page"), step("pay", id=1, note="$s3")]
+    it = dry(plan(*steps), verdict(), verdict(), answer(), tools=tools, approve="auto")
+    done = executed(it, yes, tools, approve="auto")
+    assert [one.tool for one in done.plan.steps] == ["stock", "page", "order", "pay"] if done.plan else False
+    assert person[-1].reasons == (
+        "s1 is a bucket",
+        "s1 is a bucket; its arguments come out of s2, which holds text that strangers wrote",
+    )
+    assert [(source.step, source.tool, source.preview) for source in person[-1].sources] == [
+        ("s2", "page", "order 9 of them")
+    ]
+
+
+def test_what_was_only_simulated_keeps_its_place_in_an_argument_that_is_put_in_order() -> None:
+    """A set is written in order; the reference in it stands for the thing that it stood for."""
+
+    @tool(effect="write", reversibility="full")
+    def name() -> str:
+        """Name it."""
+        return "zebra"
+
+    @tool(effect="write", reversibility="full")
+    def tag(names: frozenset[str], more: int = 0) -> None:
+        """Tag it."""
+        DONE.append(("tag", sorted(names), more))
+
+    it = dry(plan(step("name"), step("tag", names=["$s1", "a"])), answer(), tools=[name, tag])
+    assert it.effects[1].args == {"names": ["simulated", "a"], "more": 0}
+    assert (executed(it, tools=[name, tag]).status, DONE) == (Status.COMPLETED, [("tag", ["a", "zebra"], 0)])
 
 
 class Color(enum.Enum):
@@ -281,7 +326,7 @@ def test_guards_deny_in_a_dry_run_as_they_would() -> None:
 
 
 def test_execution_does_exactly_what_was_shown_with_one_yes(store: DiskStore) -> None:
-    """Reads again, then the effects; a reference to what was only simulated gets the real result."""
+    """Reads again, once more after the yes, then the effects; what was only simulated is the real result there."""
     asked: list[ApprovalRequest] = []
 
     def person(request: Request) -> Answer:
@@ -292,7 +337,7 @@ def test_execution_does_exactly_what_was_shown_with_one_yes(store: DiskStore) ->
     it = bought(store=store)
     DONE.clear()
     done = executed(it, person)
-    assert DONE == ["read", ("order", 3), ("pay", 72, "")]
+    assert DONE == ["read", "read", ("order", 3), ("pay", 73, "")]
     assert (done.status, done.stop_reason, done.id != it.id) == (Status.COMPLETED, "complete", True)
     assert done.spent.model_calls == 0
     assert done.state.head.executes == it.id
@@ -318,7 +363,7 @@ def test_run_execute_is_the_same() -> None:
     """From the dry run itself."""
     it = bought(approver=all_of_them)
     assert it.execute().status is Status.COMPLETED
-    assert DONE[-1] == ("pay", 73, "")
+    assert DONE[-1] == ("pay", 74, "")
 
 
 @pytest.mark.parametrize("how", ["changed", "gone", "failing"])
@@ -342,6 +387,69 @@ def test_nothing_is_done_where_a_read_has_changed(how: str) -> None:
     assert [o.step for o in done.state.outcomes] == ["s1", "s2"]
     assert ("is not what it was" if how != "failing" else "no such table") in done.detail
     assert "s2" in f"{done.summary}{done.detail}"
+
+
+@pytest.mark.parametrize("how", ["changed", "failing"])
+@pytest.mark.parametrize("where", ["while the card is up", "while the run rests"])
+def test_nothing_is_done_where_a_read_changes_before_the_answer(how: str, where: str) -> None:
+    """It is made again once somebody has said yes, right before the first call that acts; the run says which it was."""
+
+    @tool(effect="read")
+    def other() -> int:
+        """Look."""
+        if WORLD.get("other") == "failing":
+            raise ValueError("no such table")
+        found: int = WORLD.get("other", 1)
+        return found
+
+    def person(request: Request) -> Answer | None:
+        WORLD["other"] = {"changed": 2, "failing": "failing"}[how]
+        return all_of_them(request) if where == "while the card is up" else None
+
+    tools = [*TOOLS, other]
+    steps = [step("stock"), step("other"), step("order", n=1), step("order", n=2)]
+    it = dry(plan(*steps), verdict(), verdict(), answer(), tools=tools)
+    DONE.clear()
+    done = executed(it, person, tools)
+    if where == "while the run rests":
+        assert (done.status, DONE) == (Status.AWAITING_APPROVAL, ["read"])
+        done = done.approve(3, 4)
+    assert (DONE, done.status, done.stop_reason) == (["read", "read"], Status.STOPPED, "escalated")
+    assert ("is not what it was" if how == "changed" else "no such table") in done.detail
+    assert "s2 Read again: other" in done.detail
+    assert "nothing was done" in done.detail
+    again = [r.event for r in done.events if isinstance(r.event, ReadRepeated)]
+    assert [(event.step, bool(event.problem)) for event in again] == [("s1", False), ("s2", True)]
+
+
+def test_reads_are_made_again_for_the_first_call_and_no_later_one() -> None:
+    """What the first one does may well change what was read; and they count as calls of tools."""
+    steps = [step("stock"), step("order", n=1), step("order", n=2)]
+    it = dry(plan(*steps), verdict(), answer())
+    DONE.clear()
+
+    def person(_: Request) -> Answer:
+        WORLD["stock"] = 3 if not DONE[2:] else 0
+        return Answer("approve", "ada")
+
+    done = executed(it, person)
+    assert (done.status, DONE) == (Status.COMPLETED, ["read", "read", ("order", 1), ("order", 2)])
+    assert done.spent.tool_calls == 4
+
+
+def test_an_execution_left_after_it_read_again_reads_once_more() -> None:
+    """Whoever resumes it does so at another time, with the yes that was given."""
+    it = dry(plan(step("stock"), step("order", n=1)), verdict(), answer())
+    agent = Agent(ScriptedModel([]), tools=TOOLS, store=it.keeper.store, approver=all_of_them)
+    session = agent.begin_execution(it.id)
+    for record in (records := session.drive()):
+        if isinstance(record.event, ToolClaimed) and record.event.tool == "order":
+            records.close()
+            break
+    WORLD["stock"] = 0
+    done = agent.resume(session.log.run)
+    assert (done.status, "is not what it was" in done.detail) == (Status.STOPPED, True)
+    assert [what for what in DONE if what != "read"] == []
 
 
 def test_a_large_read_is_held_to_what_it_gave(store: DiskStore) -> None:
@@ -534,9 +642,9 @@ def test_an_execution_that_was_left_half_way_goes_on_where_it_was() -> None:
         return Answer("approve", "ada") if request.args["n"] == 1 else None
 
     done = executed(it, leaves)
-    assert (done.status, DONE) == (Status.AWAITING_APPROVAL, ["read", ("order", 1)])
+    assert (done.status, DONE) == (Status.AWAITING_APPROVAL, ["read", "read", ("order", 1)])
     again = Agent(ScriptedModel([]), tools=TOOLS, store=it.keeper.store, approver=all_of_them).resume(done.id)
-    assert (again.status, DONE) == (Status.COMPLETED, ["read", ("order", 1), ("order", 2), ("order", 3)])
+    assert (again.status, DONE) == (Status.COMPLETED, ["read", "read", ("order", 1), ("order", 2), ("order", 3)])
 
 
 def test_an_execution_interrupted_in_a_write_is_in_doubt() -> None:
@@ -644,7 +752,7 @@ def test_what_was_read_with_a_simulated_id_says_so() -> None:
     steps = [step("order", n=1), step("look", id="$s1.id"), step("pay", id=1, note="$s2")]
     executed(dry(plan(*steps), verdict(), answer(), tools=tools), person, tools)
     assert DONE == [("order", 1), ("pay", 1, "thing 0")]
-    assert "read with made-up arguments: s2 with what was only simulated in s1" in reasons["pay"][0]
+    assert "read with made-up arguments: s1 with what was only simulated in s2" in reasons["pay"][0]
     assert "made-up" not in reasons["order"][0]
 
 

@@ -429,6 +429,80 @@ def test_numbers_let_exactly_the_calls_that_they_name(store: DiskStore) -> None:
     assert (NOTES, it.status) == (["x", "x"], Status.AWAITING_APPROVAL)
 
 
+def test_the_present_call_is_decided_about_with_those_after_it(store: DiskStore) -> None:
+    """Their numbers are those of their steps, the present one's too, and no answer passes it over."""
+    it = go(plan(step("add", a=1, b=1), *(step("note", text=text) for text in "xyz")), verdict(),
+            approver=Person(None), store=store, tools=[note, add])  # fmt: skip
+    assert [item.number for item in it.pending] == [2, 3, 4]
+    with pytest.raises(ConfigError, match="the call of s2 comes first: decide about 2 too"):
+        it.approve(3)
+    with pytest.raises(ConfigError, match="no 1 is asked about: there are 2, 3, 4"):
+        it.reject("no", 1)
+    it.approve(2, 4, by="ada")
+    assert (NOTES, [item.number for item in it.pending]) == (["x"], [3])
+
+
+STOCK = {"left": 100}
+
+
+@tool(
+    effect="write",
+    reversibility="full",
+    guards=[lambda call: ask(f"only {STOCK['left']} are left") if call.args["n"] > STOCK["left"] else None],
+)
+def ship(n: int) -> None:
+    """Ship.
+
+    Args:
+        n: how many.
+    """
+    PAID.append((n, "shipped"))
+
+
+def test_what_a_guard_says_after_the_yes_is_asked_about() -> None:
+    """The yes was to less: it is not used, and the reason is shown."""
+    STOCK["left"] = 100
+    model = ScriptedModel([plan(step("ship", n=50)), answer()])
+    it = Agent(model, tools=[ship], store=MemoryStore(), approver=Person(None)).run("x")
+    STOCK["left"] = 3
+    it.approve()
+    assert (PAID, it.status, it.pending[0].reasons) == ([], Status.AWAITING_APPROVAL, ("only 3 are left",))
+    STOCK["left"] = 2
+    it.approve()
+    assert (PAID, it.pending[0].reasons) == ([], ("only 2 are left",))
+    it.approve()
+    assert (PAID, it.status) == ([(50, "shipped")], Status.COMPLETED)
+
+
+def test_an_answer_to_what_was_asked_before_a_guard_spoke_is_not_used(store: DiskStore) -> None:
+    """It was left for a driver that ended before it looked; the next one asks anew, with the reason."""
+    STOCK["left"] = 100
+    agents: list[Agent] = []
+
+    def leaves(_: ApprovalRequest) -> Answer | None:
+        agents[0].runs()[0].approve(by="bob")
+        raise KeyboardInterrupt
+
+    person = Person(leaves, None)
+    agents.append(Agent(ScriptedModel([plan(step("ship", n=50))]), tools=[ship], store=store, approver=person))
+    with pytest.raises(KeyboardInterrupt):
+        agents[0].run("x")
+    STOCK["left"] = 3
+    it = agents[0].resume(agents[0].runs()[0].id)
+    assert (PAID, it.status, [asked.reasons for asked in person.asked]) == (
+        [], Status.AWAITING_APPROVAL, [(), ("only 3 are left",)],
+    )  # fmt: skip
+
+
+def test_a_yes_of_before_does_not_hold_once_strangers_text_has_come_in() -> None:
+    """The same call, in a plan that was made after their text, is asked about again and says so."""
+    person = Person(all_of_them, YES)
+    lines = [plan(step("note", text="a"), step("page"), step("note", text="b")), verdict("revise")]
+    go(*lines, plan(step("note", text="b")), answer(), approver=person)
+    assert (NOTES, person.steps) == (["a", "b"], ["s1", "s3"])
+    assert person.asked[1].reasons == ("it was planned after s2 brought text that strangers wrote",)
+
+
 def test_a_no_is_used_where_a_yes_to_the_same_call_has_expired(store: DiskStore, fake_clock: FakeClock) -> None:
     """Of two answers about calls that are the same to the letter the one that holds counts, and the run goes on."""
 

@@ -65,7 +65,7 @@ def test_pending_lists_what_waits_in_all_runs(cells: Cells) -> None:
     assert 'note(text="b")' in shown
     assert 'wipe(table="old")' in shown
     assert cells.line("pending r").count("note(") == 2
-    cells.line("approve r 1 2")
+    cells.line("approve r 2 3")
     assert cells.names["r"].status is Status.COMPLETED
     assert "note(" not in cells.line("pending")
     cells.line("discard r")

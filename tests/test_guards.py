@@ -12,7 +12,7 @@ from agentnb.errors import ConfigError, ToolDefinitionError
 from agentnb.guards import ALLOW, Guard, GuardedCall, Ruling, rulings
 from agentnb.state import RunState, Status
 from agentnb.store.disk import DiskStore
-from tests.parts import answer, plan, step, verdict
+from tests.parts import MemoryStore, answer, plan, step, verdict
 
 PAID: list[float] = []
 
@@ -22,10 +22,10 @@ def nothing_paid() -> None:
     PAID.clear()
 
 
-def paying(*guards: Guard, effect: Any = "write") -> Any:
+def paying(*guards: Guard, effect: Any = "write", **options: Any) -> Any:
     """A tool that pays, under these guards."""
 
-    @tool(effect=effect, reversibility="full", guards=guards)
+    @tool(effect=effect, reversibility="full", guards=guards, **options)
     def pay(amount: float, to: str = "ada") -> str:
         """Pay somebody.
 
@@ -142,3 +142,29 @@ def test_a_run_that_repeats_itself_is_asked_about(store: DiskStore) -> None:
         it = Agent(model, tools=[made], store=store, approve="auto").run("pay")
     assert (it.status, PAID) == (Status.AWAITING_APPROVAL, [1.0, 2.0])
     assert it.state.raised == ("pay was carried out 2 times in this run, 2 are allowed",)
+
+
+def test_what_was_only_proposed_is_not_counted_and_what_a_person_did_is() -> None:
+    """Of two actions one may be carried out; the other is denied then, and not before."""
+    made = paying(at_most(1, otherwise="deny"), effect="destructive")
+    lines = [plan(step("pay", amount=1), step("pay", amount=2)), answer()]
+    it = Agent(ScriptedModel(lines), tools=[made], store=MemoryStore()).run("pay")
+    assert [(item.number, item.reasons) for item in it.pending] == [(1, ()), (2, ())]
+    it.execute(1)
+    with pytest.raises(ConfigError, match="carried out 1 times in this run, 1 are allowed"):
+        it.execute(2)
+    assert PAID == [1.0]
+
+
+def test_what_an_earlier_run_did_is_not_counted_in_this_one() -> None:
+    """The step got its result, and nothing was carried out; what reads counts."""
+    made = paying(at_most(1, otherwise="deny"), once_per=["amount"])
+    store = MemoryStore()
+    for steps in ([step("pay", amount=1)], [step("pay", amount=1), step("pay", amount=2)]):
+        it = Agent(ScriptedModel([plan(*steps), answer()]), tools=[made], store=store, approve="auto").run("pay")
+        assert it.status is Status.COMPLETED
+    assert PAID == [1.0, 2.0]
+    looks = paying(at_most(1), effect="read")
+    lines = [plan(step("pay", amount=3), step("pay", amount=4)), verdict()]
+    it = Agent(ScriptedModel(lines), tools=[looks], store=store, approve="auto").run("pay")
+    assert (it.status, PAID) == (Status.AWAITING_APPROVAL, [1.0, 2.0, 3.0])

@@ -244,7 +244,7 @@ def test_a_tool_that_was_allowed_is_asked_about_again_once_strangers_were_heard(
 
 
 def test_leave_given_before_does_not_cover_other_arguments() -> None:
-    """A call approved together with an earlier one is made once and as it was; another like it is asked about."""
+    """A call approved together with an earlier one is let as it was planned then, and not in a plan of later."""
 
     class Both(Says):
         def __call__(self, request: Request) -> Answer | None:
@@ -268,10 +268,8 @@ def test_leave_given_before_does_not_cover_other_arguments() -> None:
     agent, place = agent_of(lines, person)
     agent.run("Mail them.")
     assert [dict(asked.args)["to"] for asked in person.asked] == ["a@shop.example", MALLORY, "b@shop.example"]
-    assert place.ledger == [mail("a@shop.example", "1", "s"), mail("b@shop.example", "2", "s")]
-    assert any(
-        "this run has made exactly this call" in why or "planned after" in why for why in person.asked[-1].reasons
-    )
+    assert place.ledger == [mail("a@shop.example", "1", "s")]
+    assert any("planned after" in why for why in person.asked[-1].reasons)
 
 
 class Time:

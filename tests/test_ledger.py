@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from pydantic import BaseModel, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, Field, PlainValidator, SecretStr, WithJsonSchema
 
 from agentnb import Agent, Budget, ScriptedModel, Step, tool
 from agentnb.approval import Answer, Request
@@ -427,6 +427,25 @@ def test_arguments_of_any_type_name_what_a_call_is_about(store: DiskStore) -> No
     assert [made(**change) for change in others] == [3, 4, 5, 6, 7]
     assert made(share=1) == made(share=1.0) == 8
     assert made(place={"city": unicodedata.normalize("NFD", "Köln")}) == 9  # letters are compared as they are
+
+
+def test_what_is_not_written_down_is_a_part_of_what_a_call_is_about(store: DiskStore) -> None:
+    """Two payees whose account is kept out of JSON are two, and each is paid once."""
+
+    class Payee(BaseModel):
+        name: str
+        iban: str = Field(exclude=True)
+
+    def pay(who: Payee, code: SecretStr) -> str:
+        """Pay."""
+        ACTED.append((who.iban, code.get_secret_value()))
+        return "paid"
+
+    pay.__annotations__.update(who=Payee, code=SecretStr)
+    made = tool(effect="write", reversibility="full", once_per=["who", "code"])(pay)
+    steps = [step("pay", who={"name": "Li", "iban": iban}, code=code) for iban, code in ("Aa", "Ba", "Aa", "Ab")]
+    go(store, made, *steps)
+    assert ACTED == [("A", "a"), ("B", "a"), ("A", "b")]
 
 
 def test_an_argument_that_has_no_json_form_harms_nothing(store: DiskStore) -> None:

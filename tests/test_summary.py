@@ -478,7 +478,7 @@ def test_a_dry_run_lists_what_it_would_do() -> None:
     )
     shown = it.summary
     assert [(e.step, e.tool, e.args, e.asks) for e in shown.effects] == [
-        ("s2", "pay", 'to="ada", amount=3', ()),
+        ("s2", "pay", 'to="ada", amount=3, memo=""', ()),
         ("s3", "drop", 'table="t"', ("it is destructive: a person carries it out",)),
     ]
     assert [(e.step, e.tool, e.asks) for e in shown.effects] == [(e.step, e.tool, e.gate) for e in it.effects]
@@ -495,7 +495,7 @@ def test_a_plan_that_changes_takes_its_effects_along() -> None:
         plan(step("pay", to="bob", amount=2)),
         answer(),
     )  # fmt: skip
-    assert [e.args for e in it.summary.effects] == ['to="ada", amount=1', 'to="bob", amount=2']
+    assert [e.args for e in it.summary.effects] == ['to="ada", amount=1, memo=""', 'to="bob", amount=2, memo=""']
     assert [e.step for e in it.effects] == [e.step for e in it.summary.effects] == ["s1", "s3"]
 
 
@@ -520,26 +520,26 @@ def test_the_queue_says_what_waits_and_what_became_of_it() -> None:
     assert [(a.number, a.status, a.said) for a in shown.actions] == [(n, "waits", "waits for you") for n in range(1, 6)]
     assert {line.mark for line in shown.steps} == {"proposed"}
     assert shown.next == "%agent pending r1-test, then %agent execute r1-test N   or   %agent discard r1-test N"
-    it.execute(1, 3, 4, by="ada").discard(1, reason="still needed", by="bob")
+    it.execute(1, 3, 4, by="ada").discard(2, reason="still needed", by="bob")
     shown = summarise(it.events)
     assert [(a.number, a.step, a.args, a.said) for a in shown.actions] == [
         (0, "s1", 'table="a"', "carried out by ada"),
         (0, "s2", 'table="b"', "dropped by bob: still needed"),
-        (1, "s3", 'table="held"', "waits for you: not carried out by ada: it is held"),
-        (2, "s4", 'table="far"', "begun by ada, and perhaps carried out: TimeoutError: no answer"),
-        (3, "s5", 'table="d"', "waits for you"),
+        (3, "s3", 'table="held"', "waits for you: not carried out by ada: it is held"),
+        (4, "s4", 'table="far"', "begun by ada, and perhaps carried out: TimeoutError: no answer"),
+        (5, "s5", 'table="d"', "waits for you"),
     ]
     assert [a.number for a in shown.actions if a.number] == [item.number for item in it.pending]
     assert [line.mark for line in shown.steps] == ["done", *["proposed"] * 4]
 
 
-def test_actions_are_numbered_after_calls_that_are_asked_about() -> None:
+def test_actions_are_numbered_by_their_steps_beside_calls_that_are_asked_about() -> None:
     """As in `Run.pending`."""
     it = run(
         plan(step("drop", table="t"), step("pay", to="a", amount=1), step("pay", to="b", amount=2)), tools=[drop, pay]
     )
-    assert [a.number for a in it.summary.actions] == [3]
-    assert [item.number for item in it.pending if item.kind == "action"] == [3]
+    assert [a.number for a in it.summary.actions] == [1]
+    assert [item.number for item in it.pending if item.kind == "action"] == [1]
 
 
 def test_silence_is_told() -> None:

@@ -92,7 +92,7 @@ def test_a_source_is_named_once() -> None:
 
 
 def test_an_edited_call_whose_approval_ran_out_is_asked_about_again() -> None:
-    """The edit took the taint away and leave was given for it; not used in time, it needs leave anew."""
+    """Leave was given for it; not used in time it needs leave anew, and strangers' text is named as before."""
     now = [1000.0]
     asked: list[tuple[str, ...]] = []
     sent: list[str] = []
@@ -127,4 +127,61 @@ def test_an_edited_call_whose_approval_ran_out_is_asked_about_again() -> None:
     )
     run = made.run("Send it.")
     assert (run.status, sent, len(asked)) == (Status.AWAITING_APPROVAL, [], 2)
-    assert asked[1] == ("what was approved was not used in time",)
+    assert asked[1] == (
+        "what was approved was not used in time",
+        "a model that had read such text (s1) wrote its arguments",
+    )
+
+
+def test_an_edit_of_one_argument_vouches_for_no_other() -> None:
+    """What a model took from strangers' text stays theirs, also in the result that a later call is made from."""
+    sent: list[str] = []
+
+    @tool(effect="write", reversibility="full")
+    def draft(text: str, font: str) -> dict[str, str]:
+        """Draft it.
+
+        Args:
+            text: what.
+            font: how.
+        """
+        return {"text": text, "font": font}
+
+    @tool(effect="write", reversibility="full")
+    def send(text: str) -> None:
+        """Send it.
+
+        Args:
+            text: what.
+        """
+        sent.append(text)
+
+    def edits(request: Request) -> Answer | None:
+        assert isinstance(request, ApprovalRequest)
+        return Answer("edit", "ada", args={**request.args, "font": "b"}) if request.step == "s2" else None
+
+    steps = [step("page"), step("draft", text="$? the page", font="a"), step("send", text="$s2.text")]
+    run = agent([plan(*steps), verdict(), bind(text=MALLORY)], page_of(), draft, send, approver=edits).run("Send it.")
+    assert (run.status, sent, run.result("s2")) == (Status.AWAITING_APPROVAL, [], {"text": MALLORY, "font": "b"})
+    assert run.pending[0].reasons == ("its arguments come out of s2, which holds text that strangers wrote",)
+
+
+def test_a_page_that_is_fetched_again_says_nothing_of_the_call_that_fetches_it() -> None:
+    """The first try failed and brought strangers' text; the model had written the arguments before there was any."""
+    tried: list[str] = []
+
+    @tool(effect="read", egress=True, reversibility="full", untrusted=True)
+    def fetch(url: str) -> str:
+        """Fetch it.
+
+        Args:
+            url: where.
+        """
+        tried.append(url)
+        if len(tried) == 1:
+            raise ToolFailure("busy", FailureClass.TRANSIENT)
+        return MALLORY
+
+    run = agent([plan(step("fetch", url="$? where")), bind(url="u"), answer()], fetch).run("Fetch it.")
+    assert (run.status, tried, run.state.sources) == (Status.COMPLETED, ["u", "u"], ("s1",))
+    assert not any(record.event.kind.startswith("approval") for record in run.events)

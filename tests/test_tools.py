@@ -424,6 +424,31 @@ def test_facts_change_with_all_that_a_run_rests_on() -> None:
     assert tool(**base, timeout_s=5, tries=1)(send).facts == facts[0]
 
 
+def test_a_plain_function_has_one_breaker_in_all_agents() -> None:
+    """It is one service, however many agents call it; what cannot be known again has one of its own."""
+
+    def send() -> None:
+        """Send."""
+
+    def send_too() -> None:
+        """Send too."""
+
+    class Sender:
+        """What cannot be hashed."""
+
+        place: str = "here"
+        __hash__ = None  # type: ignore[assignment]
+        __name__ = "sender"
+
+        def __call__(self) -> None:
+            """Send."""
+
+    first, second = toolbox([send, send_too]), toolbox([send])
+    assert first["send"].breaker is second["send"].breaker is not first["send_too"].breaker
+    odd: Any = Sender()
+    assert toolbox([odd])["sender"].breaker is not toolbox([odd])["sender"].breaker
+
+
 def test_what_is_not_declared_is_taken_for_the_worst() -> None:
     """A plain function writes and cannot be taken back; two tools of one name are refused."""
 

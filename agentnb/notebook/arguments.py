@@ -185,7 +185,9 @@ class Command:
 _RUN: Final = _spec("run", metavar="RUN", help="a run's id, or the beginning of one: r7")
 _BOUND: Final = _spec("name", nargs="?", type=_name, metavar="NAME", help="variable that the Run is bound to")
 _MAYBE_RUN: Final = _spec("run", nargs="?", metavar="RUN", help="a run's id, or the beginning of one: r7")
-_WHICH: Final = _spec("which", nargs="*", metavar="N", help="numbers of %%agent pending; a NAME is bound to the Run")
+_WHICH: Final = _spec(
+    "which", nargs="*", metavar="N", help="numbers of steps, as %%agent pending lists them; a NAME is bound to the Run"
+)
 _CHANGES: Final = _spec("changes", nargs="+", type=_change, metavar="ARG=VALUE", help="an argument and its value")
 _WHY: Final = _spec("why", nargs="?", metavar="WHY", help="the rest of the line, just as it stands")
 _MODELS: Final = (
@@ -246,7 +248,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "extend": Command(
         "RUN [NAME] --tokens N …", "raise caps and go on", (_RUN, _BOUND, *_caps(liftable=False), _STORE)
     ),
-    "pending": Command("[RUN]", "what waits for a person, numbered", (_MAYBE_RUN, _STORE)),
+    "pending": Command("[RUN]", "what waits for a person, each with the number of its step", (_MAYBE_RUN, _STORE)),
     "approve": Command(
         "RUN [N …] [NAME]", "allow the call that waits, or those of these numbers, and go on", (_RUN, _WHICH, _STORE)
     ),

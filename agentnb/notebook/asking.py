@@ -9,12 +9,13 @@ from typing import Final
 
 from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, Request, person
 from agentnb.notebook.buttons import Card, problems_of
-from agentnb.notebook.card import span
+from agentnb.notebook.card import calls_of, span
 from agentnb.notebook.changes import changed, changes_text
 from agentnb.notebook.comms import CommPump, uninterrupted
 from agentnb.notebook.fields import Unreadable
 from agentnb.notebook.outcome import decided, left_waiting
 from agentnb.notebook.typed import background, edited_args, picked, question, ruling
+from agentnb.pending import number_of
 from agentnb.plan import JSON
 
 __all__ = ["ask_by_card", "ask_by_text", "nobody_here"]
@@ -186,15 +187,16 @@ def _edited(request: ApprovalRequest, typed: str, read: Read, say: Say) -> Answe
 
 def _chosen(request: ApprovalRequest, read: Read, say: Say) -> Answer | None:
     """Several calls at once, or one by one after all."""
-    calls = [request.binding, *(call.binding for call in request.others)]
+    calls = {number_of(call.step): call.binding for call in calls_of(request)}
+    first, last = min(calls), max(calls)
     while True:
-        typed = read(f"Which may be made?  all / 1,3 / none / one (by one) of {len(calls)}: ").strip()
+        typed = read(f"Which may be made?  all / {first},{last} / none / one (by one) of {len(calls)}: ").strip()
         if typed.lower() in ("one", "one by one"):
             return _ruled(request, read, say)
-        if (numbers := picked(typed, len(calls))) is not None:
-            refused = {one for n, one in enumerate(calls, 1) if n not in numbers}
-            others = {one: one not in refused for one in calls[1:]}
-            if calls[0] not in refused:
+        if (numbers := picked(typed, calls)) is not None:
+            others = {one: n in numbers for n, one in calls.items() if one != request.binding}
+            if number_of(request.step) in numbers:
                 return Answer("approve", by=person(), others=others)
             return Answer("reject", by=person(), reason="not selected" if numbers else "", others=others)
-        say(f"Type all, the numbers of those that may be made (1 to {len(calls)}), none, or one to decide one by one.")
+        listed = ", ".join(map(str, calls))
+        say(f"Type all, the numbers of those that may be made ({listed}), none, or one to decide one by one.")

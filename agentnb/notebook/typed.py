@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Literal
 
 from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, Request
@@ -39,7 +39,7 @@ def _leave(request: ApprovalRequest) -> Iterator[str]:
     yield f"{silence(request)}."
     if request.others:
         yield f"{count(len(request.others) + 1, 'call')} of this plan need your leave:"
-        yield from (_numbered(n, call) for n, call in enumerate(calls_of(request), 1))
+        yield from map(_numbered, calls_of(request))
 
 
 def _doubt(request: DoubtRequest) -> Iterator[str]:
@@ -51,10 +51,12 @@ def _doubt(request: DoubtRequest) -> Iterator[str]:
     yield from (f"Known: {line(known, 400)}" for known in request.known)
 
 
-def _numbered(n: int, call: ApprovalRequest | OtherCall) -> str:
+def _numbered(call: ApprovalRequest | OtherCall) -> str:
+    """A call with the number of its step, which `%agent approve` takes as well."""
     args = ", ".join(f"{name}={in_sight(json.dumps(value, ensure_ascii=False))}" for name, value in call.args.items())
+    number, tool = line(call.step, 20).removeprefix("s"), line(call.tool, 100)
     why = "".join(f" Asks because {line(reason)}." for reason in call.reasons)
-    return f"  {n}. {line(call.tool, 100)}({line(args, 600)}): {line(call.title)}. This {_risk(call)}.{why}"
+    return f"  {number}. {tool}({line(args, 600)}): {line(call.title)}. This {_risk(call)}.{why}"
 
 
 def background(request: ApprovalRequest) -> str:
@@ -92,15 +94,15 @@ def ruling(typed: str) -> tuple[Literal["approve", "reject"], str] | None:
     return ("reject", typed.strip()) if rest.strip() else None
 
 
-def picked(typed: str, most: int) -> frozenset[int] | None:
-    """The numbers of "all", "none" or "1,3", from 1 to `most`; None for anything else."""
+def picked(typed: str, known: Collection[int]) -> frozenset[int] | None:
+    """The numbers of "all", "none" or "1,3", of those that are `known`; None for anything else."""
     word = typed.strip().lower().rstrip(".")
     if word in ("all", "none"):
-        return frozenset(range(1, most + 1) if word == "all" else ())
+        return frozenset(known if word == "all" else ())
     if not re.fullmatch(r"\d{1,4}(?:\s*[,\s]\s*\d{1,4})*", word, re.ASCII):
         return None
     numbers = frozenset(map(int, re.findall(r"\d+", word)))
-    return numbers if numbers <= frozenset(range(1, most + 1)) else None
+    return numbers if numbers <= frozenset(known) else None
 
 
 def edited_args(typed: str, request: ApprovalRequest) -> dict[str, JSON]:
