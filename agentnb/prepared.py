@@ -75,12 +75,14 @@ def _checked(
 ) -> Prepared | ToolRefused:
     try:
         kwargs = tool.validated(copy.deepcopy(given))  # a tool may alter what it is given; earlier results stay
+        args = _written(tool, given, kwargs) if claimed is None else given
     except InvalidArguments as error:
         return ToolRefused(step=step.id, problems=error.problems)
+    except NotJSON as error:
+        return ToolRefused(step=step.id, problems=(str(error),))
     denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
     if denied:
         return ToolRefused(step=step.id, problems=denied, by="guard")
-    args = _written(tool, given, kwargs) if claimed is None else given
     kept = claimed or log.keep(args)
     if (mark := call_mark(tool.name, kept)) in log.state.acted_before:
         fork = log.state.fork if log.state.fork and mark in log.state.fork.acted else None
