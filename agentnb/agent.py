@@ -13,9 +13,10 @@ from typing import Any, Unpack
 from agentnb.approval import Approver, nobody
 from agentnb.budget import Budget
 from agentnb.cassette import Cassette, Recording, Replaying
+from agentnb.checkpoint import load
 from agentnb.codec import head_of
 from agentnb.dryrun import execution_plan
-from agentnb.errors import ConfigError, RunHeld
+from agentnb.errors import ConfigError, DamagedRecord, RunHeld
 from agentnb.events import PlanMade, Record, RunResumed, RunStarted
 from agentnb.fork import Changed, beginning, cut, parted
 from agentnb.gate import Notify
@@ -218,7 +219,7 @@ class Agent:
         """The run that does what a dry run has shown, not yet driven; arguments and errors as `execute`."""
         records = list(self.store.read(run))
         log = RunLog.reopened(self.store, run, self.clock)
-        again = [name for name in self.store.runs() if head_of(self.store.first(name)).executes == run]
+        again = [name for name in self.store.runs() if _executed(self.store, name) == run]
         told = f"{run} was executed before, by {', '.join(again)}" if again else ""
         steps = [
             replace(step, ask="; ".join(filter(None, (told, step.ask)))) if step.ask else step
@@ -234,6 +235,15 @@ class Agent:
         model = self._wiring.wired(changed["model"]) if changed.get("model") else self.model
         cheap = model if changed.get("model") else self.cheap_model
         cheap = self._wiring.wired(changed["cheap_model"]) if changed.get("cheap_model") else cheap
+        ended = load(self.store, run)[0].status.ended
+        kept = self.held(run) if ended else None  # or its values could be taken away before they are held here too
+        try:
+            return self._forked(run, at, changed, model, cheap)
+        finally:
+            if kept is not None:
+                kept.release(ended=True)
+
+    def _forked(self, run: str, at: str | int | None, changed: Changed, model: Model, cheap: Model) -> Session:
         where = cut(run, list(self.store.read(run)), at)
         event = parted(where, changed, self.tools, self.policy, (model.ref, cheap.ref))
         require_affordable(event.budget.usd, model, cheap)
@@ -367,6 +377,14 @@ class Agent:
         """Carry a run on until it rests or ends."""
         session.finish()
         return Run(self, session.log.run, session.state)
+
+
+def _executed(store: Store, run: str) -> str:
+    """The dry run that a run has carried out, or "": also of one that cannot be read."""
+    try:
+        return head_of(store.first(run)).executes
+    except DamagedRecord:
+        return ""
 
 
 def _stores(store: Store | Path | str) -> tuple[Store, ReplyCache | None]:

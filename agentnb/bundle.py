@@ -15,13 +15,15 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from agentnb.codec import blobs_in, decode, encode, head_of
+from agentnb.budget import Budget, Spent, Usage
+from agentnb.codec import decode, encode, head_of, values_of
 from agentnb.errors import ConfigError, DamagedRecord
-from agentnb.events import Record, RunFinished, RunImported, RunResumed, RunStarted
+from agentnb.events import Event, Record, RunFinished, RunImported, RunResumed, RunStarted, ToolClaimed
+from agentnb.ledger import action_row
 from agentnb.log import Clock, RunLog
 from agentnb.policy import Policy
 from agentnb.store.base import Store
@@ -46,7 +48,7 @@ def export_run(store: Store, run: str, file: Path) -> int:
         ConfigError: the file cannot be written.
     """
     records = list(store.read(run))
-    written(file, run, records, {name: store.blob(name) for name in _values(records)}, whole=True)
+    written(file, run, records, {name: store.blob(name) for name in sorted(values_of(records))}, whole=True)
     return len(records)
 
 
@@ -69,14 +71,18 @@ def written(file: Path, run: str, records: Sequence[Record], values: dict[str, s
     first = json.dumps({**head, "sha256": hashlib.sha256(body).hexdigest()})
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "wb") as out:
-            out.write(first.encode() + b"\n" + body)
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(file)
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".agentnb-")
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(first.encode() + b"\n" + body)
+                out.flush()
+                os.fsync(out.fileno())
+            Path(name).replace(file)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{str(file)!r} cannot be written: {why}") from error
 
 
 def _lines(records: Sequence[Record]) -> Iterator[str]:
@@ -84,20 +90,18 @@ def _lines(records: Sequence[Record]) -> Iterator[str]:
         yield f'{{"records": {encode(records[start : start + _TOGETHER])}}}'
 
 
-def _values(records: Sequence[Record]) -> frozenset[str]:
-    return blobs_in(encode(records))
-
-
-def import_run(store: Store, file: Path, policy: Policy, clock: Clock | None = None) -> str:
+def import_run(store: Store, file: Path, policy: Policy, budget: Budget, clock: Clock | None = None) -> str:
     """Take the run in `file` into `store` under a new id, which is returned; the keys of its calls stay what they were.
 
-    Strangers may have written it, so whatever in it acts is asked about here. One whose end is lost, or with a call
-    under way, is taken in as cancelled: it can be looked at and forked, and not be gone on with.
+    Strangers may have written it: whatever in it acts is asked about here, its budget is the one given here, and of
+    what it says that was done once for ever the ledger here learns nothing. One whose end is lost, or with a call under
+    way, is taken in as cancelled: it can be looked at and forked, and not be gone on with.
 
     Args:
         store: takes it in.
         file: what `export_run` wrote.
         policy: who is asked here.
+        budget: what it may use here, what it has used already included.
         clock: where times come from.
 
     Raises:
@@ -105,13 +109,14 @@ def import_run(store: Store, file: Path, policy: Policy, clock: Clock | None = N
         DamagedRecord: its records are not those of a run, or a value is missing.
     """
     whole, records, values = _read(file)
+    records = [replace(record, event=_disarmed(record.event)) for record in records]
     state = fold(records)
     run = store.new_run_id()
+    waiting = {action_row(run, item.action): item.action.tool for item in state.queue if item.settled is None}
     log = RunLog(store, run, clock)
-    log.adopt([replace(records[0], event=_reborn(records[0], run)), *records[1:]], values)
-    under_way = state.claim is not None and state.head.tools[state.claim.tool].acts
-    imported = RunImported(policy=policy)
-    if state.status.ended or (whole and not under_way):
+    log.adopt([replace(records[0], event=_reborn(records[0], run)), *records[1:]], values, waiting)
+    imported = RunImported(policy=policy, budget=budget)
+    if state.status.ended or (whole and state.claim is None):
         log.append(imported)
         return run
     lost = "a call was under way when it was exported" if whole else "its end was lost"
@@ -119,6 +124,27 @@ def import_run(store: Store, file: Path, policy: Policy, clock: Clock | None = N
     end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
     log.append(RunResumed(process=os.getpid()), end, imported)
     return run
+
+
+def _disarmed(event: Event) -> Event:
+    """`event` without what it says of another store's ledger.
+
+    Raises:
+        DamagedRecord: it counts an amount below 0.
+    """
+    if any(amount < 0 for amount in _amounts(event)):
+        raise DamagedRecord(f"{event.kind} counts less than nothing")
+    return replace(event, entry=0) if isinstance(event, ToolClaimed) else event
+
+
+def _amounts(value: object) -> Iterator[float]:
+    """Every number that is spent, reserved or waited for."""
+    for field in fields(value) if is_dataclass(value) and not isinstance(value, type) else ():
+        item = getattr(value, field.name)
+        if isinstance(item, (int, float)):
+            yield item
+        elif isinstance(item, (Spent, Usage)):
+            yield from _amounts(item)
 
 
 def _reborn(first: Record, run: str) -> RunStarted:
@@ -132,8 +158,9 @@ def _read(file: Path) -> tuple[bool, list[Record], dict[str, str]]:
         if file.stat().st_size > _LONGEST:
             raise ConfigError(f"{file} has over {_LONGEST:,} bytes: no run is as long")
         first, _, body = file.read_bytes().partition(b"\n")
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{str(file)!r} cannot be read: {why}") from error
     try:
         head = json.loads(first)
         version = head["version"] if head["agentnb"] == "run" else 0
@@ -148,7 +175,9 @@ def _read(file: Path) -> tuple[bool, list[Record], dict[str, str]]:
     records, values = _content(file, body)
     if len(records) != many or not records:
         raise DamagedRecord(f"{file} holds {len(records):,} records, and says that there are {many}")
-    if missing := _values(records) - values.keys():
+    if list(decode(encode(records))) != records:
+        raise DamagedRecord(f"{file} holds what could not be read again")
+    if missing := values_of(records) - values.keys():
         raise DamagedRecord(f"{file} lacks {len(missing)} of the values that its records refer to")
     return whole, records, values
 

@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from agentnb import __version__
+from agentnb.codec import written
 from agentnb.errors import DamagedRecord
 from agentnb.events import FORMAT
 from agentnb.plan import Plan, Step
@@ -87,7 +88,7 @@ def checkpoint(run: str, state: RunState, mark: Mark) -> tuple[dict[str, str], M
         before=mark.outcomes,
         outcomes=state.outcomes.last(now.outcomes - mark.outcomes),
     )
-    return {_key(run, state.seq): _codec(_whole()).dump_json(kept).decode()}, now
+    return {_key(run, state.seq): written(_codec(_whole()), kept)}, now
 
 
 def _last(store: Store, run: str) -> tuple[RunState, Mark]:

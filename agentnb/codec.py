@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from agentnb.errors import DamagedRecord, NotJSON
-from agentnb.events import FORMAT, Event, Record, RunStarted
+from agentnb.events import FORMAT, Event, Kept, Record, RunStarted
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["blobs_in", "decode", "encode", "head_of"]
+__all__ = ["blobs_in", "decode", "encode", "head_of", "values_of", "written"]
 
 
 _BLOB: Final = re.compile(r'"blob": ?"([0-9a-f]{64})"')
@@ -22,10 +23,10 @@ _BLOB: Final = re.compile(r'"blob": ?"([0-9a-f]{64})"')
 
 @functools.cache
 def _codec() -> TypeAdapter[Any]:
-    from pydantic import Field, TypeAdapter
+    from pydantic import ConfigDict, Field, TypeAdapter
 
     line = Annotated[Event, Field(discriminator="kind")]
-    return TypeAdapter(list[tuple[int, float, float, line]])
+    return TypeAdapter(list[tuple[int, float, float, line]], config=ConfigDict(allow_inf_nan=False))
 
 
 def encode(records: Sequence[Record]) -> str:
@@ -36,14 +37,22 @@ def encode(records: Sequence[Record]) -> str:
     """
     rows = [(r.seq, r.at, r.t, r.event) for r in records]
     try:
-        text: str = _codec().dump_json(rows, exclude_defaults=False).decode()
-    except ValueError:  # half of a surrogate pair, as a browser may send it; whatever else it was fails again
-        try:
-            text = json.dumps(_codec().dump_python(rows, mode="json"), ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise NotJSON(f"{' and '.join(r.event.kind for r in records)} cannot be recorded: {error}") from error
-        text = text.encode("utf-8", "replace").decode()
-    return text
+        return written(_codec(), rows)
+    except (TypeError, ValueError) as error:
+        raise NotJSON(f"{' and '.join(r.event.kind for r in records)} cannot be recorded: {error}") from error
+
+
+def written(codec: TypeAdapter[Any], value: object) -> str:
+    """`value` as JSON; half of a surrogate pair, as a browser may send it, as a question mark.
+
+    Raises:
+        TypeError, ValueError: it has no JSON form.
+    """
+    try:
+        return codec.dump_json(value).decode()
+    except ValueError:  # whatever else it was fails again
+        text = json.dumps(codec.dump_python(value, mode="json"), ensure_ascii=False, allow_nan=False)
+        return text.encode("utf-8", "replace").decode()
 
 
 def decode(text: str) -> Iterable[Record]:
@@ -65,8 +74,24 @@ def decode(text: str) -> Iterable[Record]:
     return records
 
 
+def values_of(records: Iterable[Record]) -> frozenset[str]:
+    """The SHA-256 of every value kept aside that the records refer to."""
+    return frozenset(name for record in records for name in _kept_in(record.event))
+
+
+def _kept_in(value: object) -> Iterator[str]:
+    if isinstance(value, Kept):
+        yield from filter(None, [value.blob])
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _kept_in(getattr(value, field.name))
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _kept_in(item)
+
+
 def blobs_in(text: str) -> frozenset[str]:
-    """The SHA-256 of every value that a text of `encode`, or of a row beside it, refers to."""
+    """Every SHA-256 that a text of `encode`, or of a row beside it, may refer to; perhaps more, and never less."""
     return frozenset(_BLOB.findall(text))
 
 

@@ -105,6 +105,10 @@ def execution_plan(log: RunLog, records: Iterable[Record]) -> tuple[Step, ...]:
         ConfigError: it was no dry run, it did not complete, or it would have done nothing.
     """
     state = log.state
+    if state.imported:
+        raise ConfigError(
+            f"{log.run} was imported: what a stranger's file shows is not executed. Do a dry run of it here"
+        )
     if not state.head.dry:
         raise ConfigError(f"{log.run} was no dry run: only what a dry run has shown can be executed")
     if state.status is not Status.COMPLETED:

@@ -493,10 +493,11 @@ class RunForked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunImported:
-    """The records before this one came in a file. What they say was allowed is no leave here."""
+    """The records before this one came in a file. What they say was allowed, or may be spent, holds nothing here."""
 
     kind: Literal["run_imported"] = "run_imported"
     policy: Policy
+    budget: Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

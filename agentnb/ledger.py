@@ -32,7 +32,7 @@ from agentnb.events import (
 from agentnb.state import RunState
 from agentnb.store.base import Store
 
-__all__ = ["Entry", "last_entry", "once_key", "open_actions", "rows_of", "step_key"]
+__all__ = ["Entry", "action_row", "last_entry", "once_key", "open_actions", "rows_of", "step_key"]
 
 State = Literal["claimed", "done", "released"]
 
@@ -112,9 +112,9 @@ def rows_of(before: RunState, event: Event) -> dict[str, str]:  # noqa: PLR0911 
         case ToolRefused() | LimitReached() | GateRaised() | ApprovalExpired() if claim and claim.entry:
             return _entry(before, claim, claim.entry + 1, "released")
         case ActionProposed():
-            return {_action(before, event.step): event.tool}
+            return {action_row(before.head.run, event): event.tool}
         case ActionSettled(status="done" | "dropped" as how):
-            return {f"{_action(before, event.step)}/settled": how}
+            return {f"{action_row(before.head.run, event)}/settled": how}
         case _:
             return {}
 
@@ -127,8 +127,9 @@ def _entry(state: RunState, claim: ToolClaimed, number: int, how: State, result:
     return {f"l/{claim.key}/{number:06d}": json.dumps(kept)}
 
 
-def _action(state: RunState, step: str) -> str:
-    return f"p/{state.head.run}/{step}"
+def action_row(run: str, action: ActionProposed | ActionSettled) -> str:
+    """The key of the row that says that a destructive action waits."""
+    return f"p/{run}/{action.step}"
 
 
 def open_actions(store: Store) -> list[tuple[str, str]]:

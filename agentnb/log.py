@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from agentnb.checkpoint import START, Mark, checkpoint, is_due, load
+from agentnb.codec import encode
 from agentnb.errors import DamagedRecord, Interrupted, KeyTaken, RunConflict, StoreError
 from agentnb.events import DURABLE_AT_ONCE, Event, Kept, Record, RunSuspended
 from agentnb.ledger import rows_of
 from agentnb.plan import JSON, UnmetReference
 from agentnb.state import NEW, RunState, Status
-from agentnb.store.base import Store
-from agentnb.transitions import apply
+from agentnb.store.base import NO_ROWS, Store
+from agentnb.transitions import apply, fold
 from agentnb.values import digest, json_text
 
 __all__ = ["Clock", "RunLog"]
@@ -26,6 +27,7 @@ __all__ = ["Clock", "RunLog"]
 INLINE: Final = 400
 """Characters of JSON up to which a value stays in its record; longer ones are kept aside, once, under their hash."""
 _REMEMBERED: Final = 16
+_LOG: Final = logging.getLogger(__name__)
 _DIGITS: Final = 9  # of a step's number; int() itself refuses thousands, with an error of its own
 
 
@@ -42,6 +44,43 @@ class Clock:
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.perf_counter
     stopped: bool = False
+
+
+class _Open(NamedTuple):
+    """All that changes as a run goes on, in one value: an interrupt, at whatever line, finds it before or after.
+
+    Attributes:
+        state: after all records.
+        mark: what the checkpoints hold.
+        waiting: the records that are not durable yet.
+        rows: those that become durable with them.
+    """
+
+    state: RunState
+    mark: Mark
+    waiting: tuple[Record, ...] = ()
+    rows: Mapping[str, str] = NO_ROWS
+
+
+def _taken_in(now: _Open, events: Sequence[Event], recorded: Callable[[RunState, Event], Record]) -> _Open:
+    """`now`, with `events` waiting."""
+    state, fresh, rows = now.state, list[Record](), {**now.rows}
+    for event in events:
+        fresh.append(record := recorded(state, event))
+        rows |= rows_of(state, event)
+        state = apply(state, record)
+    return _Open(state, now.mark, (*now.waiting, *fresh), rows)
+
+
+def _checkpoint(run: str, now: _Open) -> tuple[dict[str, str], Mark]:
+    """The row of a checkpoint where one is due; none where it cannot be made, for it only saves time."""
+    if not is_due(now.state, now.mark):
+        return {}, now.mark
+    try:
+        return checkpoint(run, now.state, now.mark)
+    except Exception:  # noqa: BLE001 - whatever it is, the records themselves are kept
+        _LOG.exception("no checkpoint of %s could be made", run)
+        return {}, replace(now.mark, seq=now.state.seq)
 
 
 class RunLog:
@@ -63,13 +102,12 @@ class RunLog:
         self.store = store
         self.run = run
         self.clock = clock or Clock()
-        self.state, self._mark = kept
-        self._waiting: list[Record] = []
+        self._open = _Open(*kept)
         self._blobs: dict[str, str] = {}
-        self._rows: dict[str, str] = {}
         self._values: OrderedDict[str, JSON] = OrderedDict()
         self._lock = threading.RLock()
         self._revoked = False
+        self._tried = -1
         gap = max(0.0, self.clock.wall() - self.state.at) if self.state.seq >= 0 else 0.0
         self._zero = self.clock.monotonic() - self.state.t - gap
 
@@ -82,6 +120,11 @@ class RunLog:
             DamagedRecord: it cannot be read.
         """
         return cls(store, run, clock, load(store, run))
+
+    @property
+    def state(self) -> RunState:
+        """What is known, with what is not durable yet; read it from any thread."""
+        return self._open.state
 
     def now(self) -> float:
         """Seconds on the run's own clock."""
@@ -99,27 +142,29 @@ class RunLog:
         with self._lock:
             if self._revoked:
                 raise Interrupted(f"{self.run} was suspended")
-            for event in events:
-                before = self.state
-                record = Record(before.seq + 1, self.clock.wall(), self.now(), event)
-                self.state = apply(before, record)
-                self._rows |= rows_of(before, event)
-                self._waiting.append(record)
+            self._open = _taken_in(self._open, events, self._record)
             # What the ledger says is read by other runs, and by the next step of this one.
-            return self.flush() if self._rows or any(isinstance(event, DURABLE_AT_ONCE) for event in events) else ()
+            at_once = self._open.rows or any(isinstance(event, DURABLE_AT_ONCE) for event in events)
+            return self.flush() if at_once else ()
 
-    def adopt(self, records: Iterable[Record], values: Mapping[str, str] = MappingProxyType({})) -> None:
+    def _record(self, state: RunState, event: Event) -> Record:
+        return Record(state.seq + 1, self.clock.wall(), max(state.t, self.clock.monotonic() - self._zero), event)
+
+    def adopt(
+        self, records: Iterable[Record], values: Mapping[str, str] = NO_ROWS, rows: Mapping[str, str] = NO_ROWS
+    ) -> None:
         """Begin a new run with another one's records; they become durable with what is appended, or flushed, next.
 
         Args:
             records: all of them, in order.
             values: what they refer to and the store may lack, by its SHA-256.
+            rows: kept with them.
         """
         with self._lock:
             self._blobs |= values
-            for record in records:
-                self.state = apply(self.state, record)
-                self._waiting.append(record)
+            taken = tuple(records)
+            state = fold(taken, self.state)
+            self._open = self._open._replace(state=state, waiting=taken, rows={**self._open.rows, **rows})
 
     def claim(self, event: Event) -> tuple[Record, ...]:
         """Append one intent whose key other runs may want too.
@@ -128,11 +173,11 @@ class RunLog:
             KeyTaken: another run was faster; it is as if `event` had not been appended, and what waited waits on.
         """
         with self._lock:
-            before, waiting, blobs, rows = self.state, [*self._waiting], {**self._blobs}, {**self._rows}
+            before = self._open
             try:
                 return self.append(event)
             except KeyTaken:
-                self.state, self._waiting, self._blobs, self._rows = before, waiting, blobs, rows
+                self._open = before
                 raise
 
     def suspend(self, event: RunSuspended) -> tuple[Record, ...]:
@@ -143,28 +188,36 @@ class RunLog:
     def flush(self) -> tuple[Record, ...]:
         """Make everything durable; returns the records that were not before."""
         with self._lock:
-            if not self._waiting:
+            now, blobs = self._open, {**self._blobs}
+            if not now.waiting:
                 return ()
-            durable, blobs, rows = self._waiting, self._blobs, self._rows
-            self._waiting, self._blobs, self._rows = [], {}, {}
-            due = is_due(self.state, self._mark)
-            more, mark = checkpoint(self.run, self.state, self._mark) if due else ({}, self._mark)
+            more, mark = _checkpoint(self.run, now)
+            again, self._tried = self._tried == now.waiting[-1].seq, now.waiting[-1].seq
             try:
-                self.store.append(self.run, durable, blobs, rows | more)
-            except RunConflict:  # another drives it: nothing more is added, or its records would lie in between
-                self._revoked = True
-                raise
+                self.store.append(self.run, now.waiting, blobs, {**now.rows, **more})
+            except RunConflict:
+                # An interrupt may have come when the commit was made already. Else another drives the run: nothing more
+                # is added, or its records would lie in between.
+                self._revoked = not (again and self._holds(now.waiting))
+                if self._revoked:
+                    self._open = now._replace(waiting=(), rows=NO_ROWS)
+                    raise
             except BaseException:
-                if not self._has(durable[-1].seq):  # an interrupt may come when the commit is made already
-                    self._waiting, self._blobs = durable + self._waiting, blobs | self._blobs
-                    self._rows = rows | self._rows
+                if self._holds(now.waiting):
+                    self._made_durable(now, blobs, mark)
                 raise
-            self._mark = mark
-            return tuple(durable)
+            self._made_durable(now, blobs, mark)
+            return now.waiting
 
-    def _has(self, seq: int) -> bool:
+    def _made_durable(self, was: _Open, blobs: Mapping[str, str], mark: Mark) -> None:
+        self._open = _Open(was.state, mark)
+        self._blobs = {name: text for name, text in self._blobs.items() if name not in blobs}
+
+    def _holds(self, records: Sequence[Record]) -> bool:
+        """True where the store has exactly these records at their place."""
         try:
-            return self.store.last(self.run).seq >= seq
+            there = list(self.store.read(self.run, records[0].seq - 1))[: len(records)]
+            return encode(there) == encode(records)
         except StoreError:
             return False
 

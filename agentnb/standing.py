@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from agentnb.budget import amount
+from agentnb.budget import LIMITS, amount
 from agentnb.decide import KEPT_MOST
 from agentnb.events import LimitReached
 from agentnb.pending import number_of
@@ -32,8 +32,11 @@ def reason(state: RunState) -> str:
         return _REASONS[state.suspended.reason]
     if state.finished is None or state.finished.reason == "complete":
         return ""
-    why = state.finished.reason
-    return _REASONS.get(why) or f"reached its limit of {amount(why, state.budget.caps().get(why, 0))}"
+    why, limit = state.finished.reason, state.limit
+    if why in _REASONS or why not in LIMITS:
+        return _REASONS.get(why, why)
+    cap = limit.cap if limit and limit.limit == why else state.budget.caps().get(why, 0)
+    return f"reached its limit of {amount(why, cap)}"
 
 
 def now(state: RunState) -> str:

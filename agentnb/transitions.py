@@ -201,7 +201,7 @@ def _imported(state: RunState, e: RunImported) -> Changes:
     """It came from elsewhere: who is asked here, and what was allowed here, is another matter."""
     head = replace(state.head, policy=e.policy)
     leave: Changes = {"grants": (), "allowed": frozenset(), "approval": None, "approved": "", "approved_until": 0.0}
-    return {"started": head, "imported": True, **leave}
+    return {"started": head, "budget": e.budget, "imported": True, **leave}
 
 
 def _acted(state: RunState) -> frozenset[str]:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from agentnb.agent import Agent
 from agentnb.approval import Answer, ApprovalRequest, Request
+from agentnb.budget import Budget
 from agentnb.bundle import export_run, import_run
 from agentnb.errors import AgentError, ConfigError, DamagedRecord, RunNotFound
+from agentnb.ledger import once_key, open_actions
 from agentnb.models.scripted import ScriptedModel
 from agentnb.plan import Step
 from agentnb.policy import Policy
@@ -43,13 +45,13 @@ def test_a_run_is_the_same_in_another_store(store: DiskStore, other: DiskStore, 
     it = long_result(store)
     file = tmp_path / "deep" / "run.jsonl"
     assert export_run(store, it.id, file) == len(it.events)
-    run = import_run(other, file, Policy())
+    run = import_run(other, file, Policy(), Budget())
     again = Run(Agent(ScriptedModel([]), tools=[add, table], store=other), run)
     assert (again.output, again.result("s1"), again.result("s2")) == (it.output, it.result("s1"), 5)
     assert [r.event for r in again.events[1:-1]] == [r.event for r in it.events[1:]]
     assert [(r.at, r.t) for r in again.events[:-1]] == [(r.at, r.t) for r in it.events]
     assert again.state.head.born == it.id
-    assert import_run(other, file, Policy()) != run
+    assert import_run(other, file, Policy(), Budget()) != run
 
 
 def test_the_file_is_lines_of_json_that_a_person_can_read(store: DiskStore, tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_what_is_no_exported_run_is_one_clear_error_and_nothing_is_kept(
             head = {"agentnb": "run", "version": 1, "run": "x", "records": 1, "whole": True}
             file.write_bytes(json.dumps({**head, "sha256": hashlib.sha256(body).hexdigest()}).encode() + b"\n" + body)
     with pytest.raises(AgentError, match=said):
-        import_run(other, file, Policy())
+        import_run(other, file, Policy(), Budget())
     assert other.runs() == []
 
 
@@ -149,7 +151,7 @@ def test_a_flipped_bit_is_never_taken_in(tmp_path: Path, data: st.DataObject) ->
     broken = tmp_path / "broken.jsonl"
     broken.write_bytes(raw)
     with pytest.raises(AgentError):
-        import_run(DiskStore(tmp_path / "t"), broken, Policy())
+        import_run(DiskStore(tmp_path / "t"), broken, Policy(), Budget())
 
 
 def test_what_it_says_was_allowed_is_no_leave_here(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
@@ -182,7 +184,7 @@ def test_what_it_says_was_allowed_is_no_leave_here(store: DiskStore, other: Disk
         return Answer("approve", "ada")
 
     here = Agent(ScriptedModel([answer()]), tools=[add, send], store=other, approver=ada, approve="auto")
-    name = import_run(other, tmp_path / "run.jsonl", here.policy)
+    name = import_run(other, tmp_path / "run.jsonl", here.policy, here.budget)
     assert here.resume(name).status is Status.COMPLETED
     assert sent == ["a", "b"]
     assert isinstance(asked[0], ApprovalRequest)
@@ -197,7 +199,7 @@ def test_a_question_is_asked_anew_and_an_answer_to_the_old_one_is_none(
     assert it.status is Status.AWAITING_APPROVAL
     export_run(store, it.id, tmp_path / "run.jsonl")
     here = Agent(ScriptedModel([answer()]), tools=[note], store=other)
-    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.policy))
+    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.policy, here.budget))
     with pytest.raises(ConfigError, match="nothing in"):
         run.approve()
     assert run.resume().status is Status.AWAITING_APPROVAL
@@ -228,7 +230,7 @@ def test_what_may_have_acted_is_taken_in_as_cancelled(
         lines[0]["records"] = lines[0]["records"][:4]
         resealed(file, lines, whole=False)
     here = Agent(ScriptedModel([answer("looked")]), tools=[add, post], store=other)
-    run = Run(here, import_run(other, file, here.policy))
+    run = Run(here, import_run(other, file, here.policy, here.budget))
     assert run.status is Status.CANCELLED
     assert "may have acted: look at it, or fork it" in run.detail
     fork = run.fork("s1", plan=[Step(tool="add", args={"a": 4, "b": 4}, check=SURE)])
@@ -253,7 +255,7 @@ def test_the_keys_of_its_calls_stay_what_they_were(store: DiskStore, other: Disk
     it = agent.run("x", plan=[Step(tool="pay", args={"n": 1})])
     export_run(store, it.id, tmp_path / "run.jsonl")
     here = Agent(ScriptedModel([answer()]), tools=[pay], store=other, approver=lambda _: Answer("approve", "ada"))
-    here.resume(import_run(other, tmp_path / "run.jsonl", here.policy))
+    here.resume(import_run(other, tmp_path / "run.jsonl", here.policy, here.budget))
     assert keys[0].startswith(f"{it.id}.{it.state.head.uid}/s1")
 
 
@@ -268,3 +270,137 @@ def test_a_run_that_is_not_there_and_a_place_that_cannot_be_written(store: DiskS
     store._rows("DELETE FROM Cache WHERE key LIKE 'b/%'")
     with pytest.raises(DamagedRecord):
         export_run(store, it.id, tmp_path / "x")
+
+
+# --- what strangers may try -------------------------------------------------------------------------------------------
+
+
+@tool(effect="write", reversibility="full", once_per=("to",))
+def pay(to: str) -> str:
+    """Pay somebody.
+
+    Args:
+        to: whom.
+    """
+    PAID.append(to)
+    return f"paid {to}"
+
+
+PAID: list[str] = []
+
+
+@pytest.mark.parametrize("how", ["suppress", "double"])
+def test_a_file_says_nothing_to_the_ledger(store: DiskStore, other: DiskStore, tmp_path: Path, how: str) -> None:
+    """Neither that something was done which was not, nor that something was not done which was."""
+    PAID.clear()
+    yes = {"approve": "auto", "approver": lambda _: Answer("approve", "ada")}
+    victim = Agent(ScriptedModel([answer()] * 9), tools=[add, pay], store=other, **yes)  # type: ignore[arg-type]
+    if how == "double":
+        victim.run("pay", plan=[Step(tool="pay", args={"to": "bob"})])
+    session = Agent(ScriptedModel([]), tools=[add, pay], store=store).begin(
+        "x", plan=[Step(tool="add", args={"a": 1, "b": 1}, check=SURE)]
+    )
+    driven = session.drive()
+    assert any(record.event.kind == "tool_claimed" for record in driven)  # and there it stays
+    lines = content(store, session.log.run, tmp_path / "run.jsonl")
+    for record in lines[0]["records"]:
+        if record[3]["kind"] == "tool_claimed":
+            record[3] |= {"key": once_key("pay", ("to",), {"to": "bob"}), "entry": 2 if how == "double" else 1}
+    resealed(tmp_path / "run.jsonl", lines)
+    run = import_run(other, tmp_path / "run.jsonl", victim.policy, victim.budget)
+    assert Run(victim, run).status is Status.CANCELLED
+    victim.run("pay", plan=[Step(tool="pay", args={"to": "bob"})])
+    assert PAID == ["bob"]
+
+
+def test_its_budget_and_what_it_says_to_have_spent_hold_nothing_here(
+    store: DiskStore, other: DiskStore, tmp_path: Path
+) -> None:
+    """A run may come with a budget of a billion and a debt to itself."""
+    it = Agent(ScriptedModel([]), tools=[note], store=store).run("x", plan=[Step(tool="note", args={"text": "x"})])
+    lines = content(store, it.id, tmp_path / "run.jsonl")
+    lines[0]["records"][0][3]["budget"] = {"usd": 1e9, "steps": None, "tokens": None, "working_seconds": None}
+    resealed(tmp_path / "run.jsonl", lines)
+    mine = Budget(tokens=100, steps=3)
+    run = import_run(other, tmp_path / "run.jsonl", Policy(), mine)
+    assert Run(Agent(ScriptedModel([]), store=other), run).state.budget == mine
+    asked = {"kind": "model_asked", "phase": "plan", "model": "m", "key": "", "attempt": 1, "reserved": {"usd": -5.0}}
+    lines[0]["records"].insert(1, [1, 1.0, 0.0, asked])
+    resealed(tmp_path / "debt.jsonl", lines)
+    with pytest.raises(DamagedRecord, match="counts less than nothing"):
+        import_run(other, tmp_path / "debt.jsonl", Policy(), mine)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_what_could_not_be_read_again_is_not_taken_in(
+    store: DiskStore, other: DiskStore, tmp_path: Path, number: str
+) -> None:
+    """No number of JSON, but of Python's."""
+    it = long_result(store)
+    lines = content(store, it.id, tmp_path / "run.jsonl")
+    lines[0]["records"][1][1] = float(number.replace("Infinity", "inf"))
+    resealed(tmp_path / "run.jsonl", lines)
+    with pytest.raises(AgentError):
+        import_run(other, tmp_path / "run.jsonl", Policy(), Budget())
+    assert other.runs() == []
+
+
+def test_a_dry_run_of_a_file_is_not_executed(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
+    """It may hide what it would do behind what it shows."""
+    it = Agent(ScriptedModel([answer()]), tools=[note], store=store, approve="auto").run(
+        "x", plan=[Step(tool="note", args={"text": "x"})], dry_run=True
+    )
+    export_run(store, it.id, tmp_path / "run.jsonl")
+    here = Agent(ScriptedModel([]), tools=[note], store=other)
+    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.policy, here.budget))
+    with pytest.raises(ConfigError, match="was imported: what a stranger's file shows is not executed"):
+        run.execute()
+
+
+def test_actions_that_wait_in_it_are_listed_here(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
+    """They are carried out by hand, if at all."""
+
+    @tool(effect="destructive")
+    def wipe(table: str) -> None:
+        """Wipe it.
+
+        Args:
+            table: which.
+        """
+
+    it = Agent(ScriptedModel([answer()]), tools=[wipe], store=store).run(
+        "x", plan=[Step(tool="wipe", args={"table": "t"})]
+    )
+    export_run(store, it.id, tmp_path / "run.jsonl")
+    run = import_run(other, tmp_path / "run.jsonl", Policy(), Budget())
+    assert open_actions(other) == [(run, "s1")]
+
+
+def test_an_argument_called_blob_is_no_value_kept_aside(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
+    """What a plan says is not what a record refers to."""
+
+    @tool(effect="read")
+    def fetch(blob: str) -> str:
+        """Fetch it.
+
+        Args:
+            blob: which.
+        """
+        return blob
+
+    it = Agent(ScriptedModel([answer()]), tools=[fetch], store=store).run(
+        "x", plan=[Step(tool="fetch", args={"blob": "ab" * 32}, check=SURE)], tags={"blob": "cd" * 32}
+    )
+    export_run(store, it.id, tmp_path / "run.jsonl")
+    assert import_run(other, tmp_path / "run.jsonl", Policy(), Budget())
+
+
+@pytest.mark.parametrize("name", ["folder", "nul\0"])
+def test_a_place_that_is_none_leaves_nothing_behind(store: DiskStore, tmp_path: Path, name: str) -> None:
+    """Neither a half file, nor a copy of the run."""
+    it = long_result(store)
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match="cannot be written"):
+        export_run(store, it.id, tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before

@@ -123,7 +123,7 @@ def test_a_reopened_run_goes_on_making_them(store: DiskStore, monkeypatch: pytes
     agent = Agent(ScriptedModel([answer()]), tools=[add], store=store, budget=Budget(steps=4))
     plan = [Step(tool="add", args={"a": n, "b": n}, check={"non_empty": True}) for n in range(9)]  # type: ignore[arg-type]
     it = agent.run("add", plan=plan)
-    first = RunLog.reopened(store, it.id)._mark
+    first = RunLog.reopened(store, it.id)._open.mark
     assert first != START
     Agent(ScriptedModel([answer()]), tools=[add], store=DiskStore(store.place)).runs()[0].extend(steps=20)
     state, last = load(store, it.id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +156,68 @@ def test_a_damaged_run_stops_loudly_and_names_the_doctor(folder: Path) -> None:
     store = DiskStore(folder)
     with pytest.raises(DamagedRecord, match="nothing of it is used"):
         Run(Agent(ScriptedModel([]), store=store), store.runs()[2]).resume()
+
+
+def test_a_store_that_is_being_written_to_is_no_damage(tmp_path: Path) -> None:
+    """What it looks at is of one moment, and the notes are older than that."""
+    store = DiskStore(tmp_path / "s")
+    agent = Agent(ScriptedModel([answer()] * 99), tools=[add], store=store)
+    done = threading.Event()
+
+    def work() -> None:
+        for _ in range(12):
+            agent.run("x", plan=[Step(tool="add", args={"a": n, "b": n}, check=SURE) for n in range(1, 20)])
+        done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    checks = 0
+    while not done.is_set():
+        if store.runs():
+            assert check(tmp_path / "s").sound
+            checks += 1
+    thread.join()
+    assert checks > 2
+
+
+@pytest.mark.parametrize("version", [0, 9])
+def test_a_damaged_version_hides_no_run(folder: Path, version: int) -> None:
+    """Whether a row is sealed is seen in the row."""
+    alter_version(folder, version)
+    found = check(folder)
+    assert all(run.records and not run.problem for run in found.runs)
+
+
+def alter_version(folder: Path, version: int) -> None:
+    with sqlite3.connect(folder / "journal" / "cache.db") as raw:
+        raw.execute(f"PRAGMA user_version = {version}")
+    raw.close()
+
+
+def test_odd_keys_and_numbers_of_rows_stop_nobody(folder: Path) -> None:
+    """A key that is no text, one that is no UTF-8, a row with an enormous number; and no file is made."""
+    alter(folder, "INSERT INTO Cache (rowid, key, raw, value) VALUES (?, ?, 1, 'x')", 2**45, b"\xff\xfe")
+    alter(
+        folder, "INSERT INTO Cache (key, raw, value) VALUES (CAST(? AS TEXT), 1, CAST(? AS TEXT))", b"j/\xff", b"\xfe"
+    )
+    before = sorted(path.name for path in (folder / "journal").iterdir())
+    found = check(folder)
+    assert len(found.runs) == 6
+    assert sorted(path.name for path in (folder / "journal").iterdir()) == before
+
+
+def test_random_damage_never_ends_in_an_error(folder: Path, tmp_path: Path) -> None:
+    """Sixty files of which a part was overwritten."""
+    whole = {run.run: list(run.records) for run in check(folder).runs}
+    data = (folder / "journal" / "cache.db").read_bytes()
+    rng = random.Random(7)
+    place = tmp_path / "copy"
+    (place / "journal").mkdir(parents=True)
+    for _ in range(60):
+        spoilt = bytearray(data)
+        at = rng.randrange(len(data))
+        length = rng.choice([1, 4, 50, 5000])
+        spoilt[at : at + length] = rng.randbytes(length)
+        (place / "journal" / "cache.db").write_bytes(spoilt[: len(data) if rng.random() < 0.8 else at])
+        for run in check(place).runs:
+            assert list(run.records) == whole.get(run.run, [])[: len(run.records)]

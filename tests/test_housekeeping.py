@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from agentnb.agent import Agent
+from agentnb.approval import Answer
 from agentnb.errors import ConfigError, RunNotFound, StoreError
 from agentnb.models.scripted import ScriptedModel
 from agentnb.plan import Step
 from agentnb.store.disk import DiskStore
 from agentnb.store.housekeeping import Garbage, collect, survey
+from agentnb.tools import tool
 from tests.cells import notebook_in
 from tests.parts import add, answer, table
 from tests.stores.make import agent, make
@@ -174,3 +176,61 @@ def test_the_magic_lists_first_and_takes_away_when_told_to(tmp_path: Path, monke
         assert cells.line("runs").count("\n") == 5
         assert "records, is in one.jsonl" in cells.line("export r2 one.jsonl")
         assert "It is r6-" in cells.line("import one.jsonl")
+
+
+# --- what is needed after all -----------------------------------------------------------------------------------------
+
+
+def test_a_fork_that_begins_meanwhile_has_its_values(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its origin is held until the fork holds them too."""
+    origin = wide(store, 90)
+    fork_agent = Agent(ScriptedModel([answer()]), tools=[table], store=store)
+    read = DiskStore.read
+
+    reads: list[str] = []
+
+    def slow(self: DiskStore, run: str, after: int = -1) -> Any:
+        found = list(read(self, run, after))
+        reads.append(run)
+        if len(reads) == 2:  # the state first, then all records
+            with pytest.raises(StoreError, match="nothing was taken away"):
+                collect(DiskStore(store.place), lambda: later(store, older_than_days=0))
+        return iter(found)
+
+    monkeypatch.setattr(DiskStore, "read", slow)
+    session = fork_agent.begin_fork(origin, "answer")
+    monkeypatch.undo()
+    session.finish()
+    assert len(fork_agent.runs()[0].result("s1")) == 90
+
+
+def test_two_that_collect_at_once_take_nothing_that_came_in_between(store: DiskStore) -> None:
+    """Numbers of rows are given again once the last ones are gone: what was found before is looked for anew."""
+    wide(store, 90)
+    stale = later(store, older_than_days=0)
+    collect(store, lambda: later(store, older_than_days=0))
+    young = wide(store, 90)
+    assert not store.remove([], stale.values, stale.newest)
+    assert len(Agent(ScriptedModel([]), tools=[table], store=store).runs()[0].result("s1")) == 90
+    assert store.runs() == [young]
+
+
+def test_a_dry_run_waits_to_be_executed(store: DiskStore) -> None:
+    """Until it was."""
+    made = agent(Path(store.place), approver=lambda _: Answer("approve", "ada"))
+    dry = made.run("x", plan=[Step(tool="file_ticket", args={"title": "t"})], dry_run=True)
+    assert later(store, older_than_days=0).stays == {"a dry run that waits to be executed": 1}
+    dry.execute()
+    assert dry.id in [goes.run for goes in later(store, older_than_days=0).goes]
+
+
+def test_sizes_are_bytes(store: DiskStore) -> None:
+    """Three for a Chinese sign."""
+
+    @tool(effect="read")
+    def many() -> str:
+        """Many signs."""
+        return "字" * 100_000
+
+    Agent(ScriptedModel([answer()]), tools=[many], store=store).run("x", plan=[Step(tool="many", check=SURE)])
+    assert later(store, older_than_days=0).freed > 300_000

@@ -69,7 +69,10 @@ def test_a_newer_store_is_refused_and_left_as_it_is(store: DiskStore) -> None:
         StoreError, match=rf"layout {LAYOUT + 1}, and this agentnb reads up to {LAYOUT}: install a newer"
     ):
         DiskStore(store.place)
-    store._rows(f"PRAGMA user_version = {LAYOUT}", ())
+    with sqlite3.connect(Path(store.place) / "journal" / "cache.db") as raw:
+        assert not raw.execute("SELECT 1 FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        raw.execute(f"PRAGMA user_version = {LAYOUT}")
+    raw.close()
     assert list(DiskStore(store.place).read(run)) == [rec(0)]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agentnb import checkpoint
 from agentnb.budget import Budget
+from agentnb.checkpoint import load
 from agentnb.errors import DamagedRecord, IllegalTransition, Interrupted, NotJSON, StoreError
-from agentnb.events import Kept, PlanMade, RunStarted, RunSuspended, StepJudged, ToolClaimed, ToolReturned
+from agentnb.events import Kept, PlanMade, RunResumed, RunStarted, RunSuspended, StepJudged, ToolClaimed, ToolReturned
 from agentnb.log import INLINE, Clock, RunLog
 from agentnb.plan import Step, UnmetReference, numbered
 from agentnb.policy import ToolFacts
@@ -216,3 +220,62 @@ def test_records_say_when_by_both_clocks() -> None:
     log.append(RunSuspended(reason="closed"))
     assert [(r.at, r.t) for r in store.read(log.run)] == [(1_000_000.0, 0.0), (1_000_002.5, 2.5)]
     assert json.loads(log.keep(1).text or "") == 1
+
+
+# --- what an interrupt, or a bad value, may not break -----------------------------------------------------------------
+
+
+def start() -> RunStarted:
+    return RunStarted(run="r1-test", task="t", model="m", cheap_model="m", tools={}, budget=Budget())
+
+
+def test_an_interrupt_at_any_line_leaves_a_journal_that_can_be_read_and_gone_on_with() -> None:
+    """Whichever line of `append`, `claim` or `flush` it comes at: nothing is missing, and nothing is there twice."""
+    code = {RunLog.append.__code__, RunLog.flush.__code__, RunLog.claim.__code__, RunLog._made_durable.__code__}
+    line = 0
+    while True:
+        line += 1
+        store = MemoryStore()
+        log = RunLog(store, "r1-test")
+        log.append(start())
+        seen = 0
+
+        def interrupt(frame: Any, event: str, _: Any, at: int = line) -> Any:
+            nonlocal seen
+            if frame.f_code not in code:
+                return None
+            if event == "line":
+                seen += 1
+                if seen == at:
+                    raise KeyboardInterrupt
+            return interrupt
+
+        sys.settrace(interrupt)
+        try:
+            log.append(RunSuspended(reason="error"))
+            log.append(RunResumed(process=1), RunSuspended(reason="closed"))
+            log.append(RunResumed(process=2))
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        log.flush()
+        if log.state.suspended is None:
+            log.append(RunSuspended(reason="interrupted"))
+        assert load(store, "r1-test")[0] == log.state
+        assert [record.seq for record in store.read("r1-test")] == list(range(log.state.seq + 1))
+        if seen < line:
+            break
+    assert line > 50
+
+
+def test_a_checkpoint_that_cannot_be_made_stops_nothing(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a surrogate pair is kept as a question mark, as in the records; whatever else, the records are kept."""
+    monkeypatch.setattr(checkpoint, "EVERY", 1)
+    log = RunLog(store, store.new_run_id())
+    log.append(replace(start(), task="caf\udce9"))
+    assert load(store, log.run)[1].seq == 0
+    assert load(store, log.run)[0].head.task == "caf?"
+    monkeypatch.setattr("agentnb.log.checkpoint", lambda *_: 1 / 0)
+    log.append(RunSuspended(reason="error"))
+    assert load(store, log.run)[0].suspended is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -135,12 +135,22 @@ def pending(desk: Desk, args: Namespace) -> None:
     store = desk.store(args)
     keeper = Agent(store=store.place)
     runs = [full_id(store, args.run, desk.names)] if args.run else _waiting(store)
-    items = [item for run in runs for item in Run(keeper, run).pending]
+    items = [item for run in runs for item in _pending(Run(keeper, run), quiet=not args.run)]
     rows = [(f"{item.run} {item.number}", item.kind, item.step, _call(item), _why(item)) for item in items]
     ways = "%agent approve RUN [N …] · reject RUN WHY · edit RUN ARG=VALUE · execute RUN [N …] · discard RUN [N …]"
     ways += " · resume RUN --done | --not-done" if any(item.kind == "doubt" for item in items) else ""
     title = f"What waits for you in {store.place}" if rows else f"Nothing waits for you in {store.place}"
     show(Listing(title, ("run and number", "kind", "step", "call", "why"), rows, ways if rows else ""))
+
+
+def _pending(run: Run, *, quiet: bool) -> Sequence[Pending]:
+    """What waits in a run; nothing of one that cannot be read, where others are listed with it."""
+    try:
+        return run.pending
+    except DamagedRecord:
+        if not quiet:
+            raise
+        return ()
 
 
 def _waiting(store: DiskStore) -> list[str]:

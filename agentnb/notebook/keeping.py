@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from argparse import Namespace
 from pathlib import Path
 
+from agentnb.budget import Budget
 from agentnb.bundle import export_run, import_run, written
 from agentnb.errors import ConfigError
 from agentnb.listing import Listing
@@ -30,7 +32,7 @@ def doctor(desk: Desk, args: Namespace) -> None:
     folder = Path(args.store or desk.settings.store).expanduser().absolute()
     try:
         checked = check(folder)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"there is no store at {folder}: `--store DIR` names another") from error
     saved = _saved(checked, Path(args.save).expanduser()) if args.save else 0
     rows = [(name, "", how) for name, how in checked.facts]
@@ -69,8 +71,11 @@ def take_in(desk: Desk, args: Namespace) -> None:
     """Take in a run that was exported."""
     from agentnb.store.disk import DiskStore
 
+    file = Path(args.file).expanduser()
+    if not file.is_file():  # or a store would be made for nothing
+        raise ConfigError(f"there is no file {file}: `%agent export RUN FILE` writes one")
     store = DiskStore(Path(args.store or desk.settings.store).expanduser())
-    run = import_run(store, Path(args.file).expanduser(), Policy())
+    run = import_run(store, file, Policy(), Budget())
     show(Listing(f"It is {run} here: %agent show {run}; whatever in it acts is asked about", (), ()))
 
 

@@ -7,27 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from agentnb.codec import blobs_in, decode, head_of
+from agentnb.codec import decode, head_of, values_of
 from agentnb.errors import DamagedRecord
 from agentnb.events import Record
 from agentnb.state import NEW
-from agentnb.store.heads import Heads
+from agentnb.store.heads import Head, Heads
 from agentnb.store.layout import LAYOUT
 from agentnb.store.network import network_type
-from agentnb.store.seal import opened, seal_of
+from agentnb.store.seal import looks_sealed, opened, seal_of
 from agentnb.transitions import fold
 
 __all__ = ["Checked", "Found", "check"]
 
 _PROBLEMS: Final = 20
-_STRIDE: Final = 1024
-_BETWEEN: Final = "SELECT key, value FROM Cache WHERE rowid >= ? AND rowid < ?"
+_STRIDE: Final = 256
+_LOST: Final = 20_000
+"""Rows that cannot be read and are looked around, before it is given up."""
+_NEXT: Final = "SELECT rowid, key, value FROM Cache WHERE rowid > ? ORDER BY rowid LIMIT ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,19 @@ def check(folder: Path) -> Checked:
         FileNotFoundError: there is no database in it.
     """
     database = folder / "journal" / "cache.db"
-    if not database.exists():
+    if not database.is_file():
         raise FileNotFoundError(database)
+    heads = Heads(folder / "heads").snapshot()  # before the rows: who drives a run may commit between the two
     problems: list[str] = []
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as raw:
+    alone = "" if database.with_name("cache.db-wal").exists() else "&immutable=1"  # else it would make files beside it
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro{alone}", uri=True, isolation_level=None)) as raw:
+        raw.text_factory = lambda text: text.decode("utf-8", "replace")
+        with suppress(sqlite3.Error):
+            raw.execute("BEGIN")  # one moment for all that is read
         version = _first(raw, "PRAGMA user_version", problems)
         problems += [f"SQLite: {line}" for line in _integrity(raw) if line != "ok"][:_PROBLEMS]
         rows = dict(_rows(raw, problems))
-    if isinstance(version, int) and version not in (0, LAYOUT):
+    if version not in (0, LAYOUT):
         problems.append(f"it has layout {version}, and this agentnb reads {LAYOUT}")
     facts = [
         ("folder", str(folder)),
@@ -92,14 +99,13 @@ def check(folder: Path) -> Checked:
         ("database", f"{database.stat().st_size:,} bytes".replace(",", " ")),
         ("rows", f"{len(rows):,}".replace(",", " ")),
     ]
-    problems += _loose(rows, sealed=version == LAYOUT)
-    return Checked(facts, list(_runs(rows, Heads(folder / "heads"), sealed=version == LAYOUT)), problems)
+    return Checked(facts, list(_runs(rows, heads)), [*problems, *_loose(rows)])
 
 
 def _first(raw: sqlite3.Connection, query: str, problems: list[str]) -> object:
     try:
         row = raw.execute(query).fetchone()
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         problems.append(f"SQLite: {error}")
         return None
     return row[0] if row else None
@@ -108,56 +114,54 @@ def _first(raw: sqlite3.Connection, query: str, problems: list[str]) -> object:
 def _integrity(raw: sqlite3.Connection) -> list[str]:
     try:
         return [str(line) for (line,) in raw.execute("PRAGMA integrity_check(100)")]
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.Error, ValueError) as error:
         return [str(error)]
 
 
 def _rows(raw: sqlite3.Connection, problems: list[str]) -> Iterator[tuple[str, object]]:
     """(key, value) of every row that can be read, around those that cannot."""
-    try:
-        [(last,)] = raw.execute("SELECT COALESCE(max(rowid), 0) FROM Cache")
-    except sqlite3.DatabaseError as error:
-        problems.append(f"the table cannot be read: {error}")
-        return
-    lost = 0
-    for start in range(0, int(last) + 1, _STRIDE):
+    after, lost, stride = -1, 0, _STRIDE
+    while lost <= _LOST:
         try:
-            yield from raw.execute(_BETWEEN, (start, start + _STRIDE)).fetchall()
-        except sqlite3.DatabaseError:
-            for number in range(start, start + _STRIDE):
-                try:
-                    yield from raw.execute(_BETWEEN, (number, number + 1)).fetchall()
-                except sqlite3.DatabaseError:
-                    lost += 1
+            found = raw.execute(_NEXT, (after, stride)).fetchall()
+        except (sqlite3.Error, ValueError):
+            if stride == 1:  # that row, or one on the same page
+                after, lost = after + 1, lost + 1
+            stride = 1
+            continue
+        if not found:
+            break
+        yield from ((str(key), value) for _, key, value in found)
+        after, stride = int(found[-1][0]), min(2 * stride, _STRIDE)
     if lost:
         problems.append(f"{lost:,} rows cannot be read")
 
 
-def _loose(rows: Mapping[str, object], *, sealed: bool) -> list[str]:
+def _loose(rows: Mapping[str, object]) -> list[str]:
     """What is wrong with rows that are no run's records: the ledger, answers, values."""
     problems = []
     for key, kept in rows.items():
-        if isinstance(key, str) and key.startswith(("x/", "r/")) and sealed:
+        if key.startswith(("x/", "r/")) and looks_sealed(kept):
             with suppress(DamagedRecord):
                 opened(key, kept)
                 continue
             problems.append(f"what is kept under {key} is not what was written there")
-        elif isinstance(key, str) and key.startswith("b/"):
+        elif key.startswith("b/"):
             text = kept if isinstance(kept, str) else ""
             if hashlib.sha256(text.encode()).hexdigest() != key.removeprefix("b/"):
                 problems.append(f"the value {key[2:14]}… is not what was stored")
     return problems[:_PROBLEMS]
 
 
-def _runs(rows: Mapping[str, object], heads: Heads, *, sealed: bool) -> Iterator[Found]:
+def _runs(rows: Mapping[str, object], heads: Callable[[str], Head | None]) -> Iterator[Found]:
     keys: dict[str, list[str]] = {}
-    for key in sorted(key for key in rows if isinstance(key, str) and key.startswith("j/") and key.count("/") == 2):  # noqa: PLR2004 - j/run/seq
+    for key in sorted(key for key in rows if key.startswith("j/") and key.count("/") == 2):  # noqa: PLR2004 - j/run/seq
         keys.setdefault(key.split("/")[1], []).append(key)
     for run in sorted(keys, key=lambda name: (len(name.partition("-")[0]), name)):
-        yield _run(run, keys[run], rows, heads, sealed=sealed)
+        yield _run(run, keys[run], rows, heads(run))
 
 
-def _run(run: str, keys: Sequence[str], rows: Mapping[str, object], heads: Heads, *, sealed: bool) -> Found:
+def _run(run: str, keys: Sequence[str], rows: Mapping[str, object], head: Head | None) -> Found:
     """The longest beginning of a run that is sound."""
     records: list[Record] = []
     values: dict[str, str] = {}
@@ -167,24 +171,24 @@ def _run(run: str, keys: Sequence[str], rows: Mapping[str, object], heads: Heads
             problem = f"record {len(records)} is missing"
             break
         try:
-            text = opened(key, rows[key], before) if sealed else str(rows[key])
+            plain = isinstance(rows[key], str) and not looks_sealed(rows[key])  # as in the first layout
+            text = str(rows[key]) if plain else opened(key, rows[key], before)
             batch = list(decode(text))
             state = fold(batch, state)
-            values |= _values(text, rows)
+            values |= _values(batch, rows)
         except DamagedRecord as error:
             problem = str(error)
             break
         records += batch
         before = seal_of(rows[key])
-    head = heads.noted(run)
     if not problem and head and head.seq >= len(records):
         problem = f"{head.seq + 1:,} records were acknowledged, and {len(records):,} are there"
     return Found(run, records, values, problem, head_of(records[0]).task if records else "")
 
 
-def _values(text: str, rows: Mapping[str, object]) -> dict[str, str]:
+def _values(records: Sequence[Record], rows: Mapping[str, object]) -> dict[str, str]:
     found = {}
-    for name in blobs_in(text):
+    for name in sorted(values_of(records)):
         kept = rows.get(f"b/{name}")
         if not isinstance(kept, str) or hashlib.sha256(kept.encode()).hexdigest() != name:
             raise DamagedRecord(f"the value {name[:12]}… is {'damaged' if kept else 'missing'}")

@@ -6,6 +6,7 @@ the database. Its rows, all but values sealed (seal.py):
     j/<run>/<seq of first record>   one commit's records, sealed in a chain
     b/<sha256>                      a value kept aside, once for every run
     r/<number>                      a run's id; stays when the run goes, so that no number comes again
+    g/removals                      how often something was taken away
     x/<key>                         a row that is added once: the ledger, answers, pending actions, checkpoints
 """
 
@@ -60,6 +61,7 @@ class DiskStore:
 
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder).expanduser().absolute()
+        require_readable(_version(self._folder / "journal" / "cache.db"), self.place)
         self._cache = open_cache(
             self._folder,
             "journal",
@@ -191,7 +193,7 @@ class DiskStore:
             rows = self._rows(_BEGUN, (LENGTH + 2,))
         return [opened(key, kept) for key, kept in rows]
 
-    def remove(self, runs: Sequence[str], blobs: Sequence[str], since: int) -> bool:
+    def remove(self, runs: Sequence[str], blobs: Sequence[str], since: tuple[int, int]) -> bool:
         """Take runs away, and values that no other run holds, in one transaction; their ids are never given again.
 
         Args:
@@ -200,13 +202,19 @@ class DiskStore:
             since: the `newest` of the store when it was found that nothing else refers to the values.
 
         Returns:
-            False where something was kept since then that refers to one of them: nothing is taken away.
+            False where something was kept since then that refers to one of them, or somebody else has taken something
+            away: nothing is taken away.
         """
         kept = {f"b/{digest}" for digest in blobs}
         with self._writing():
-            later = self._rows("SELECT value FROM Cache WHERE rowid > ? AND key NOT LIKE 'b/%'", (since,))
+            times, row = since
+            if self._removals() != times:  # and numbers of rows may have been given again
+                return False
+            later = self._rows("SELECT value FROM Cache WHERE rowid > ? AND key NOT LIKE 'b/%'", (row,))
             if any(f"b/{digest}" in kept for (text,) in later for digest in blobs_in(str(text))):
                 return False
+            self._rows("DELETE FROM Cache WHERE key = ?", (_REMOVALS,))
+            self._kept(_REMOVALS, str(times + 1))
             for run in runs:
                 for lead in _OWN:
                     self._rows("DELETE FROM Cache WHERE key >= ? AND key < ?", (f"{lead}{run}/", f"{lead}{run}0"))
@@ -219,24 +227,28 @@ class DiskStore:
             self._rows("PRAGMA wal_checkpoint(TRUNCATE)")
         return True
 
-    def newest(self) -> int:
-        """The number of the row that was kept last."""
-        with self._guard():
+    def newest(self) -> tuple[int, int]:
+        """How often something was taken away, and the number of the row that was kept last since then."""
+        with self._writing():
             [(number,)] = self._rows("SELECT COALESCE(max(rowid), 0) FROM Cache")
-        return int(number)
+            return self._removals(), int(number)
+
+    def _removals(self) -> int:
+        rows = self._rows("SELECT value FROM Cache WHERE key = ?", (_REMOVALS,))
+        return int(rows[0][0]) if rows and str(rows[0][0]).isdecimal() else 0
 
     def references(self) -> Iterator[tuple[str, frozenset[str], int]]:
-        """(run, values that it refers to, characters) of each row but the values; "" where it is no run's own."""
+        """(run, values that it refers to, bytes) of each row but the values; "" where it is no run's own."""
         with self._guard():
             rows = self._rows("SELECT key, value FROM Cache WHERE key < 'b/' OR key >= 'b0'")
         for key, text in rows:
             own = next((key[len(lead) :] for lead in _OWN if key.startswith(lead)), "")
-            yield own.partition("/")[0], blobs_in(str(text)), len(str(text))
+            yield own.partition("/")[0], blobs_in(str(text)), len(str(text).encode())
 
     def sizes(self) -> dict[str, int]:
-        """Characters of each value kept aside, by its SHA-256."""
+        """Bytes of each value kept aside, by its SHA-256."""
         with self._guard():
-            rows = self._rows("SELECT key, length(value) FROM Cache WHERE key >= 'b/' AND key < 'b0'")
+            rows = self._rows("SELECT key, length(CAST(value AS BLOB)) FROM Cache WHERE key >= 'b/' AND key < 'b0'")
         return {key.removeprefix("b/"): size for key, size in rows}
 
     def close(self) -> None:
@@ -355,6 +367,7 @@ _BEGUN: Final = (
     "SELECT key, value FROM Cache AS r WHERE key >= 'r/' AND key < 'r0' AND EXISTS (SELECT 1 FROM Cache AS j"
     " WHERE j.key = 'j/' || substr(r.value, ?) || '/0000000000') ORDER BY key"
 )
+_REMOVALS: Final = "g/removals"
 _OWN: Final = ("j/", "x/c/", "x/a/", "x/p/")
 """What the keys of a run's own rows begin with, before its id; those of the ledger outlive it."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
@@ -367,6 +380,15 @@ def _records(run: str, key: str, kept: object, before: str) -> list[Record]:
     if not records or any(key != _key(run, r.seq - place) for place, r in enumerate(records)):
         raise DamagedRecord(f"{run}: the records kept under {key} are not those that belong there")
     return records
+
+
+def _version(database: Path) -> int:
+    """The layout as the file's header has it, 0 where there is none: asked before anything may write to it."""
+    try:
+        with database.open("rb") as file:
+            return int.from_bytes(file.read(64)[60:], "big")
+    except (OSError, ValueError):
+        return 0
 
 
 def _run_number(key: str) -> int:

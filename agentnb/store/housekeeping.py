@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, RunHeld, StoreError
-from agentnb.state import RunState
+from agentnb.state import RunState, Status
 from agentnb.store.base import Hold
 from agentnb.store.disk import DiskStore
 
@@ -52,7 +52,7 @@ class Garbage:
         freed: bytes of all of it.
         stays: runs that stay, and why, by how many of them: "recent", "not ended" and so on.
         size: bytes of all rows of the store.
-        newest: the store's last row when this was found.
+        newest: of the store, when this was found.
     """
 
     goes: Sequence[Goes]
@@ -60,7 +60,7 @@ class Garbage:
     freed: int
     stays: dict[str, int]
     size: int
-    newest: int
+    newest: tuple[int, int]
 
 
 def survey(
@@ -109,14 +109,16 @@ def survey(
 
 def _ended(store: DiskStore, own: Counter[str], now: float) -> tuple[list[Goes], dict[str, int]]:
     """The runs that have ended with nothing left to do, oldest first; and how many others there are, by why."""
-    found, stays = [], Counter[str]()
+    states, stays = {}, Counter[str]()
     for run in store.runs():
         try:
-            state, _ = load(store, run)
+            states[run], _ = load(store, run)
         except StoreError:
             stays["damaged: `%agent doctor --store` says how"] += 1
-            continue
-        if why := _needed(state):
+    executed = {state.head.executes for state in states.values()}
+    found = []
+    for run, state in states.items():
+        if why := _needed(state, executed=run in executed):
             stays[why] += 1
         else:
             days = max(0.0, now - state.at) / _DAY_S
@@ -124,10 +126,12 @@ def _ended(store: DiskStore, own: Counter[str], now: float) -> tuple[list[Goes],
     return sorted(found, key=lambda goes: -goes.days), dict(stays)
 
 
-def _needed(state: RunState) -> str:
+def _needed(state: RunState, *, executed: bool) -> str:
     """Why a run stays whatever its age, or ""."""
     if not state.status.ended:
         return f"not ended: {state.status}"
+    if state.head.dry and state.status is Status.COMPLETED and not executed:
+        return "a dry run that waits to be executed"
     if state.claim is not None:
         return "a call is in doubt"
     return "actions wait in its queue" if any(item.settled is None for item in state.queue) else ""

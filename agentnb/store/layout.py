@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from agentnb.errors import DamagedRecord, StoreError
-from agentnb.store.seal import LENGTH, sealed, seals
+from agentnb.store.seal import looks_sealed, sealed, seals
 
 __all__ = ["LAYOUT", "Rows", "brought_up", "require_readable"]
 
@@ -50,16 +50,12 @@ def _seal_rows(rows: Rows) -> None:
     """1 → 2: seal what is there. Values kept aside have their hash as their name and need no seal."""
     before: dict[str, str] = {}
     for key, text in rows("SELECT key, value FROM Cache WHERE key < 'b/' OR key >= 'b0' ORDER BY key"):
-        if not isinstance(text, str) or _looks_sealed(text):
+        if not isinstance(text, str) or looks_sealed(text):
             raise DamagedRecord(f"what is kept under {key} has not the form of layout 1: nothing was changed")
         run = key.split("/")[1] if key.startswith("j/") else ""
         link = before.get(run, "") if run else ""
         rows("UPDATE Cache SET value = ? WHERE key = ?", (sealed(key, text, link), key))
         before[run] = seals(key, text, link)
-
-
-def _looks_sealed(text: str) -> bool:
-    return text[LENGTH : LENGTH + 1] == " " and all(digit in "0123456789abcdef" for digit in text[:LENGTH])
 
 
 _MIGRATIONS: Final[Mapping[int, Callable[[Rows], None]]] = {1: _seal_rows}

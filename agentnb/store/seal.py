@@ -10,7 +10,7 @@ import hashlib
 
 from agentnb.errors import DamagedRecord
 
-__all__ = ["LENGTH", "opened", "seal_of", "sealed", "seals"]
+__all__ = ["LENGTH", "looks_sealed", "opened", "seal_of", "sealed", "seals"]
 
 LENGTH = 32
 """Hex digits of a seal: half a SHA-256."""
@@ -35,6 +35,12 @@ def seals(key: str, text: str, before: str = "") -> str:
 def seal_of(kept: object) -> str:
     """The seal that a kept row carries, believed as it is; "" of what is no such row."""
     return kept[:LENGTH] if isinstance(kept, str) else ""
+
+
+def looks_sealed(kept: object) -> bool:
+    """True of a text that begins as a kept row does."""
+    start = kept[: LENGTH + 1] if isinstance(kept, str) else ""
+    return len(start) > LENGTH and start[-1] == " " and all(digit in "0123456789abcdef" for digit in start[:-1])
 
 
 def opened(key: str, kept: object, before: str = "") -> str:

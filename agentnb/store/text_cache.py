@@ -81,7 +81,7 @@ def open_cache(folder: Path, name: str, *, synchronous: int = _FULL, **settings:
                 " folder on a disk of this machine with `%config AgentMagics.store = '…'` or AGENTNB_STORE"
             )
         if not folder.exists():
-            folder.mkdir(mode=0o700, parents=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # another process may be as fast
             (folder / ".gitignore").write_text("*\n")
             _sync(folder.parent)
         made = not (folder / name).exists()
