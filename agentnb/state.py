@@ -75,6 +75,7 @@ class Outcome:
         message: why it failed, and what may be done next.
         tainted: the result is, or comes out of, text that strangers wrote.
         call: of a call that acted: what was called, to know the same again; see `call_mark`.
+        skipped: it failed because a person selected other calls of a user's plan, and not this one.
     """
 
     step: str
@@ -84,6 +85,7 @@ class Outcome:
     message: str = ""
     tainted: bool = False
     call: str = ""
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class RunState(NamedTuple):
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
     refused: str = ""
-    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker" or "person"."""
+    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker" or "person"; "selection"
+    where a person selected other calls of a user's plan."""
     why: str = ""
     """Why the plan is being revised."""
     bound: Kept | None = None

@@ -207,7 +207,8 @@ def _next_step(*, more: bool) -> Changes:
 def _outcome(state: RunState, step: Step, got: ToolReturned, finding: str) -> Outcome:
     advised = got.failure is not None and state.refused != "person"  # whose reason says what may be done next
     said = f"{got.message} ({next_step(got.failure)})" if got.failure and advised else got.message
-    return Outcome(step.id, got.status, got.result, finding, said, state.present_tainted, state.call)
+    skipped = state.refused == "selection"
+    return Outcome(step.id, got.status, got.result, finding, said, state.present_tainted, state.call, skipped)
 
 
 def _judged(state: RunState, e: StepJudged) -> Changes:
