@@ -10,7 +10,7 @@ from agentnb.decide import KEPT_MOST
 from agentnb.events import LimitReached
 from agentnb.state import RunState, Stage, Status
 
-__all__ = ["now", "reason", "way_on"]
+__all__ = ["is_decided", "now", "reason", "way_on"]
 
 _REASONS = {
     "cancelled": "ended by a person",
@@ -23,6 +23,11 @@ _REASONS = {
     "model_failed": "the model could not be reached",
     "error": "an error ended it",
 }
+
+
+def is_decided(state: RunState) -> bool:
+    """True where a run still rests at a question that has been answered: it could not go on here, or not yet."""
+    return state.status is Status.SUSPENDED and state.suspended is not None and state.suspended.reason == "approval"
 
 
 def reason(state: RunState) -> str:

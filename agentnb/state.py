@@ -296,6 +296,29 @@ class RunState(NamedTuple):
         """True where a call was claimed in the very last record, for the first time: it may not have been begun."""
         return self.claim is not None and self.claim.attempt == 1 and self.claimed_at == self.seq
 
+    @property
+    def undone(self) -> tuple[tuple[Step, Outcome], ...]:
+        """The finished steps that have not done what they should: failed, left out, or proposed and not carried out.
+
+        A planner that revises its plan puts another step in place of one that failed; where that has worked, the first
+        is none of them. A plan of the user's has no such steps.
+        """
+        plan = self.plan
+        if plan is None:
+            return ()
+        replaces, found, worked = plan.by == "model" and plan.version > 1, [], set[str]()
+        for step, outcome in reversed(list(zip(plan.steps, self.outcomes, strict=False))):
+            if outcome.status in ("ok", "empty") or (outcome.status == "proposed" and self.carried_out(step.id)):
+                worked.add(step.tool)
+            elif not (replaces and step.tool in worked):
+                found.append((step, outcome))
+        return tuple(reversed(found))
+
+    def carried_out(self, step: str) -> ActionSettled | None:
+        """What came of the action that `step` proposed, once it was carried out."""
+        settled = next((item.settled for item in self.queue if item.action.step == step), None)
+        return settled if settled and settled.status == "done" else None
+
     def used(self) -> Spent:
         """Spent and reserved together, with the run's clock: what a budget is held against."""
         return self.spent.plus(self.reserved, self.t)

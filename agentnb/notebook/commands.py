@@ -30,6 +30,7 @@ from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.summary import Summary, summarise
 from agentnb.tools import Tool
+from agentnb.wording import ended_steps
 
 __all__ = ["carry_out_command"]
 
@@ -82,7 +83,7 @@ def _run_row(store: DiskStore, run: str) -> tuple[str, ...]:
         summary, silent = summarise(store.read(run)), time.time() - store.last(run).at
     except AgentError as error:  # one damaged run must not hide the others
         return run, "unreadable", "", "", str(error)
-    done = sum(step.mark in ("done", "empty", "failed") for step in summary.steps)
+    done = ended_steps(summary)
     tokens = f"{summary.spent.tokens:,}".replace(",", " ")
     return run, _status(summary, silent), f"{done} of {len(summary.steps)}", tokens, summary.task
 
