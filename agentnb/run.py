@@ -14,7 +14,7 @@ from agentnb.budget import Spent
 from agentnb.checkpoint import load
 from agentnb.compare import Comparison, compare
 from agentnb.dryrun import Effect, effects_of
-from agentnb.errors import ConfigError
+from agentnb.errors import ConfigError, OnlyRecorded
 from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed, ToolRefused
 from agentnb.fork import Changed
 from agentnb.log import Clock, RunLog
@@ -380,7 +380,7 @@ class Run:
         try:
             self.keeper.require_able(state)
         except ConfigError as error:
-            raise ConfigError(f"the decision is recorded, and {self.id} rests: {error}") from error
+            raise OnlyRecorded(f"the decision is recorded, and {self.id} rests: {error}") from error
         return self.resume()
 
     def _recorded(self, log: RunLog, asked: ApprovalAsked, answer: Answer) -> ApprovalAnswered:
