@@ -36,7 +36,7 @@ def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     shown = {view.id for view in done}
     left = [step.title or step.tool for step in state.left if step.id not in shown]
     stopped = stop_in_words(state)
-    undone = [view.title or view.tool for view in _missing(done) if state.head.tools[view.tool].acts]
+    undone = [view.title or view.tool for view in _missing(log, done) if state.head.tools[view.tool].acts]
     return answer_prompt(state.head.task, specs, done, earlier=earlier, stopped=stopped, left=left, undone=undone)
 
 
@@ -57,22 +57,18 @@ def answer_of(log: RunLog, reply: ModelReply) -> RunFinished | ReplyRejected:
     except BadReply as bad:
         return ReplyRejected(phase="answer", problems=bad.problems)
     done, _ = done_steps(log)
-    missing, tools = _missing(done), log.state.head.tools
+    missing, tools = _missing(log, done), log.state.head.tools
     told = [f"{view.id} {'was not done' if tools[view.tool].acts else 'failed'}: {view.preview}" for view in missing]
     acts = any(tools[view.tool].acts for view in missing)  # a model may say that it was done, whatever it was told
     sure = "low" if acts else said.confidence
     return finished_by_model(log.state, said.answer.strip(), sure, (*said.unknowns, *told))
 
 
-def _missing(done: Sequence[StepView]) -> list[StepView]:
-    """The steps that have not brought or done what they should, unless a later one with the same tool has."""
-    good = ("ok", "empty", "simulated")
-    return [
-        view
-        for place, view in enumerate(done)
-        if view.status in ("failed", "proposed")
-        and not any(later.tool == view.tool and later.status in good for later in done[place + 1 :])
-    ]
+def _missing(log: RunLog, done: Sequence[StepView]) -> list[StepView]:
+    """Those that have not brought or done what they should; the present one too, where it has failed."""
+    undone = {step.id for step, _ in log.state.undone}
+    present = log.state.step.id if log.state.step else ""
+    return [view for view in done if view.id in undone or (view.id == present and view.status == "failed")]
 
 
 def handed_over(log: RunLog, action: HandOver) -> RunFinished:

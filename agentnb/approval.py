@@ -28,6 +28,7 @@ __all__ = [
     "binding",
     "nobody",
     "person",
+    "who",
 ]
 
 
@@ -190,6 +191,11 @@ def person() -> str:
         return getpass.getuser()
     except (OSError, KeyError):
         return "a person"
+
+
+def who(by: str) -> str:
+    """How whoever decided is called here: "you", where that is whoever sits here, else by name."""
+    return "you" if by == person() else by
 
 
 def binding(run: str, tool: str, args: Kept) -> str:

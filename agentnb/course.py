@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agentnb import notes
-from agentnb.approval import person
+from agentnb.approval import who
 from agentnb.decide import MAX_ATTEMPTS
 from agentnb.events import (
     ActionProposed,
@@ -20,6 +20,7 @@ from agentnb.events import (
     Event,
     GateRaised,
     PlanMade,
+    RunFinished,
     RunForked,
     StepJudged,
     ToolClaimed,
@@ -78,6 +79,7 @@ class Course:
         faulted: ids of the steps that were given up.
         revisions: why the plan was changed, one sentence for each time.
         decisions: who decided what about which step.
+        verdict: the last decision in a few words.
     """
 
     bare: bool = False
@@ -85,6 +87,8 @@ class Course:
     faulted: set[str] = field(default_factory=set)
     revisions: list[str] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
+    verdict: str = ""
+    _since: dict[str, tuple[RunFinished | None, str]] = field(default_factory=dict)
     _tries: dict[str, int] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)
     _effects: dict[str, EffectLine] = field(default_factory=dict)
@@ -99,7 +103,7 @@ class Course:
             case CallInDoubt() | DoubtResolved():
                 self._doubted(event)
             case CallSimulated() | ActionProposed() | ActionSettled():
-                self._put_off(event)
+                self._put_off(event, state)
             case StepJudged():
                 self._judged(event, state)
             case PlanMade(version=version, keep=keep) if version > 1:
@@ -111,7 +115,7 @@ class Course:
             case ApprovalAsked():
                 self._asked(event, state)
             case ApprovalAnswered():
-                self._answered(event)
+                self._answered(event, state)
             case _:
                 pass
 
@@ -119,10 +123,23 @@ class Course:
         """True where the step's call was only simulated."""
         return step in self._effects
 
-    def carried_out(self, step: str) -> bool:
-        """True where the step's proposed action was carried out."""
-        settled = self._actions.get(step)
-        return settled is not None and settled.status == "done"
+    def settled(self, step: str) -> str:
+        """How the last try to carry out the step's action, or to drop it, ended: "done", "dropped" and so on."""
+        return self._actions[step].status if step in self._actions else ""
+
+    def since(self, state: RunState) -> dict[str, str]:
+        """Of each proposed action that was carried out or dropped after the run had ended: what became of it."""
+        return {step: said for step, (end, said) in self._since.items() if end is state.finished}
+
+    def why_undone(self, state: RunState) -> dict[str, str]:
+        """Of each step that has not done what it should, or was not reached: why, in a few words."""
+        waiting = {action.step: action.said for action in self.actions(state)}
+        found = {
+            step.id: waiting.get(step.id) or self.notes.get(step.id) or first_line(outcome.message)
+            for step, outcome in state.undone
+            if step.id not in self.since(state)
+        }
+        return found | {step.id: "not reached" for step in state.left}
 
     def effects(self, state: RunState) -> tuple[EffectLine, ...]:
         """The calls of the finished steps that were simulated: what `execute` would make."""
@@ -137,8 +154,8 @@ class Course:
         for item in state.queue:
             action, status, last = item.action, notes.action_status(item), self._actions.get(item.action.step)
             by = item.settled.by if item.settled else item.claimed.by if item.claimed else ""
-            tried = notes.settled(last, self._who(last.by)) if last and last.status == "failed" else ""
-            said = notes.action_said(item, self._who(by), tried)
+            tried = notes.settled(last, who(last.by)) if last and last.status == "failed" else ""
+            said = notes.action_said(item, who(by), tried)
             number = number_of(action.step) if item.settled is None else 0
             args = notes.brief_args(action.args)
             found.append(ActionLine(number, action.step, action.tool, args, status, said))
@@ -171,14 +188,14 @@ class Course:
         if isinstance(event, CallInDoubt):
             self.notes[step] = f"outcome not known: {first_line(event.message)}"
             return
-        self.notes[step] = notes.doubt_said(event, self._who(event.by))
+        self.notes[step] = notes.doubt_said(event, who(event.by))
         self._faulty(step, "" if event.happened else self.notes[step])
         if event.by != "reconcile":
             happened = "happened" if event.happened else "did not happen"
-            said = f"{self._who(event.by)} found out that the call of {step} {happened}"
+            said = f"{who(event.by)} found out that the call of {step} {happened}"
             self.decisions.append(": ".join(filter(None, (said, event.reason))))
 
-    def _put_off(self, event: CallSimulated | ActionProposed | ActionSettled) -> None:
+    def _put_off(self, event: CallSimulated | ActionProposed | ActionSettled, state: RunState) -> None:
         step = event.step
         match event:
             case CallSimulated():
@@ -188,7 +205,17 @@ class Course:
                 self.notes[step] = "waits in the queue"
             case ActionSettled():
                 self._actions[step] = event
-                self.notes[step] = notes.settled(event, self._who(event.by))
+                self.notes[step] = notes.settled(event, who(event.by))
+                self._since_the_end(event, state)
+
+    def _since_the_end(self, event: ActionSettled, state: RunState) -> None:
+        """Keep what the answer cannot know, because it was written before."""
+        self._since.pop(event.step, None)
+        if state.finished and event.status != "failed":  # one that failed waits on
+            tool = next(item.action.tool for item in state.queue if item.action.step == event.step)
+            gave = notes.gave(event)
+            said = f"{tool} {self.notes[event.step]}" + (f" → {gave}" if gave else "")
+            self._since[event.step] = state.finished, said
 
     def _judged(self, event: StepJudged, state: RunState) -> None:
         step = event.step
@@ -198,6 +225,8 @@ class Course:
         elif event.verdict in ("revise", "escalate"):
             self.notes[step] = self._faults.pop(step, "") or first_line(event.reason)
             self.faulted.add(step)
+        elif state.outcomes and state.outcomes[len(state.outcomes) - 1].skipped:
+            self.notes[step] = self._faults.pop(step, "")
 
     def _replanned(self, keep: int, reason: str) -> None:
         self.revisions.append(reason)
@@ -212,11 +241,12 @@ class Course:
         for other in event.others:
             self.notes[other.step] = f"asked about together with {event.step}"
 
-    def _answered(self, event: ApprovalAnswered) -> None:
-        self.decisions.append(notes.decision(event, self._question, self._who(event.by)))
+    def _answered(self, event: ApprovalAnswered, state: RunState) -> None:
+        self.verdict = notes.verdict(event, who(event.by))
+        self.decisions.append(notes.decision(event, self._question, who(event.by)))
         self.notes[event.step] = ""
         if event.decision == "reject":
-            self._faults[event.step] = notes.turned_down(event, self._who(event.by))
+            self._faults[event.step] = notes.turned_down(event, who(event.by), left_out=state.refused == "selection")
         if self._question and not event.earlier:
             for other in self._question.others:
                 self.notes[other.step] = _TOGETHER[event.others.get(other.binding)].format(event.step)
@@ -227,10 +257,6 @@ class Course:
             self._faults[step] = why
         else:
             self._faults.pop(step, None)
-
-    def _who(self, by: str) -> str:
-        """Whoever is logged in is another one wherever a recorded run is replayed."""
-        return "you" if self.bare and by == person() else by
 
 
 _TOGETHER: Final = {True: "approved with {}", False: "not approved with {}", None: ""}

@@ -20,7 +20,7 @@ from typing import Final, Literal
 from agentnb.budget import Budget, Refusal, Spent
 from agentnb.errors import FailureClass
 from agentnb.events import Event, LimitReached, PlanMade, RunFinished, StepJudged
-from agentnb.plan import Step, open_args
+from agentnb.plan import Step, open_args, references
 from agentnb.policy import Level
 from agentnb.state import RunState, Stage, Status
 
@@ -202,6 +202,9 @@ def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a cas
         return _revise_or_escalate(
             state, f"the call of {step.tool} {how.get(state.refused, 'was wrong')}: {'; '.join(state.problems)}"
         )
+    if skipped := _skipped_below(state, step):
+        why = f"it rests on {', '.join(skipped)}, not selected by a person"
+        return Note(StepJudged(step=step.id, verdict="escalate", by="rule", reason=why))
     if open_args(step.args) and state.bound is None:
         return BindArgs()
     facts = state.head.tools[step.tool]
@@ -212,6 +215,15 @@ def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a cas
     if state.gated and not state.approved:
         return AskPerson()
     return ReadAgain() if state.unread else CallTool()
+
+
+def _skipped_below(state: RunState, step: Step) -> list[str]:
+    """Steps that `step` is said to come after, and that a person left out.
+
+    What it refers to is another matter: a reference to such a step is unmet, and a text about it can be written.
+    """
+    after = set(step.depends_on) - references(step.args)
+    return [outcome.step for outcome in state.outcomes if outcome.step in after and outcome.skipped] if after else []
 
 
 def _unsettled(state: RunState) -> Action:
@@ -241,8 +253,11 @@ def _judge(state: RunState) -> Action:
 def _after_failure(state: RunState, step: Step, failure: FailureClass, message: str) -> Action:
     """What follows from a failure that did not pass: only new arguments, a new plan or a person can help.
 
-    What passes by itself was tried again already, within the call.
+    What passes by itself was tried again already, within the call. A call that a person did not select, among others
+    of a user's plan, is left out, and the plan goes on.
     """
+    if state.refused == "selection":
+        return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason=message))
     acts = state.head.tools[step.tool].acts
     mendable = bool(open_args(step.args)) and failure not in (FailureClass.PERMISSION, FailureClass.FATAL)
     if mendable and not acts and state.attempt < MAX_ATTEMPTS:
@@ -270,7 +285,9 @@ def _revise_or_escalate(state: RunState, reason: str) -> Note:
 
 def _answer(state: RunState) -> Action:
     if state.head.executes:  # what was to be said, the dry run has said
-        said = _in_execution(state) or f"what {state.head.executes} had shown was carried out"
+        left_out = ", ".join(outcome.step for outcome in state.outcomes if outcome.skipped)
+        done = f"what {state.head.executes} had shown was carried out"
+        said = _in_execution(state) or done + (f", but not {left_out}: not selected" if left_out else "")
         return HandOver("stopped" if state.stop else "completed", state.stop or "complete", said)
     cut_short = state.no_answer is not None or (state.limit is not None and state.budget.exhausted(state.used()))
     if cut_short or (state.stop and not len(state.outcomes) and state.returned is None):

@@ -8,7 +8,8 @@
     │   ├── MissingPackage     an optional package is not installed
     │   ├── UnknownPrice       a dollar budget on a model whose price is not known
     │   ├── ToolDefinitionError  a function that cannot be made a tool
-    │   └── NetworkForbidden   AGENTNB_NO_NETWORK is set
+    │   ├── NetworkForbidden   AGENTNB_NO_NETWORK is set
+    │   └── OnlyRecorded       a decision is recorded, and the run cannot go on with it here
     ├── StoreError             the store cannot be opened, read or written
     │   ├── RunNotFound        no run of that id
     │   ├── DamagedRecord      a record that cannot be read; the run stops rather than guess
@@ -56,6 +57,7 @@ __all__ = [
     "ModelUnavailable",
     "NetworkForbidden",
     "NotJSON",
+    "OnlyRecorded",
     "Permission",
     "RateLimited",
     "RunConflict",
@@ -128,6 +130,10 @@ class ToolDefinitionError(ConfigError):
 
 class NetworkForbidden(ConfigError):
     """AGENTNB_NO_NETWORK forbids the call."""
+
+
+class OnlyRecorded(ConfigError):
+    """What was decided is recorded and holds; to go on with it, something is missing here. Says what."""
 
 
 class StoreError(AgentError):

@@ -263,7 +263,7 @@ class RunLog:
             raise DamagedRecord(f"{self.run} holds a value that is not JSON: {error}") from error
 
     def result_of(self, step: str) -> JSON:
-        """The result of a finished step.
+        """The result of a finished step, or of the action that it proposed, once that was carried out.
 
         Raises:
             UnmetReference: it is not finished, or has no result.
@@ -274,9 +274,11 @@ class RunLog:
         if place < 0 or place >= len(self.state.outcomes):
             raise UnmetReference(f"${step} refers to a step that has not been carried out")
         outcome = self.state.outcomes[place]
-        if outcome.result is None:
+        settled = self.state.carried_out(outcome.step) if outcome.status == "proposed" else None
+        result = settled.result if settled else outcome.result
+        if result is None:
             raise UnmetReference(f"${step} refers to a step that has no result: {outcome.message or outcome.status}")
-        return self.value(outcome.result)
+        return self.value(result)
 
     def _remember(self, name: str, value: JSON) -> None:
         self._values[name] = value

@@ -36,8 +36,10 @@ def done_steps(log: RunLog) -> tuple[list[StepView], int]:
 
 
 def _done(log: RunLog, step: Step, outcome: Outcome) -> StepView:
-    shown = _shown(log, outcome.result, outcome.message)
-    status = _status(log, step, outcome.status)
+    settled = log.state.carried_out(step.id) if outcome.status == "proposed" else None
+    came: tuple[Status, Kept | None, str] = (outcome.status, outcome.result, outcome.message)
+    came = ("ok", settled.result, "a person has carried it out") if settled else came
+    shown, status = _shown(log, *came[1:]), _status(log, step, came[0])
     return StepView(step.id, step.title, step.tool, step.args, step.expect, status, shown, outcome.finding)
 
 

@@ -31,11 +31,13 @@ __all__ = [
     "doubt_said",
     "edited",
     "first_line",
+    "gave",
     "named",
     "refused",
     "returned",
     "settled",
     "turned_down",
+    "verdict",
 ]
 
 ActionStatus = Literal["waits", "in_doubt", "done", "dropped"]
@@ -93,11 +95,17 @@ def _change(name: str, old: Mapping[str, JSON], new: Mapping[str, JSON]) -> str:
 
 def _object(kept: Kept) -> dict[str, JSON] | None:
     """The arguments, where the record itself holds them."""
+    value = _parsed(kept)
+    return value if isinstance(value, dict) else None
+
+
+def _parsed(kept: Kept) -> JSON:
+    """The value, where the record itself holds one."""
     try:
-        value = json.loads(kept.text or "null")
+        value: JSON = json.loads(kept.text or "null")
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value
 
 
 def _unescaped(value: JSON) -> JSON:
@@ -148,7 +156,7 @@ def refused(event: ToolRefused) -> str:
 def doubt_said(event: DoubtResolved, by: str) -> str:
     """What was found out about a call whose outcome was not known."""
     what = "it happened" if event.happened else "it did not happen"
-    who = "looked up by the tool" if event.by == "reconcile" else f"says {by}"
+    who = "looked up by the tool" if event.by == "reconcile" else "as you say" if by == "you" else f"as {by} says"
     return ": ".join(filter(None, (f"{what}, {who}", first_line(event.reason))))
 
 
@@ -170,8 +178,17 @@ def decision(event: ApprovalAnswered, asked: ApprovalAsked | None, by: str) -> s
     return ": ".join(filter(None, (said, changes, event.reason)))
 
 
-def turned_down(event: ApprovalAnswered, by: str) -> str:
-    """Why a call was not made, of one that nobody let."""
+def verdict(event: ApprovalAnswered, by: str) -> str:
+    """The decision about the one call, in a few words: "approved by you"."""
+    if event.silent:
+        return "nobody answered in time"
+    return f"{ {'approve': 'approved', 'edit': 'edited and approved', 'reject': 'rejected'}[event.decision] } by {by}"
+
+
+def turned_down(event: ApprovalAnswered, by: str, *, left_out: bool) -> str:
+    """Why a call was not made, of one that nobody let; `left_out` where others of its plan were selected instead."""
+    if left_out:
+        return first_line(": ".join(dict.fromkeys(("not selected", event.reason or "not selected"))))
     return "nobody answered in time" if event.silent else first_line(f"rejected by {by}: {event.reason}".rstrip(": "))
 
 
@@ -212,4 +229,19 @@ def settled(event: ActionSettled, by: str) -> str:
     """What came of a try to carry out an action, or to drop it."""
     said = {"done": "carried out by", "dropped": "dropped by", "failed": "not carried out by"}
     lead = f"{said[event.status]} {by}" if event.status in said else f"begun by {by}, and perhaps carried out"
-    return ": ".join(filter(None, (lead, first_line(event.message))))
+    words = first_line(event.message)
+    if by == "you" and words.startswith(theirs := f"{event.by} says"):
+        words = f"you say{words.removeprefix(theirs)}"
+    return ": ".join(filter(None, (lead, words)))
+
+
+def gave(event: ActionSettled) -> str:
+    """What a carried-out action gave, in a few words; "" where it gave nothing."""
+    if event.result is None or event.result.text == "null":
+        return ""
+    value = _parsed(event.result)
+    return (
+        _cut(_in_sight(value) if isinstance(value, str) else _text(value))
+        if value is not None
+        else _length(event.result.size)
+    )

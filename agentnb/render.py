@@ -41,6 +41,7 @@ from agentnb.wording import (
     priced,
     seconds,
     shown,
+    told,
     window,
 )
 
@@ -68,7 +69,7 @@ def style_sheet() -> str:
     css = files("agentnb").joinpath("agentnb.css").read_text(encoding="utf-8")
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
     css = re.sub(r"\s+", " ", css)
-    return re.sub(r" ?([{};,>]) ?|(?<=:) ", lambda match: match[1] or "", css).strip()
+    return re.sub(r" ?([{};,>+]) ?|(?<=:) ", lambda match: match[1] or "", css).strip()
 
 
 def _text(text: str, most: int = 200) -> str:
@@ -92,11 +93,20 @@ def _panel(s: Summary) -> str:
 
 def _record(s: Summary) -> str:
     plan = _fold(plan_title(s), _steps(s, KEPT_STEPS)) if s.steps else ""
-    return _detail(s) + _answer(s) + _tables(s) + plan + _folded_lists(s) + _phases(s)
+    return _detail(s) + _told(s) + _answer(s) + _tables(s) + plan + _folded_lists(s) + _phases(s)
 
 
 def _detail(s: Summary) -> str:
     return f"<p>{escape(s.detail)}</p>" if s.detail else ""
+
+
+def _told(s: Summary) -> str:
+    """What the records say was not done, or was done since: before the answer, which may say otherwise."""
+    rows = "".join(
+        f'<dt class="{kind}">{title}</dt>' + "".join(f"<dd>{escape(said)}</dd>" for said in found)
+        for title, kind, found in told(s)
+    )
+    return f'<dl class="told">{rows}</dl>' if rows else ""
 
 
 def _answer(s: Summary) -> str:
@@ -124,7 +134,8 @@ def _step(step: StepLine, *, dollars: bool) -> str:
     finding = f"<div>{_text(step.finding, 400)}</div>" if step.finding else ""
     numbers = "".join(f" <span>{escape(cell)}</span>" for cell in _numbers(step, dollars=dollars))
     said = f"{_text(step.title)} <code>{_text(step.call)}</code>{note}"
-    return f'<li class="{kind}"><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{numbers}{finding}</li>'
+    marked = "" if kind == "ok" else f' class="{kind}"'
+    return f'<li{marked}><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{numbers}{finding}</li>'
 
 
 def _numbers(step: StepLine, *, dollars: bool) -> list[str]:
@@ -192,8 +203,8 @@ def _phases(s: Summary) -> str:
         return ""
     heads = ("Phase", "Calls", "Tokens", *(["Dollars"] if priced(s) else []))
     rows = "".join(map(partial(_phase, s), s.phases))
-    table = _table("Used by each phase", heads, rows, ' class="n"')
-    return _fold(f"Cost: {cost(s)}", table) if cost(s) else _fold("Cost", table)
+    table = _table("", heads, rows, ' class="n"')
+    return _fold(f"Cost: {cost(s)}" if cost(s) else "Cost", table)
 
 
 def _phase(s: Summary, phase: PhaseCost) -> str:
@@ -223,7 +234,7 @@ def as_text(summary: Summary) -> str:
     icon, word, _, why = headline(s)
     state = f"{icon} {word}" + (f": {why}" if why else "")
     blocks = [_wrap(" · ".join([state, *facts(s), *([s.run] if s.run else [])])), _wrap(s.detail)]
-    blocks += [_answer_text(s), _plan_text(s)] if s.status.ended else [_plan_text(s), _gauges_text(s)]
+    blocks += [_told_text(s), _answer_text(s), _plan_text(s)] if s.status.ended else [_plan_text(s), _gauges_text(s)]
     blocks += [_actions_text(s), _effects_text(s), *(_block(title, found) for title, found in lists(s))]
     if s.status.ended:
         blocks.append(_phases_text(s))
@@ -249,6 +260,11 @@ def _answer_text(s: Summary) -> str:
     known = _wrap(f"Confidence: {s.confidence}", "  ") if s.confidence else ""
     unknown = _block("Not known", [line(text, 400) for text in s.unknowns]) if s.unknowns else ""
     return "\n\n".join(part for part in (answer, "\n".join(filter(None, (known, unknown)))) if part)
+
+
+def _told_text(s: Summary) -> str:
+    found = told(s)
+    return "\n".join(_block(t, x) if len(x) > 1 else _wrap(f"{t}: {x[0]}", "  ") for t, _, x in found)
 
 
 def _block(title: str, found: list[str]) -> str:

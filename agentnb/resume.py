@@ -108,13 +108,18 @@ def settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[DoubtResolved, ...]:
     """What a person says of a call whose outcome is not known, as an event; () where nothing is to be said.
 
     Raises:
-        ConfigError: it says neither that it happened nor that it did not; or the call still runs here.
+        ConfigError: it says neither that it happened nor that it did not; no call is in doubt; or the call still runs
+            here.
     """
     if in_doubt not in (None, "done", "not_done"):
         raise ConfigError(f"in_doubt={in_doubt!r} is neither 'done' nor 'not_done'")
     claim = log.state.claim
-    if claim is None or in_doubt is None or log.state.cleared:
+    if in_doubt is None:
         return ()
+    if claim is None or log.state.cleared:
+        raise ConfigError(
+            f"no call of {log.run} is in doubt: leave out in_doubt= (--done, --not-done), which say whether it happened"
+        )
     happened = in_doubt == "done"
     if not happened and not ended(claim.key, 0):
         raise ConfigError(f"{claim.step} {claim.tool} of {log.run}: {STILL_RUNS}")

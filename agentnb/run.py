@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal, Protocol, Unpack
 
@@ -13,7 +14,7 @@ from agentnb.budget import Spent
 from agentnb.checkpoint import load
 from agentnb.compare import Comparison, compare
 from agentnb.dryrun import Effect, effects_of
-from agentnb.errors import ConfigError
+from agentnb.errors import ConfigError, OnlyRecorded
 from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed, ToolRefused
 from agentnb.fork import Changed
 from agentnb.log import Clock, RunLog
@@ -165,13 +166,11 @@ class Run:
         Raises:
             UnmetReference: it is not finished, or has no result.
         """
-        if self._results is None:  # kept: to read the whole run for each result takes the square of its steps
-            self._results = self._log()
-        try:
-            return self._results.result_of(step)
-        except UnmetReference:  # it may have gone on since
-            self._results = self._log()
-            return self._results.result_of(step)
+        if self._results is not None:  # kept: to read the whole run for each result takes the square of its steps
+            with suppress(UnmetReference):
+                return self._results.result_of(step)
+        self._results = self._log()  # it may have gone on since
+        return self._results.result_of(step)
 
     def replay(self) -> Iterator[Record]:
         """Its records, one at a time, with no call of anything."""
@@ -377,7 +376,7 @@ class Run:
         try:
             self.keeper.require_able(state)
         except ConfigError as error:
-            raise ConfigError(f"the decision is recorded, and {self.id} rests: {error}") from error
+            raise OnlyRecorded(f"the decision is recorded, and {self.id} rests: {error}") from error
         return self.resume()
 
     def _recorded(self, log: RunLog, asked: ApprovalAsked, answer: Answer) -> ApprovalAnswered:

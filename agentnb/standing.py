@@ -11,7 +11,7 @@ from agentnb.events import LimitReached
 from agentnb.pending import number_of
 from agentnb.state import RunState, Stage, Status
 
-__all__ = ["now", "reason", "way_on"]
+__all__ = ["is_decided", "now", "reason", "way_on"]
 
 _REASONS = {
     "cancelled": "ended by a person",
@@ -24,6 +24,11 @@ _REASONS = {
     "model_failed": "the model could not be reached",
     "error": "an error ended it",
 }
+
+
+def is_decided(state: RunState) -> bool:
+    """True where a run still rests at a question that has been answered: it could not go on here, or not yet."""
+    return state.status is Status.SUSPENDED and state.suspended is not None and state.suspended.reason == "approval"
 
 
 def reason(state: RunState) -> str:
@@ -91,8 +96,15 @@ def _after_the_end(state: RunState, effects: int) -> str:
         return _look(state)
     if state.head.dry and state.status is Status.COMPLETED and effects:
         return f"%agent execute {run}"
-    waiting = any(item.settled is None for item in state.queue)
-    return f"%agent pending {run}, then %agent execute {run} N   or   %agent discard {run} N" if waiting else ""
+    ways = [f"%agent fork {run} --at {state.outcomes.last(1)[0].step}"] if _can_be_forked(state) else []
+    if any(item.settled is None for item in state.queue):
+        ways.append(f"%agent pending {run}, then %agent execute {run} N   or   %agent discard {run} N")
+    return "   or   ".join(ways)
+
+
+def _can_be_forked(state: RunState) -> bool:
+    """True where a step has stopped the run, and a new one can begin with it; an execution has no other way to go."""
+    return state.stop == "escalated" and bool(len(state.outcomes)) and not state.head.executes
 
 
 def _decide(state: RunState) -> str:

@@ -79,6 +79,7 @@ class Outcome:
         tainted: the result is, or comes out of, text that strangers wrote.
         call: of a call that acted: what was called, to know the same again; see `call_mark`.
         earlier: the result is an earlier run's, and nothing was called.
+        skipped: it failed because a person selected other calls of a user's plan, and not this one.
     """
 
     step: str
@@ -89,6 +90,7 @@ class Outcome:
     tainted: bool = False
     call: str = ""
     earlier: bool = False
+    skipped: bool = False
 
     @property
     def made(self) -> bool:
@@ -151,7 +153,8 @@ class RunState(NamedTuple):
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
     refused: str = ""
-    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker", "read" or "person"."""
+    """Who refused the last try before it reached the tool: "arguments", "guard", "breaker", "read" or "person";
+    "selection" where a person selected other calls of a user's plan."""
     why: str = ""
     """Why the plan is being revised."""
     bound: Kept | None = None
@@ -321,6 +324,29 @@ class RunState(NamedTuple):
     def unbegun(self) -> bool:
         """True where a call was claimed in the very last record, for the first time: it may not have been begun."""
         return self.claim is not None and self.claim.attempt == 1 and self.claimed_at == self.seq
+
+    @property
+    def undone(self) -> tuple[tuple[Step, Outcome], ...]:
+        """The finished steps that have not done what they should: failed, left out, or proposed and not carried out.
+
+        A planner that revises its plan puts another step in place of one that failed; where that has worked, the first
+        is none of them. A plan of the user's has no such steps.
+        """
+        plan = self.plan
+        if plan is None:
+            return ()
+        replaces, found, worked = plan.by == "model" and plan.version > 1, [], set[str]()
+        for step, outcome in reversed(list(zip(plan.steps, self.outcomes, strict=False))):
+            if outcome.status in ("ok", "empty") or (outcome.status == "proposed" and self.carried_out(step.id)):
+                worked.add(step.tool)
+            elif not (replaces and step.tool in worked):
+                found.append((step, outcome))
+        return tuple(reversed(found))
+
+    def carried_out(self, step: str) -> ActionSettled | None:
+        """What came of the action that `step` proposed, once it was carried out."""
+        settled = next((item.settled for item in self.queue if item.action.step == step), None)
+        return settled if settled and settled.status == "done" else None
 
     def used(self) -> Spent:
         """Spent and reserved together, with the run's clock: what a budget is held against."""

@@ -179,7 +179,14 @@ def _awake(state: RunState) -> Status:
 
 
 def _turned_down(state: RunState, e: ApprovalAnswered) -> Changes:
-    """A person's no is planned around; where nobody was there to be asked, no other plan helps."""
+    """A person's no is planned around; where nobody was there to be asked, no other plan helps.
+
+    Whoever selects some calls of a plan of the user's leaves out the others, and does not stop the run.
+    """
+    if (e.earlier or any(e.others.values())) and state.plan is not None and state.plan.by == "user":
+        said = ": ".join(dict.fromkeys(filter(None, (_NOT_SELECTED, e.reason))))
+        left_out = ToolReturned(step=e.step, status="failed", seconds=0, message=said)
+        return {"stage": Stage.JUDGE, "approval": None, "returned": left_out, "refused": "selection"}
     who = "the policy" if e.by == "policy" else "a person"  # not by name: prompts say it, and are replayed elsewhere
     said = f"{who} rejected the call" + (f": {e.reason}" if e.reason else "")
     nobody = e.silent or (e.by == "policy" and state.head.policy.approve != "deny")
@@ -343,5 +350,6 @@ def refused(state: RunState, e: ToolRefused) -> Changes:
     return {**CLEAN, **read, "stage": Stage.STEP, **again}
 
 
+_NOT_SELECTED: Final = "not selected"
 _SOURCES: Final = 8
 """Steps with untrusted text that are named."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agentnb import standing
+from agentnb.approval import person
 from agentnb.budget import Spent
 from agentnb.course import ActionLine, Course, EffectLine
 from agentnb.events import (
@@ -25,13 +26,14 @@ from agentnb.events import (
     ToolRetried,
     ToolReturned,
 )
+from agentnb.notes import first_line
 from agentnb.plan import Step
 from agentnb.state import NEW, Outcome, RunState, Stage, Status
 from agentnb.transitions import apply
 
 __all__ = ["Gauge", "PhaseCost", "StepLine", "Summary", "Tally", "summarise"]
 
-Mark = Literal["done", "simulated", "empty", "failed", "proposed", "running", "waiting", "todo"]
+Mark = Literal["done", "simulated", "empty", "failed", "skipped", "proposed", "dropped", "running", "waiting", "todo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Summary:
         next: what to do next, as a line to type; "" where there is nothing to do.
         revisions: why the plan was changed, one sentence for each time.
         decisions: who decided what about which step.
+        undone: of a run that has ended: what it did not do, each with why; the answer may be silent about it, or wrong.
+        since: what became of proposed actions after the answer was written.
         dry: True where calls that act were only simulated.
         executes: the dry run whose effects this run carries out, or "".
         forked: the run that this one was forked from, and where; or "".
@@ -114,6 +118,8 @@ class Summary:
     saved_tokens: int
     now: str
     next: str
+    undone: tuple[str, ...] = ()
+    since: tuple[str, ...] = ()
     dry: bool = False
     executes: str = ""
     forked: str = ""
@@ -191,11 +197,13 @@ class Tally:
             status=state.status,
             task=head.task,
             models=tuple(dict.fromkeys((head.model, head.cheap_model))),
-            reason=standing.reason(state),
-            detail=end.detail if end else state.suspended.detail if state.suspended else "",
+            reason=f"{self._course.verdict}, rests" if standing.is_decided(state) else standing.reason(state),
+            detail=self._detail(),
             output=end.output if end else "",
             confidence=(end.confidence or "") if end else "",
-            unknowns=end.unknowns if end else (),
+            unknowns=self._unknowns(),
+            undone=self._undone(),
+            since=tuple(self._course.since(state).values()),
             steps=tuple(self._line(step, place) for place, step in enumerate(state.plan.steps)) if state.plan else (),
             gauges=_gauges(state, bare=self.bare),
             phases=tuple(phases),
@@ -213,6 +221,34 @@ class Tally:
             actions=self._course.actions(state),
             bare=self.bare,
         )
+
+    def _detail(self) -> str:
+        """Why in a sentence, where that is not said already: by what was not done, or by the question that waits."""
+        state = self.state
+        if state.suspended:
+            return "" if state.suspended.reason == "approval" else state.suspended.detail
+        said = state.finished.detail if state.finished else ""
+        last = state.undone[-1:] if state.stop == "escalated" else ()
+        if any(outcome.message.startswith(said) for _, outcome in last) and first_line(said) == said:
+            return ""
+        mine = f"{person()} cancelled it"
+        return f"you cancelled it{said.removeprefix(mine)}" if said.startswith(mine) else said
+
+    def _undone(self) -> tuple[str, ...]:
+        if not self.state.status.ended or self.state.plan is None:
+            return ()
+        why = self._course.why_undone(self.state)
+        steps = (step for step in self.state.plan.steps if step.id in why)
+        return tuple(f"{f'{s.title} ({s.tool})' if s.title else s.tool}: {why[s.id]}" for s in steps)
+
+    def _unknowns(self) -> tuple[str, ...]:
+        """What the answer names as not known, without what is said by `undone` and `since`, or is past by now."""
+        end, plan = self.state.finished, self.state.plan
+        if end is None or plan is None:
+            return end.unknowns if end else ()
+        told = [f"{step.id} {was}: " for step in plan.steps for was in ("was not done", "failed")]
+        left = {f"not carried out: {step.title or step.tool}" for step in self.state.left}
+        return tuple(x for x in end.unknowns if x not in left and not x.startswith(tuple(told)))
 
     def _line(self, step: Step, place: int) -> StepLine:
         outcome = self.state.outcomes[place] if place < len(self.state.outcomes) else None
@@ -246,7 +282,9 @@ class Tally:
             return "failed"
         if outcome.status == "ok":
             return "simulated" if course.simulated(step) else "done"
-        return "done" if outcome.status == "proposed" and course.carried_out(step) else outcome.status
+        if outcome.status == "proposed":
+            return {"done": "done", "dropped": "dropped"}.get(course.settled(step), "proposed")  # type: ignore[return-value]
+        return "skipped" if outcome.skipped else outcome.status
 
 
 def summarise(records: Iterable[Record], *, bare: bool = False) -> Summary:

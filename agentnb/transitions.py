@@ -217,8 +217,17 @@ def _next_step(*, more: bool) -> Changes:
 def _outcome(state: RunState, step: Step, got: ToolReturned, finding: str) -> Outcome:
     advised = got.failure is not None and state.refused != "person"  # whose reason says what may be done next
     said = f"{got.message} ({next_step(got.failure)})" if got.failure and advised else got.message
-    tainted, earlier = state.present_tainted, state.earlier
-    return Outcome(step.id, got.status, got.result, finding, said, tainted=tainted, call=state.call, earlier=earlier)
+    return Outcome(
+        step.id,
+        got.status,
+        got.result,
+        finding,
+        said,
+        tainted=state.present_tainted,
+        call=state.call,
+        earlier=state.earlier,
+        skipped=state.refused == "selection",
+    )
 
 
 def _judged(state: RunState, e: StepJudged) -> Changes:

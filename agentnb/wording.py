@@ -25,6 +25,7 @@ __all__ = [
     "cost",
     "count",
     "effects_title",
+    "ended_steps",
     "facts",
     "headline",
     "held",
@@ -37,6 +38,7 @@ __all__ = [
     "priced",
     "seconds",
     "shown",
+    "told",
     "window",
 ]
 
@@ -57,7 +59,9 @@ MARKS: dict[Mark, tuple[str, str, str]] = {
     "simulated": ("≈", "simulated, nothing was done", "rest"),
     "empty": ("–", "nothing found", "ok"),
     "failed": ("✗", "failed", "bad"),
+    "skipped": ("✗", "not selected, not done", "rest"),
     "proposed": ("◇", "put into the queue, not done", "ask"),
+    "dropped": ("✗", "dropped, not done", "rest"),
     "running": ("●", "running", "run"),
     "waiting": ("◇", "waits for you", "ask"),
     "todo": ("○", "to do", "todo"),
@@ -80,6 +84,9 @@ LIVE_STEPS, KEPT_STEPS = 12, 60
 
 LISTED = 30
 """Effects and actions shown."""
+
+_TOLD = 8
+"""Steps that were not done, of which each is named."""
 
 _IDLE_S = 5.0
 """Waiting shorter than this is not worth telling."""
@@ -123,6 +130,8 @@ def _replayed(s: Summary) -> Summary:
         detail=same(s.detail),
         next=same(s.next),
         unknowns=tuple(map(same, s.unknowns)),
+        undone=tuple(map(same, s.undone)),
+        since=tuple(map(same, s.since)),
         revisions=tuple(map(same, s.revisions)),
         decisions=tuple(map(same, s.decisions)),
         steps=tuple(replace(step, note=same(step.note), seconds=None) for step in s.steps),
@@ -146,12 +155,18 @@ def facts(s: Summary) -> list[str]:
     """What the first line says after state and reason, each a few words."""
     whence = f"executes {s.executes}" if s.executes else f"forked from {s.forked}" if s.forked else ""
     if s.status is Status.IN_PROGRESS:
-        return [fact for fact in (whence, s.now, "" if s.bare else seconds(s.spent.seconds)) if fact]
-    ended = sum(step.mark not in ("running", "waiting", "todo") for step in s.steps)
+        waits = any(step.mark == "waiting" for step in s.steps)  # while somebody is asked nothing is drawn anew
+        return [fact for fact in (whence, s.now, "" if s.bare or waits else seconds(s.spent.seconds)) if fact]
+    ended = ended_steps(s)
     steps = count(len(s.steps), "step") if ended == len(s.steps) else f"{ended} of {count(len(s.steps), 'step')}"
     waiting = sum(action.status in ("waits", "in_doubt") for action in s.actions)
     queue = f"{count(waiting, 'action')} {'waits' if waiting == 1 else 'wait'} for you" if waiting else ""
     return [fact for fact in (whence, steps if s.steps else "", queue, _times(s), cost(s)) if fact]
+
+
+def ended_steps(s: Summary) -> int:
+    """How many steps have come to their end, whatever it was."""
+    return sum(step.mark not in ("running", "waiting", "todo") for step in s.steps)
 
 
 def _times(s: Summary) -> str:
@@ -243,19 +258,24 @@ def window(steps: Sequence[StepLine], most: int) -> tuple[str, Sequence[StepLine
 
 def plan_title(s: Summary) -> str:
     """The plan in numbers: "Plan: 5 steps, 1 failed"."""
-    failed, left = (sum(step.mark == mark for step in s.steps) for mark in ("failed", "todo"))
-    parts = (
-        count(len(s.steps), "step"),
-        f"{number(failed)} failed" if failed else "",
-        f"{number(left)} left" if left else "",
-    )
-    return "Plan: " + ", ".join(part for part in parts if part)
+    words = {"failed": "failed", "skipped": "not selected", "dropped": "dropped", "todo": "left"}
+    many = {mark: sum(step.mark == mark for step in s.steps) for mark in words}
+    parts = (f"{number(n)} {words[mark]}" for mark, n in many.items() if n)
+    return "Plan: " + ", ".join((count(len(s.steps), "step"), *parts))
 
 
 def lists(s: Summary) -> list[tuple[str, list[str]]]:
     """The lists that a record ends with, each with its title."""
     both = (("revision of the plan", "revisions of the plan", s.revisions), ("decision", "decisions", s.decisions))
     return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in both if of]
+
+
+def told(s: Summary) -> list[tuple[str, str, list[str]]]:
+    """What a person has to know before the answer is read, in titled lists: (title, class, lines)."""
+    more = [f"and {count(len(s.undone) - _TOLD, 'more step')}"] if len(s.undone) > _TOLD else []
+    undone = ("Not done", "bad", [*(line(x, 240) for x in s.undone[:_TOLD]), *more])
+    since = ("Since then", "ask", [line(x, 240) for x in s.since[:LISTED]])
+    return [found for found in (undone, since) if found[2]]
 
 
 def call(of: EffectLine | ActionLine) -> str:

@@ -610,3 +610,17 @@ def test_proposals_of_a_cancelled_run_still_wait() -> None:
     it.cancel()
     it.execute()
     assert (GONE, it.status, it.pending) == (["a"], Status.CANCELLED, ())
+
+
+def test_what_was_carried_out_while_the_run_rested_counts_from_then_on() -> None:
+    """A later step can refer to it, and the answer is written from what it gave and not from that it was proposed."""
+    steps = plan(step("drop", "Drop it", table="t"), step("note", text="x"), step("add", a="$s1", b=1))
+    store = MemoryStore()
+    with ScriptedModel([steps]) as model:
+        it = Agent(model, tools=[drop, add, note], store=store, approver=lambda _: None).run("x")
+    with ScriptedModel([verdict(), answer("gone")]) as model:
+        it = Agent(model, tools=[drop, add, note], store=store).runs()[0]
+        it.execute().approve()
+    assert (it.status, it.result("s1"), it.result("s3"), it.summary.undone) == (Status.COMPLETED, 1, 2, ())
+    assert "NOT" not in model.requests[1].prompt
+    assert it.summary.since == ()

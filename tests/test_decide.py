@@ -60,7 +60,7 @@ from agentnb.events import (
     ToolRetried,
     ToolReturned,
 )
-from agentnb.plan import Step, numbered
+from agentnb.plan import Step, numbered, references
 from agentnb.policy import Policy, ToolFacts
 from agentnb.state import NEW, RunState, Status
 from agentnb.trail import Trail
@@ -197,7 +197,12 @@ class Walk:
         sure: Any = st.sampled_from(["low", "medium", "high"])
         steps = numbered(
             [
-                Step(tool=t, args=self.draw(st.sampled_from(some[: 4 if n + keep else 3])), confidence=self.draw(sure))
+                Step(
+                    tool=t,
+                    args=self.draw(st.sampled_from(some[: 4 if n + keep else 3])),
+                    confidence=self.draw(sure),
+                    depends_on=("s1",) if n + keep and self.draw(st.integers(0, 4)) == 0 else (),
+                )
                 for n, t in enumerate(tools)
             ],
             after=keep,
@@ -214,6 +219,11 @@ class Walk:
     def step(self) -> Step:
         assert self.state.step is not None
         return self.state.step
+
+    def plan_of(self, step: str) -> Step:
+        """The step of that id in the last plan."""
+        assert self.state.plan is not None
+        return self.state.plan.steps[int(step[1:]) - 1]
 
     @property
     def args(self) -> Kept:
@@ -481,6 +491,32 @@ def test_no_gated_call_is_claimed_without_leave_of_its_own(walk: Walk) -> None:
     books = Books(walk.state.head)
     for record in walk.records:
         books.note(record.event, record.t)
+
+
+@settings(max_examples=600, deadline=None)
+@given(walks())
+def test_a_call_that_was_not_selected_is_left_out_and_a_no_is_a_no(walk: Walk) -> None:
+    """A user's plan goes on without the first and ends with the second; a planner is told of both."""
+    by, refused, skipped = "", {}, set()
+    for event in (record.event for record in walk.records):
+        match event:
+            case PlanMade():
+                by = event.by
+            case ApprovalAnswered(decision="reject"):
+                refused[event.step] = event.earlier or any(event.others.values())
+            case StepJudged() if event.step in refused:
+                selection = refused.pop(event.step)
+                skipped |= {event.step} if selection and by == "user" else set()
+                if by == "user":
+                    assert event.verdict == ("continue" if selection else "escalate")
+                else:
+                    assert event.verdict in ("revise", "escalate")
+            case ToolClaimed() if by == "user":
+                explicit = {*walk.plan_of(event.step).depends_on} - references(walk.plan_of(event.step).args)
+                assert not explicit & skipped, "it was to come after a step that was left out"
+            case _:
+                pass
+    assert skipped == {outcome.step for outcome in walk.state.outcomes if outcome.skipped}
 
 
 @settings(max_examples=300, deadline=None)

@@ -116,6 +116,82 @@ def answers_of(run: Run) -> list[ApprovalAnswered]:
     return [r.event for r in run.events if isinstance(r.event, ApprovalAnswered)]
 
 
+# ---------------------------------------------------------------------------------------------------- selections
+
+
+def selecting(*steps: str) -> Callable[[ApprovalRequest], Answer]:
+    """What a card answers on which these steps are ticked."""
+
+    def choose(request: ApprovalRequest) -> Answer:
+        others = {other.binding: other.step in steps for other in request.others}
+        first = request.step in steps
+        return Answer("approve" if first else "reject", "ada", "" if first else "not selected", others=others)
+
+    return choose
+
+
+def notes(*texts: Any, **more: Any) -> list[Step]:
+    """A plan of the user's that notes these."""
+    return [Step(tool="note", args={"text": text}, **more) for text in texts]
+
+
+def by_user(steps: list[Step], *lines: Any, approver: Any, **options: Any) -> Run:
+    """A run of a user's plan, with a script that must be used up."""
+    with ScriptedModel(lines) as model:
+        agent = Agent(model, tools=[note, add, wire], store=MemoryStore(), approver=approver, **options)
+        return agent.run("x", plan=steps)
+
+
+@pytest.mark.parametrize("ticked", [("s1", "s3"), ("s2", "s3"), ("s3",), ("s1",)])
+def test_a_call_that_is_not_selected_is_left_out_of_a_plan_of_the_users(ticked: tuple[str, ...]) -> None:
+    """The others are made, whichever it is, and the run is complete without those that it left out."""
+    it = by_user(notes("s1", "s2", "s3"), answer(), approver=Person(selecting(*ticked)))
+    assert (NOTES, it.status, it.stop_reason) == ([*ticked], Status.COMPLETED, "complete")
+    left_out = [outcome for outcome in it.state.outcomes if outcome.skipped]
+    assert {outcome.step for outcome in left_out} == {"s1", "s2", "s3"} - {*ticked}
+    assert {outcome.message for outcome in left_out} == {"not selected"}
+
+
+def test_a_plain_no_ends_a_plan_of_the_users() -> None:
+    """To one call, and to all on a card; what comes next can be forked from there."""
+    for steps, says in ((notes("a"), NO), (notes("a", "b"), selecting()), (notes("a", "b"), NO)):
+        it = by_user(steps, answer(), approver=Person(says))
+        assert (NOTES, it.status, it.stop_reason) == ([], Status.STOPPED, "escalated")
+        assert it.summary.next == f"%agent fork {it.id} --at s1"
+
+
+def test_the_planner_is_told_what_was_not_selected() -> None:
+    """In a plan of its own it may have to do with what is left out."""
+    with ScriptedModel([plan(step("note", text="a"), step("note", text="b")), plan(), answer()]) as model:
+        it = Agent(model, tools=[note], store=MemoryStore(), approver=Person(selecting("s1"))).run("x")
+    assert (NOTES, it.status) == (["a"], Status.COMPLETED)
+    assert "a person rejected the call: not selected" in model.requests[1].prompt
+
+
+def test_what_rests_on_a_call_that_was_not_selected_is_not_made() -> None:
+    """By a reference, or because the plan says so; a text about it can still be written."""
+    for more in ({"args": {"a": "$s2", "b": 1}}, {"args": {"a": 1, "b": 1}, "depends_on": ("s2",)}):
+        steps = [*notes("a", "b"), Step(tool="add", **more)]
+        it = by_user(steps, answer(), approver=Person(selecting("s1")))
+        assert (it.stop_reason, [o.status for o in it.state.outcomes]) == ("escalated", ["ok", "failed", "failed"])
+        assert "not selected" in it.state.outcomes[2].message
+    told = Step(tool="wire", args={"amount": "$? the notes of s1, s2"})
+    it = by_user(
+        [*notes("a", "b"), told], ("bind", {"args": {"amount": 1}}), answer(), approver=Person(selecting("s1"), YES)
+    )
+    assert (it.status, PAID) == (Status.COMPLETED, [(1, "wire")])
+
+
+def test_an_execution_says_what_was_not_selected() -> None:
+    """What a dry run had shown is carried out but for that."""
+    it = go(
+        plan(step("note", text="a"), step("note", text="b")), answer(), dry_run=True, approver=Person(selecting("s2"))
+    )
+    done = it.execute()
+    assert (NOTES, done.status) == (["b"], Status.COMPLETED)
+    assert done.detail == f"what {it.id} had shown was carried out, but not s1: not selected"
+
+
 # ---------------------------------------------------------------------------------------------------- edits
 
 

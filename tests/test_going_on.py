@@ -332,3 +332,30 @@ def test_a_resume_takes_what_has_changed_only_where_that_is_accepted(cells: Cell
     run = cells.names["r"]
     assert run.state.head.model == "scripted:m2"
     assert run.state.head.tools["note"].reversibility == "irreversible"
+
+
+def test_a_decision_that_cannot_be_gone_on_with_here_is_no_error(cells: Cells) -> None:
+    """It is recorded; what is missing is said, and the run waits for no decision any more."""
+    run = waiting(cells, plan(step("note", text="a")), answer())
+    note = cells.names.pop("note")
+    shown = cells.line("approve r")
+    assert "approved by you, rests" in shown
+    assert "uses note, not defined in this notebook" in shown
+    assert f"%agent resume {run.id}" in shown
+    shown = cells.line("show r")
+    assert "Suspended: approved by you, rests" in shown
+    assert "waits for" not in shown
+    assert f"%agent resume {run.id}" in shown
+    cells.names["note"] = note
+    cells.line("resume r")
+    assert NOTES == ["a"]
+
+
+@pytest.mark.parametrize("flag", ["--done", "--not-done"])
+def test_where_nothing_is_in_doubt_nothing_is_to_be_said_of_it(cells: Cells, flag: str) -> None:
+    """One clear error, and nothing is decided."""
+    waiting(cells, plan(step("note", text="a")), answer())
+    what, todo = cells.line_error(f"resume r {flag}")
+    assert "is in doubt" in what
+    assert "leave out" in todo
+    assert (cells.names["r"].status, NOTES) == (Status.AWAITING_APPROVAL, [])

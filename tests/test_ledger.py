@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, PlainValidator, SecretStr, WithJsonSchema
 
 from agentnb import Agent, Budget, ScriptedModel, Step, tool
 from agentnb.approval import Answer, Request
-from agentnb.errors import DamagedRecord, StoreError, ToolFailure, Transient
+from agentnb.errors import ConfigError, DamagedRecord, StoreError, ToolFailure, Transient
 from agentnb.guards import GuardedCall, Ruling, deny
 from agentnb.ledger import last_entry, once_key, open_actions
 from agentnb.run import Run
@@ -195,7 +195,8 @@ def test_a_crash_between_claim_and_outcome_keeps_the_key(store: DiskStore) -> No
         other = Agent(model, tools=[made, add], store=store, approve="auto").run("x", plan=[one()])
     assert (other.status, other.stop_reason, states(store, made)) == (Status.SUSPENDED, "in_doubt", ["claimed"])
     assert f"%agent resume {dead.id} --done" in other.detail
-    resumed(store, made, other.id, in_doubt="done")  # it is not this run's to say
+    with pytest.raises(ConfigError, match="is in doubt"):  # it is not this run's to say
+        resumed(store, made, other.id, in_doubt="done")
     assert other.keeper.resume(other.id).stop_reason == "in_doubt"
     assert len(ACTED) == 1
     assert resumed(store, made, dead.id, in_doubt="done").status is Status.COMPLETED
@@ -262,7 +263,9 @@ def test_a_key_cancelled_over_is_free_or_done_once_somebody_has_said_so(
     assert other.stop_reason == "in_doubt"
     settled = resumed(store, made, dead.id, in_doubt=said)
     assert settled.status is Status.CANCELLED
-    assert resumed(store, made, dead.id, in_doubt=said).events == settled.events  # said once
+    with pytest.raises(ConfigError, match="is in doubt"):  # said once
+        resumed(store, made, dead.id, in_doubt=said)
+    assert dead.events == settled.events
     assert resumed(store, made, other.id).status is Status.COMPLETED
     assert len(ACTED) == acted
 

@@ -218,7 +218,8 @@ def with_text(value: Any, text: str) -> Any:
 @pytest.mark.parametrize("text", HOSTILE, ids=[ascii(text[:24]) for text in HOSTILE])
 def test_hostile_text_stays_text(text: str, status: Status) -> None:
     """No field can add an element, an attribute, a URL to fetch, a control character or a long line."""
-    summary = replace(with_text(replace(DRY, executes="x"), text), status=status)
+    told = replace(DRY, executes="x", undone=("x",), since=("x",))
+    summary = replace(with_text(told, text), status=status)
     page = check_html(as_html(summary))
     assert not {"script", "img", "svg"} & set(page.tags)
     check_text(as_text(summary))
@@ -356,7 +357,7 @@ def test_the_card_of_a_record() -> None:
     assert re.findall("<summary>(.*?)</summary>", html) == [
         "Plan: 4 steps", "1 revision of the plan", "1 decision", "Cost: $0.031, saved $0.019",
     ]  # fmt: skip
-    assert '<caption>Used by each phase</caption><thead><tr><th scope="col">Phase</th>' in html
+    assert '<thead><tr><th scope="col">Phase</th>' in html
     assert '<tr><th scope="row">plan</th><td>1</td><td>2 310</td><td>$0.021</td></tr>' in html
     assert "<progress" not in html
 
@@ -539,6 +540,18 @@ def test_long_plans_are_cut_around_the_present_step() -> None:
     assert Page(as_html(replace(COMPLETED, steps=steps))).tags.count("li") == 60 + 2  # a revision and a decision
 
 
+def test_what_was_not_done_stands_before_the_answer() -> None:
+    """In text and in HTML, with what has become of it since; many are named up to eight, and counted."""
+    told = replace(COMPLETED, undone=("Thank Ada (send_mail): rejected",), since=("drop dropped by you",))
+    text, page = as_text(told), Page(as_html(told))
+    for shown in (text, page.text):
+        places = [shown.index(said) for said in ("Thank Ada (send_mail)", "drop dropped by you", "Late in summer")]
+        assert places == sorted(places)
+    assert "Not done: Thank Ada (send_mail): rejected\nSince then: drop dropped by you" in text
+    many = as_text(replace(told, undone=tuple(f"Step {n} (f): not reached" for n in range(30))))
+    assert "  - Step 7 (f): not reached\n  - and 22 more steps" in many
+
+
 def test_sizes() -> None:
     """A record of ten steps is small enough to be saved a hundred times in a notebook, also with a hostile plan."""
     ten = replace(
@@ -547,6 +560,8 @@ def test_sizes() -> None:
     html = as_html(ten)
     assert len(html.encode()) < 6000
     assert len(html.partition("</style>")[2].encode()) < 4000
+    undone = ("Thank Ada (send_mail): rejected by you: not on a Friday",)
+    assert len(as_html(replace(ten, undone=undone)).encode()) < 6000
     dry = replace(ten, dry=True, effects=EFFECTS, steps=(*ten.steps[:8], *(replace(STEPS[1], mark="simulated"),) * 2))
     assert len(as_html(dry).encode()) < 6000 + 600
     assert len(as_html(replace(dry, actions=ACTIONS)).encode()) < 6000 + 1500

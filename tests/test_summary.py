@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agentnb import Agent, Budget, Check, ScriptedModel, Step, tool
 from agentnb.approval import Answer, ApprovalRequest, person
 from agentnb.budget import Spent, Usage
-from agentnb.errors import FailureClass, ModelError, ToolFailure
+from agentnb.errors import ConfigError, FailureClass, ModelError, ToolFailure
 from agentnb.events import (
     ApprovalAnswered,
     ApprovalAsked,
@@ -29,8 +29,10 @@ from agentnb.events import (
 )
 from agentnb.guards import at_most, max_value
 from agentnb.notes import brief_args, decision, edited
+from agentnb.plan import UnmetReference
 from agentnb.policy import Policy
 from agentnb.render import as_text
+from agentnb.run import Run
 from agentnb.state import Status
 from agentnb.summary import Summary, Tally, summarise
 from agentnb.transitions import fold
@@ -206,7 +208,7 @@ def test_what_stopped_says_why_and_how_to_go_on() -> None:
     wrong = run(
         answer("?"), plan=[Step(tool="add", args={"a": 1, "b": 1}, check=Check(expression="result == 3"))]
     ).summary
-    assert (wrong.reason, wrong.next) == ("needs a person", "")
+    assert (wrong.reason, wrong.next) == ("needs a person", "%agent fork r1-test --at s1")
     garbled = run(*[("plan", "prose")] * 3).summary
     assert garbled.reason == "the model's replies could not be used"
 
@@ -336,8 +338,8 @@ def test_a_call_in_doubt_says_what_is_known() -> None:
     with ScriptedModel([answer()]) as model:
         Agent(model, tools=[pay], store=it.keeper.store, approve="auto").resume(it.id, in_doubt="done")
     after = summarise(it.events)
-    assert after.steps[0].note == f"it happened, says {person()}"
-    assert after.decisions == (f"{person()} found out that the call of s1 happened",)
+    assert after.steps[0].note == "it happened, as you say"
+    assert after.decisions == ("you found out that the call of s1 happened",)
 
 
 def test_what_was_done_before_names_the_run() -> None:
@@ -444,11 +446,110 @@ def test_a_decision_is_told_from_the_run() -> None:
     assert {"approved with s1"} <= set(notes_of(it, 1))
 
 
-def test_whoever_replays_is_you() -> None:
-    """The name of whoever is logged in differs from one replay to the next."""
+def test_whoever_is_logged_in_is_you() -> None:
+    """In decisions, notes and whatever was done to the run; everybody else has a name."""
     it = run(plan(step("note", text="x")), answer(), approver=lambda _: Answer("approve", person()))
-    assert it.summary.decisions == (f"{person()} approved s1",)
-    assert summarise(it.events, bare=True).decisions == ("you approved s1",)
+    assert it.summary.decisions == summarise(it.events, bare=True).decisions == ("you approved s1",)
+    it = run(plan(step("note", text="x")), plan(), answer(), approver=lambda _: Answer("reject", person(), "no"))
+    assert it.summary.steps[0].note == "rejected by you: no"
+    it = run(plan(*[step("drop", table=name) for name in ("far", "b", "c")]), answer(), tools=[drop])
+    it.execute(1).execute(1, in_doubt="done").discard(2).discard(3, by="ada")
+    assert [a.said for a in it.summary.actions] == [
+        "carried out by you: you say that it was done", "dropped by you", "dropped by ada",
+    ]  # fmt: skip
+    it = run(plan(step("note", text="x")))
+    assert it.cancel("enough").summary.detail == "you cancelled it: enough"
+
+
+# ---------------------------------------------------------------------------------------------------- not done
+
+
+def no(asked: ApprovalRequest) -> Answer:
+    """Only what is done for ada, and no reason that is not hers."""
+    return Answer("reject" if asked.args["to"] != "ada" else "approve", person(), f"{asked.args['to']} asked us not to")
+
+
+def test_what_was_not_done_is_said_by_code() -> None:
+    """Whatever the answer says; and no second time among what is not known, nor as the reason why it stopped."""
+    steps = [Step(tool="pay", args={"to": to, "amount": 1}, title=f"Pay {to}") for to in ("ada", "bob", "cyd")]
+    it = run(answer("All three were paid."), plan=steps, tools=[pay], approver=no)
+    shown = it.summary
+    assert shown.undone == ("Pay bob (pay): rejected by you: bob asked us not to", "Pay cyd (pay): not reached")
+    assert (shown.output, shown.detail, shown.unknowns) == ("All three were paid.", "", ())
+    kept = it.state.finished.unknowns
+    assert [unknown.partition(":")[0] for unknown in kept] == ["s2 was not done", "not carried out"]
+    text = as_text(shown)
+    assert text.index("Not done:\n  - Pay bob (pay): rejected by you") < text.index("All three were paid.")
+
+
+def test_what_was_not_selected_is_told_as_such() -> None:
+    """It is no failure, and it is not hidden by a later step that was done with the same tool."""
+    steps = [Step(tool="pay", args={"to": to, "amount": 1}) for to in ("ada", "bob", "cyd")]
+
+    def only(asked: Any) -> Answer:
+        return Answer("approve", "ada", others={other.binding: other.args["to"] != "bob" for other in asked.others})
+
+    with ScriptedModel([answer()]) as model:
+        it = Agent(model, tools=[pay], store=MemoryStore(), approver=only).run("x", plan=steps)
+    assert "pay: this was NOT done." in model.requests[0].prompt
+    shown = it.summary
+    assert shown.undone == ("pay: not selected",)
+    assert [(line.mark, line.note) for line in shown.steps] == [("done", ""), ("skipped", "not selected"), ("done", "")]
+    assert "Plan: 3 steps, 1 not selected" in as_text(shown)
+    assert shown.status is Status.COMPLETED
+
+
+def test_what_the_planner_has_replaced_is_done() -> None:
+    """A step that failed, where a later one with the same tool has worked; where none has, it is not."""
+    it = run(plan(step("note", "Note x", text="x")), plan(step("note", text="y")), answer(), approver=OnceNo())
+    assert (it.summary.undone, it.summary.steps[0].mark) == ((), "failed")
+    it = run(plan(step("broken", "Look")), plan(step("add", a=1, b=1)), verdict(), answer())
+    assert it.summary.undone == ("Look (broken): no such column: depdelay",)
+
+
+class OnceNo:
+    """No, and from then on yes."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def __call__(self, _: Any) -> Answer:
+        before, self.said = self.said, True
+        return Answer("approve" if before else "reject", "ada", "" if before else "not x")
+
+
+def test_what_became_of_actions_since_is_said_above_the_answer() -> None:
+    """Carried out with what it gave, dropped, in doubt: nothing says of these any more that they wait."""
+    tables = ("a", "b", "held", "far", "d")
+    it = run(plan(*[step("drop", f"Drop {name}", table=name) for name in tables]), answer("Proposed."), tools=[drop])
+    assert it.summary.undone[0] == "Drop a (drop): waits for you"
+    assert (len(it.summary.undone), it.summary.unknowns, it.summary.since) == (5, (), ())
+    it.execute(1, 3, 4).discard(2, reason="still needed")
+    shown = it.summary
+    assert shown.since == (
+        "drop carried out by you → dropped",
+        "drop begun by you, and perhaps carried out: TimeoutError: no answer",
+        "drop dropped by you: still needed",
+    )
+    assert shown.undone == (
+        "Drop held (drop): waits for you: not carried out by you: it is held",
+        "Drop d (drop): waits for you",
+    )
+    text = as_text(shown)
+    assert text.index("Since then:\n  - drop carried out") < text.index("Proposed.")
+    assert it.result("s1") == "dropped"
+    with pytest.raises(UnmetReference, match="no result") as raised:
+        it.result("s5")
+    assert raised.value.__context__ is None
+
+
+def test_a_decision_that_could_not_be_gone_on_with_is_no_question_any_more() -> None:
+    """Who decided what, and how to go on."""
+    it = run(plan(step("note", text="x")))
+    with pytest.raises(ConfigError):
+        Run(Agent(store=it.keeper.store), it.id).approve()
+    shown = summarise(it.events)
+    assert (shown.reason, shown.detail, shown.next) == ("approved by you, rests", "", f"%agent resume {it.id}")
 
 
 def test_a_waiting_step_says_why_it_asks() -> None:
@@ -530,7 +631,7 @@ def test_the_queue_says_what_waits_and_what_became_of_it() -> None:
         (5, "s5", 'table="d"', "waits for you"),
     ]
     assert [a.number for a in shown.actions if a.number] == [item.number for item in it.pending]
-    assert [line.mark for line in shown.steps] == ["done", *["proposed"] * 4]
+    assert [line.mark for line in shown.steps] == ["done", "dropped", *["proposed"] * 3]
 
 
 def test_actions_are_numbered_by_their_steps_beside_calls_that_are_asked_about() -> None:

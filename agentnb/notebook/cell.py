@@ -30,6 +30,7 @@ from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.state import Status
 from agentnb.summary import Summary
+from agentnb.wording import ended_steps
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -160,7 +161,7 @@ def _finished(panel: Panel, run: Run) -> Summary:
 
 
 def _stopped(summary: Summary) -> CellError:
-    done = sum(step.mark in ("done", "empty", "failed") for step in summary.steps)
+    done = ended_steps(summary)
     where = f"after step {done} of {len(summary.steps)}" if summary.steps else "before it had a plan"
     if summary.status.ended:
         return CellError(f"{summary.run} was stopped by you as it ended", f"%agent show {summary.run} shows it")
@@ -168,7 +169,8 @@ def _stopped(summary: Summary) -> CellError:
 
 
 def _resting(summary: Summary) -> CellError:
-    what = ", ".join(filter(None, (summary.reason, summary.detail)))
+    asks = next((f"{step.id} {step.call}" for step in summary.steps if step.mark == "waiting"), "")
+    what = ", ".join(filter(None, (summary.reason, summary.detail or asks)))
     return CellError(f"{summary.run} rests: {what}", _way_on(summary))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from agentnb.agent import Agent
 from agentnb.budget import LIMITS
-from agentnb.errors import ConfigError, DamagedRecord
+from agentnb.errors import ConfigError, DamagedRecord, OnlyRecorded
 from agentnb.events import ApprovalAsked, RunSuspended
 from agentnb.fork import Changed
 from agentnb.ledger import open_actions
@@ -27,6 +27,7 @@ from agentnb.resume import InDoubt
 from agentnb.run import Run
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
+from agentnb.summary import summarise
 
 __all__ = ["approve", "cancel", "diff", "discard", "edit", "execute", "extend", "fork", "pending", "reject", "resume"]
 
@@ -181,11 +182,16 @@ def _decide(desk: Desk, args: Namespace, work: Callable[[Run], Run]) -> None:
         work(bare)
         _say_left(bare)
         return
+    run, missing = bare, ""
     try:
         run = reopened(desk, args)
-    except ConfigError:
-        run = bare
-    go_on(desk, args, run, lambda: work(run))
+    except ConfigError as error:
+        missing = str(error)
+    try:
+        go_on(desk, args, run, lambda: work(run))
+    except OnlyRecorded as error:  # all that could be done here is done
+        decided = summarise(run.events).reason
+        show_text(f"{run.id} is {decided}: {missing or error}\nThen: %agent resume {run.id}")
 
 
 def _numbers(args: Namespace) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from agentnb.approval import who
 from agentnb.budget import amount
 from agentnb.events import (
     ActionClaimed,
@@ -77,7 +78,7 @@ def _asked(e: ApprovalAsked) -> str:
 def _answered(e: ApprovalAnswered) -> str:
     of = {True: "yes", False: "no"}
     parts = (
-        f"{e.step} {e.decision} by {e.by}",
+        f"{e.step} {e.decision} by {who(e.by)}",
         f"with {_short(e.args)}" if e.args else "",
         "for the rest of the run" if e.allow else "",
         f"others: {', '.join(of[said] for said in e.others.values())}" if e.others else "",
@@ -90,7 +91,7 @@ def _answered(e: ApprovalAnswered) -> str:
 
 def _resolved(e: DoubtResolved) -> str:
     what = "it happened" if e.happened else "it did not happen"
-    return f"{e.step} {what}, by {e.by} {_short(e.result)} {e.reason}"
+    return f"{e.step} {what}, by {who(e.by)} {_short(e.result)} {e.reason}"
 
 
 def _gated(reasons: tuple[str, ...]) -> str:
@@ -126,8 +127,8 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     EarlierResult: lambda e: f"{e.step} {e.key}: done by {e.run} {e.at_step} {_short(e.result)}",
     CallSimulated: lambda e: f"{e.step} {e.tool} {_short(e.args)} gives {_short(e.result)}{_gated(e.gate)}",
     ActionProposed: lambda e: f"{e.step} {e.tool} {_short(e.args)}{_gated(e.reasons)}",
-    ActionClaimed: lambda e: f"{e.step} by {e.by}",
-    ActionSettled: lambda e: f"{e.step} {e.status} by {e.by} {_short(e.result)} {e.message}",
+    ActionClaimed: lambda e: f"{e.step} by {who(e.by)}",
+    ActionSettled: lambda e: f"{e.step} {e.status} by {who(e.by)} {_short(e.result)} {e.message}",
     StepJudged: lambda e: f"{e.step} {e.verdict}, by {e.by}: {e.reason}",
 }
 """What is said of each kind; of one that is not here, its name says all."""
