@@ -363,10 +363,15 @@ def test_what_another_run_has_begun_waits_for_it(town: Town, kind: Kind, dies: s
     assert town.drivers.live(replace(job, dies=dies)) is None
     before = desk.faults()
     report = town.drivers.live(job)
-    for said in ("done", "not_done", None):
-        assert report is not None
-        assert (report.status, report.stop_reason) == ("suspended", "in_doubt")
-        report = town.drivers.live(replace(job, fresh=False, run=report.run, in_doubt=said))
+    assert report is not None
+    waits = replace(job, fresh=False, run=report.run)
+    for said in ("done", "not_done"):
+        told = town.drivers.live(replace(waits, in_doubt=said))  # which is not this run's to say
+        assert told is not None
+        assert f"no call of {report.run} is in doubt" in told.error
+    for there in (report, town.drivers.live(waits)):
+        assert there is not None
+        assert (there.status, there.stop_reason) == ("suspended", "in_doubt")
     assert desk.faults() == before
     first, second = (run for run, _ in town.runs())
     for run in (first, second):
