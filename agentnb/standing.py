@@ -10,7 +10,7 @@ from agentnb.decide import KEPT_MOST
 from agentnb.events import LimitReached
 from agentnb.state import RunState, Stage, Status
 
-__all__ = ["is_decided", "now", "reason", "way_on"]
+__all__ = ["is_decided", "now", "reason", "way_on", "ways_to_decide"]
 
 _REASONS = {
     "cancelled": "ended by a person",
@@ -105,10 +105,13 @@ def _can_be_forked(state: RunState) -> bool:
 
 def _decide(state: RunState) -> str:
     run, others = state.head.run, len(state.approval.others) if state.approval else 0
-    if not others:
-        return f"%agent approve {run}   or   %agent reject {run} WHY"
-    numbers = " ".join(str(n) for n in range(1, others + 2))
-    return f"%agent approve {run} {numbers}   or   %agent reject {run} WHY   or   %agent edit {run} ARG=VALUE"
+    return "   or   ".join(ways_to_decide(run, others))
+
+
+def ways_to_decide(run: str, others: int) -> tuple[str, ...]:
+    """The lines that answer what a run asks, about one call and `others`."""
+    numbers = "".join(f" {n}" for n in range(1, others + 2)) if others else ""
+    return f"%agent approve {run}{numbers}", f"%agent edit {run} ARG=VALUE", f"%agent reject {run} WHY"
 
 
 def _look(state: RunState) -> str:
