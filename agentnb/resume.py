@@ -115,7 +115,7 @@ def settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[DoubtResolved, ...]:
         return ()
     if claim is None or log.state.cleared:
         raise ConfigError(
-            f"no call of {log.run} is in doubt: leave out in_doubt= (--done, --not-done), which say whether one happened"
+            f"no call of {log.run} is in doubt: leave out in_doubt= (--done, --not-done), which say if one happened"
         )
     happened = in_doubt == "done"
     result = log.keep(None) if happened else None
