@@ -54,6 +54,8 @@ class OtherCall:
     Attributes:
         binding: hash of exactly this call.
         reasons: why it needs a person, beyond the policy.
+        effect: "read" (that sends data out) or "write".
+        egress: the arguments leave this machine.
     """
 
     step: str
@@ -64,6 +66,8 @@ class OtherCall:
     reversibility: str
     binding: str
     reasons: tuple[str, ...] = ()
+    effect: str = "write"
+    egress: bool = False
 
 
 def _fits(args: Mapping[str, JSON]) -> tuple[str, ...]:  # noqa: ARG001 - stands in for a tool's own check
@@ -97,6 +101,7 @@ class ApprovalRequest:
         problems: why the tool or its guards would refuse other arguments, one sentence each; () where they would not.
         others: further calls of the plan that need leave and are known; see `Answer.others`.
         allowable: True where "allow this tool for the rest of this run" may be answered.
+        replans: True where a planner is told of a rejection and may plan anew; else that ends the run.
     """
 
     run: str
@@ -121,6 +126,7 @@ class ApprovalRequest:
     problems: Callable[[Mapping[str, JSON]], tuple[str, ...]] = field(default=_fits, repr=False, compare=False)
     others: tuple[OtherCall, ...] = ()
     allowable: bool = False
+    replans: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

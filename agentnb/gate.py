@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from agentnb.approval import Answer, ApprovalRequest, Approver, DoubtRequest, OtherCall, Source, binding
 from agentnb.calls import STILL_RUNS, look_whether_it_happened
+from agentnb.decide import can_revise
 from agentnb.errors import Interrupted
 from agentnb.events import (
     ApprovalAnswered,
@@ -254,6 +255,7 @@ class Gate:
             problems=lambda args: problems_with(log.state, tool, args),
             others=self._others(),
             allowable=tool.reversibility != "irreversible" and not must_ask,
+            replans=can_revise(state),
         )
 
     def _sources(self) -> tuple[Source, ...]:
@@ -301,7 +303,7 @@ class Gate:
             return None
         what = binding(log.run, tool.name, call.kept)
         about = (step.id, step.title, tool.name, call.args, step.expect, tool.reversibility)
-        return OtherCall(*about, binding=what, reasons=reasons)
+        return OtherCall(*about, binding=what, reasons=reasons, effect=tool.effect, egress=tool.egress)
 
     def _is_known(self, step: Step) -> bool:
         """True where each argument is a literal, or refers to a step that is finished."""
@@ -360,13 +362,11 @@ def _is_sound(answer: Answer) -> bool:
 
 
 def _reasoning(state: RunState, step: Step) -> tuple[str, ...]:
-    """Why this step: what the plan says of it, and the findings of the steps that it rests on."""
+    """Why this step: why the plan was revised, if it was, and the findings of the steps that it rests on."""
     needs = {*step.depends_on, *references(step.args)}
     found = [o for o in state.outcomes.last(_SO_FAR) if o.step in needs and o.finding]
     why = state.plan.reason if state.plan and state.plan.version > 1 else ""
-    return tuple(
-        filter(None, (step.title, why and f"the plan was revised: {why}", *(f"{o.step}: {o.finding}" for o in found)))
-    )
+    return (*([f"the plan was revised: {why}"] if why else []), *(f"{o.step}: {o.finding}" for o in found))
 
 
 def _so_far(state: RunState) -> tuple[str, ...]:

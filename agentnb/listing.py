@@ -10,7 +10,7 @@ __all__ = ["Listing"]
 
 _WIDEST = 100
 _UNBROKEN = 24
-_CELL = "text-align:left;vertical-align:top;padding:2px 14px 2px 8px"
+_CELL = "text-align:left;vertical-align:top;padding:2px 18px 2px 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,9 @@ class Listing:
         head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{_row(row)}</tr>" for row in self.rows)
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        caption = f'<caption style="text-align:left">{escape(self.caption)}</caption>'
+        caption = f'<caption style="text-align:left;padding:0 0 4px">{escape(self.caption)}</caption>'
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f'<div class="agentnb">{table}{note}</div>'
+        return f'<div class="agentnb"><div>{table}</div>{note}</div>'
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ from agentnb.wording import (
     window,
 )
 
-__all__ = ["as_html", "as_text", "style_sheet"]
+__all__ = ["as_html", "as_text", "style_sheet", "typed_as_code"]
 
 COLUMNS = 96
 
@@ -220,9 +220,12 @@ def _footer(s: Summary) -> str:
     if not s.next:
         return ""
     lead = "If it is interrupted: " if s.status is Status.IN_PROGRESS else "Next: "
-    # "look whether it happened, then %agent resume r7 --done or --not-done": what is to be typed is code
-    said = re.sub(r"(%\S.*?|--\S+?)(?=,? (?:or|then) |$)", lambda match: f"<code>{match[1]}</code>", escape(s.next))
-    return f"<footer>{lead}{said}</footer>"
+    return f"<footer>{lead}{typed_as_code(s.next)}</footer>"
+
+
+def typed_as_code(text: str) -> str:
+    """`text` as HTML, with what is to be typed in it as code: "look, then %agent resume r7 --done or --not-done"."""
+    return re.sub(r"(%\S.*?|--\S+?)(?=,? (?:or|then) |$)", lambda match: f"<code>{match[1]}</code>", escape(text))
 
 
 # ---------------------------------------------------------------------------------------------------- text

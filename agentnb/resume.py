@@ -118,7 +118,7 @@ def settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[DoubtResolved, ...]:
         return ()
     if claim is None or log.state.cleared:
         raise ConfigError(
-            f"no call of {log.run} is in doubt: leave out in_doubt= (--done, --not-done), which say whether it happened"
+            f"no call of {log.run} is in doubt: leave out in_doubt= (--done, --not-done), which say if one happened"
         )
     happened = in_doubt == "done"
     if not happened and not ended(claim.key, 0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from agentnb.budget import LIMITS, amount
 from agentnb.decide import KEPT_MOST
@@ -11,7 +12,7 @@ from agentnb.events import LimitReached
 from agentnb.pending import number_of
 from agentnb.state import RunState, Stage, Status
 
-__all__ = ["is_decided", "now", "reason", "way_on"]
+__all__ = ["is_decided", "now", "reason", "way_on", "ways_to_decide"]
 
 _REASONS = {
     "cancelled": "ended by a person",
@@ -108,11 +109,15 @@ def _can_be_forked(state: RunState) -> bool:
 
 
 def _decide(state: RunState) -> str:
-    run, asked = state.head.run, state.approval
-    if asked is None or not asked.others:
-        return f"%agent approve {run}   or   %agent reject {run} WHY"
-    numbers = " ".join(str(number_of(step)) for step in (asked.step, *(call.step for call in asked.others)))
-    return f"%agent approve {run} {numbers}   or   %agent reject {run} WHY   or   %agent edit {run} ARG=VALUE"
+    asked = state.approval
+    steps = (asked.step, *(call.step for call in asked.others)) if asked else ()
+    return "   or   ".join(ways_to_decide(state.head.run, steps))
+
+
+def ways_to_decide(run: str, steps: Sequence[str]) -> tuple[str, ...]:
+    """The lines that answer what a run asks about the calls of these steps."""
+    numbers = "".join(f" {number_of(step)}" for step in steps) if len(steps) > 1 else ""
+    return f"%agent approve {run}{numbers}", f"%agent edit {run} ARG=VALUE", f"%agent reject {run} WHY"
 
 
 def _look(state: RunState) -> str:

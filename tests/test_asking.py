@@ -199,6 +199,8 @@ def test_nobody_refuses_with_the_way_out() -> None:
 class Clock:
     """The time, and what happens at each: for a card nobody has to wait for."""
 
+    run_again = False
+
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **does: Callable[[], None]) -> None:
         self.now = 1000.0
         self.does = {float(at.removeprefix("at").replace("_", ".")): act for at, act in does.items()}
@@ -289,6 +291,15 @@ def test_who_is_busy_with_a_card_is_not_silent(monkeypatch: pytest.MonkeyPatch, 
     assert answer is not None
     assert answer.decision == on_silence
     assert ends <= clock.now - 1000 < ends + 1
+
+
+def test_a_cell_that_is_run_again_leaves_its_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits is said, for whoever looks for it; a press that comes too late is no answer."""
+    clock = Clock(monkeypatch)
+    clock.does = {5.0: lambda: setattr(clock, "run_again", True), 5.01: lambda: clock.press("approve")}
+    answer, stays = clock.ask(ONE)
+    assert answer is None
+    assert "still waits" in stays
 
 
 def test_what_is_left_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ class Pressed:
 
     def seen(self) -> list[str]:
         """The texts of the buttons in sight."""
-        (view,) = [box for box in self.card._row.box.children if box.layout.display != "none"]
+        (view, _) = [box for box in self.card._row.box.children if box.layout.display != "none"]  # and the hint below
         return [widget.description for widget in _inside(view) if type(widget).__name__ == "Button"]
 
     def press(self, text: str, nth: int = 0) -> Answer | None:
@@ -94,15 +94,16 @@ def test_what_is_shown_is_html_and_a_row_of_widgets() -> None:
     assert set(card) == {"text/plain", "text/html"}
     assert "application/vnd.jupyter.widget-view+json" in buttons
     assert "%agent approve r7-kestrel" in buttons["text/plain"]
+    assert "after a restart: %agent resume r7-kestrel" in buttons["text/plain"]
     assert "%agent resume r7-kestrel --done or --not-done" in Pressed(DOUBT).shown[1]["text/plain"]
 
 
-@pytest.mark.parametrize("ends", ["Confirm", "Enter"])
+@pytest.mark.parametrize("ends", ["Reject", "Enter"])
 def test_a_reason_is_asked_for(ends: str) -> None:
     """Back leads back; what arrives just after the press is part of the reason."""
     pressed = Pressed(ONE)
     assert pressed.press("Reject…") is None
-    assert pressed.seen() == ["Confirm", "Back"]
+    assert pressed.seen() == ["Reject", "Back"]
     assert pressed.press("Back") is None
     assert pressed.seen()[0] == "Approve"
     pressed.press("Reject…")
@@ -111,7 +112,7 @@ def test_a_reason_is_asked_for(ends: str) -> None:
     pressed.late.append(lambda: setattr(field, "value", " n is too small "))
     if ends == "Enter":
         field._handle_custom_msg({"event": "submit"}, [])
-    answer = pressed.decision() if ends == "Enter" else pressed.press("Confirm")
+    answer = pressed.decision() if ends == "Enter" else pressed.press("Reject")
     assert answer == Answer("reject", by=person(), reason="n is too small")
 
 
@@ -169,6 +170,40 @@ def test_what_may_not_be_called_is_not_approved(kind: str) -> None:
     assert told[kind] in said
 
 
+@pytest.mark.parametrize("replans", [True, False])
+def test_what_becomes_of_a_reason_is_said(replans: bool) -> None:  # noqa: FBT001 - a table
+    """A planner is told, or else the run stops."""
+    hint = Pressed(replace(ONE, replans=replans)).named("Why not?").placeholder
+    assert hint == ("The agent is told, and plans anew" if replans else "Kept with the decision; the run stops here")
+
+
+def test_what_is_for_good_is_never_the_button_to_press() -> None:
+    """To approve all is, where each of them can be taken back, and nothing is ticked."""
+    some = tuple(call for call in OTHERS if call.reversibility != "irreversible")
+    light, grave = Pressed(replace(ONE, others=some)), Pressed(MANY)
+    assert light.named("Approve all 3").button_style == "primary"
+    assert {grave.named(text).button_style for text in grave.seen()} == {""}
+    tick = next(widget for widget in light.widgets if type(widget).__name__ == "Checkbox")
+    tick.value = True
+    light.decision()
+    assert [light.named(text).button_style for text in light.seen()[:2]] == ["", "primary"]
+
+
+@pytest.mark.parametrize("typed", ["7.5", "", " ", "x", "1e3", "true", "07"])
+def test_what_is_no_number_is_not_approved(typed: str) -> None:
+    """It is said, in place of a number that it might stand for, and the button cannot be pressed."""
+    pressed = Pressed(ONE)
+    pressed.press("Edit…")
+    pressed.named("month").value = typed
+    assert pressed.press("Approve as edited") is None
+    assert pressed.named("Approve as edited").disabled
+    said = next(widget.value for widget in pressed.widgets if type(widget).__name__ == "HTML")
+    assert "a whole number" in said
+    pressed.named("month").value = "7"
+    pressed.decision()
+    assert pressed.press("Approve as edited") == Answer("edit", by=person(), args={**ONE.args, "month": 7})
+
+
 def test_many_at_once() -> None:
     """All, or those that are ticked; none is ticked at first, and then nothing is approved by their button."""
     pressed = Pressed(MANY)
@@ -223,7 +258,7 @@ def test_all_are_rejected_with_one_reason() -> None:
     assert pressed.seen()[0] == "Approve all 4"
     pressed.press("Reject all…")
     pressed.named("Why not?").value = "not today"
-    answer = pressed.press("Confirm")
+    answer = pressed.press("Reject")
     assert answer == Answer("reject", person(), "not today", others=dict.fromkeys(("b2", "b3", "b4"), False))
 
 

@@ -10,9 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, OtherCall, Source
-from agentnb.notebook.card import brief, call_html, card_html, edit_html, silence, span
+from agentnb.notebook.card import (
+    brief,
+    call_html,
+    calls_of,
+    card_html,
+    edit_html,
+    hint_html,
+    shared_reasons,
+    silence,
+    span,
+)
 from agentnb.notebook.changes import changed, changes_html, changes_text
 from agentnb.notebook.outcome import decided, left_waiting
+from agentnb.notebook.typed import question
 
 REQUEST = ApprovalRequest(
     run="r7-kestrel",
@@ -130,11 +141,12 @@ def test_silence_is_put_into_words() -> None:
 
 
 def test_text_and_numbers_are_told_apart() -> None:
-    """Prose is shown as it is read, its lines kept; "5" and 5 are not the same."""
-    html = card_html(replace(REQUEST, args={"a": "5", "b": 5, "c": "", "d": None, "e": "two\nlines"}))
-    for shown in ("<code>&quot;5&quot;</code>", "<code>5</code>", "<code>&quot;&quot;</code>", "<code>null</code>"):
-        assert shown in html
-    assert "<span>two\nlines</span>" in html
+    """Text is shown as it is read, its lines kept, and alike however short or long; "5" and 5 are not the same."""
+    html = card_html(replace(REQUEST, args={"a": "5", "b": 5, "c": "", "d": None, "e": "two\nlines", "f": "x" * 999}))
+    for shown in ('<span>"5"</span>', "<code>5</code>", '<span>""</span>', "<code>null</code>"):
+        assert shown in html.replace("&quot;", '"')
+    assert "<span>&quot;two\nlines&quot;</span>" in html
+    assert f"<span>&quot;{'x' * 999}&quot;</span></details>" in html
 
 
 def test_nothing_of_strangers_is_markup() -> None:
@@ -187,11 +199,11 @@ def test_sizes() -> None:
     assert len(decided(REQUEST, Answer("approve", "ada")).html().rpartition("</style>")[2].encode()) < 400
     long = "word " * 1000 + "the end"
     html = card_html(replace(REQUEST, args={"a": long}))
-    assert "the end</pre></details>" in html
+    assert "the end&quot;</span></details>" in html
     assert "5 007 characters" in html
     huge = card_html(replace(REQUEST, args={"a": "x" * 1_000_000}))
     assert len(huge) < 60_000
-    assert "more characters</pre>" in huge
+    assert "more characters</span>" in huge
     assert len(brief({"a": "x" * 1_000_000, "b": 1})) <= 100
 
 
@@ -208,13 +220,37 @@ def test_many_calls_are_one_card() -> None:
     """The card says how many, each row what for and how risky, its arguments a click away."""
     request = replace(REQUEST, others=OTHERS)
     page = Page(card_html(request, many=True))
-    assert in_order(
-        page.text, ["4 calls of this plan need your leave", "amount 120", "Not to be trusted", "It is refused"]
-    )
+    assert in_order(page.text, ["4 calls of this plan need your approval", "Not to be trusted", "It is refused"])
     assert "Median delay" not in page.text
+    assert "amount 120" in Page(call_html(request)).text
     row = Page(call_html(OTHERS[1]))
     assert in_order(row.text, ["Tell them", "cannot be taken back", "Why it asks: no address of ours", 'to="ops"'])
     assert "no arguments" in call_html(OTHERS[2])
+
+
+def test_each_of_many_calls_says_its_own_risk() -> None:
+    """What can be taken back, and what leaves this machine: of the first call and of each after it."""
+    sends = replace(OTHERS[1], egress=True)
+    assert in_order(Page(call_html(sends)).text, ["cannot be taken back", "sends data out of this machine"])
+    assert "taken back" not in call_html(replace(sends, effect="read"))
+
+
+def test_a_reason_of_all_calls_is_said_once() -> None:
+    """On the card of many, and not with each; what is a reason of some stands with those."""
+    why = "r2-skylark listed it in its dry run"
+    others = (replace(OTHERS[0], reasons=(why,)), replace(OTHERS[1], reasons=(why, "no address of ours")))
+    request = replace(REQUEST, reasons=(why, "amount 120"), others=others)
+    known = shared_reasons(request)
+    assert known == (why,)
+    rows = "".join(call_html(call, known) for call in calls_of(request))
+    assert (card_html(request, many=True).count(why), rows.count(why)) == (1, 0)
+    assert in_order(Page(rows).text, ["amount 120", "no address of ours"])
+    assert question(request).count(why) == 1
+
+
+def test_what_to_do_where_buttons_are_dead_is_said() -> None:
+    """In a kernel that is another one by now nobody hears of a press."""
+    assert "(the kernel was restarted): %agent resume r7-kestrel" in Page(hint_html(DOUBT)).text
 
 
 def test_a_call_whose_outcome_is_not_known() -> None:
@@ -236,7 +272,10 @@ def test_what_stays_is_one_line_that_says_who_did_what() -> None:
     rejected = decided(REQUEST, Answer("reject", "ada", "n is\ntoo small"))
     assert rejected.text().endswith("at step s4: n is too small")
     assert decided(REQUEST, Answer("approve", "ada"), "ada").text().startswith("✓ ada approved add_finding")
-    assert "%agent approve r7-kestrel or %agent reject r7-kestrel WHY" in left_waiting(REQUEST).text()
+    ways = "%agent approve r7-kestrel or %agent edit r7-kestrel ARG=VALUE or %agent reject r7-kestrel WHY"
+    assert left_waiting(REQUEST).text().endswith(f"at step s4: {ways}")
+    assert "<code>%agent edit r7-kestrel ARG=VALUE</code> or <code>" in left_waiting(REQUEST).html()
+    assert "%agent approve r7-kestrel 1 2 3 4 or" in left_waiting(replace(REQUEST, others=OTHERS)).text()
     assert "%agent resume r7-kestrel --done or --not-done" in left_waiting(DOUBT).text()
     assert "you said that it happened: send_mail(to)" in decided(DOUBT, Answer("happened", "a")).text()
     again = decided(DOUBT, Answer("not_happened", "a")).text()
@@ -321,6 +360,7 @@ def test_two_huge_texts_are_compared_at_once() -> None:
 def test_an_edit_says_what_is_wrong() -> None:
     """Nothing yet, the changes, and why they may not be."""
     assert "Nothing is changed yet" in edit_html((), ())
+    assert "Nothing is changed yet" not in edit_html((), ("a: 7.5 is not a whole number",))
     html = edit_html(changed({"a": 1}, {"a": 2}), ("a: too large",))
     assert "<del>1</del>" in html
     assert "<li>a: too large</li>" in html

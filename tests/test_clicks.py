@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.kernels import ShortLived, choose, is_gone, kernel_of
-from tests.test_kernel import ENDS_S, HANGS_S, IN_LAB, Kernel, Shown
+from tests.test_kernel import ENDS_S, HANGS_S, Kernel, Shown
 from tools.kernels import RELEASES
 
 pytestmark = pytest.mark.slow
@@ -130,7 +130,7 @@ class Notebook:
     def _execute(self, cell: str) -> str:
         content = {"code": cell, "silent": False, "store_history": True, "user_expressions": {}}
         content |= {"allow_stdin": True, "stop_on_error": True}
-        message = self.kernel.client.session.msg("execute_request", content, metadata=IN_LAB)
+        message = self.kernel.client.session.msg("execute_request", content, metadata={"cellId": cell})
         self.kernel.client.shell_channel.send(message)
         self._cells[message["header"]["msg_id"]] = Shown()
         return str(message["header"]["msg_id"])
@@ -194,7 +194,7 @@ def test_a_click_reaches_the_run_soon(notebook: Notebook) -> None:
     assert float(notebook.kernel.value("called[0]")) - clicked[0] < CLICK_S
 
 
-@pytest.mark.parametrize("ends", ["Confirm", "Enter"])
+@pytest.mark.parametrize("ends", ["Reject", "Enter"])
 def test_a_refusal_with_its_reason_reaches_the_planner(notebook: Notebook, ends: str) -> None:
     """Reject… opens a field, Back closes it again; what is typed at last is what the planner reads."""
     notebook.kernel.run("told = []\ndef anew(request):\n    told.append(request.prompt)\n    return plan()[1]")
@@ -205,7 +205,7 @@ def test_a_refusal_with_its_reason_reaches_the_planner(notebook: Notebook, ends:
             notebook.click(button)
         notebook.type("the text is wr")
         notebook.type("the text is wrong & <b>bad</b>")
-        notebook.enter() if ends == "Enter" else notebook.click("Confirm")
+        notebook.enter() if ends == "Enter" else notebook.click("Reject")
 
     (cell,) = notebook.run_all(NOTE, does=[refuse])
     assert cell.status == "ok"
@@ -227,11 +227,36 @@ def test_stop_leaves_the_question_and_it_can_be_answered_later(notebook: Noteboo
     assert time.monotonic() - pressed[0] < ENDS_S
     assert [cell.status for cell in cells] == ["error", "aborted"]
     run = notebook.kernel.value("r.id")
-    assert f"note(text) at step s1: %agent approve {run} or %agent reject {run} WHY" in htmls(cells[0])
+    texts = [bundle.get("text/plain", "") for bundle in cells[0].updates]
+    strip = next(text for text in texts if "still waits" in text)
+    ways = f"%agent approve {run} or %agent edit {run} ARG=VALUE or %agent reject {run} WHY"
+    assert strip.endswith(f"note(text) at step s1: {ways}")
+    assert not any("Next: %agent" in text for text in texts)  # it is said there once
+    assert "%agent edit" in cells[0].errors[0]["traceback"][1]
     assert notebook.widgets == {}
     assert notebook.kernel.value("r.status.value, NOTES") == "('awaiting_approval', [])"
     assert notebook.kernel.run(f"%agent approve {run}").errors == []
     assert notebook.kernel.value("r.output, NOTES") == "('Noted.', ['x'])"
+
+
+def test_running_the_cell_again_leaves_its_question_and_runs_it(notebook: Notebook) -> None:
+    """Its output is taken away, and the buttons with it. What was sent before is aborted, what comes after runs."""
+    scripted(notebook, "answer('Noted.')")  # the second run has the plan of the first from the prompt cache
+    sent: list[str] = []
+
+    def again() -> None:
+        sent.extend(notebook.send_cell(cell) for cell in (NOTE, "seen = r.status.value; print(seen)"))
+
+    first, between = notebook.run_all(NOTE, "print('not reached')", does=[again])
+    assert (first.status, first.errors, between.status) == ("ok", [], "aborted")
+    notebook.await_button("Approve")
+    notebook.click("Approve")
+    replies = [notebook.wait_for(request) for request in sent]
+    assert [reply["status"] for reply in replies] == ["ok", "ok"], replies
+    assert notebook.kernel.value("NOTES, seen") == "(['x'], 'completed')"
+    assert (
+        notebook.kernel.value("[run.status.value for run in r.keeper.runs()]") == "['completed', 'awaiting_approval']"
+    )
 
 
 def test_an_error_after_the_click_aborts_the_next_cells(notebook: Notebook) -> None:
@@ -271,7 +296,7 @@ def test_two_cards_in_a_row_and_each_is_answered_once(notebook: Notebook) -> Non
 
     def reject() -> None:
         notebook.click("Reject…")
-        notebook.click("Confirm")
+        notebook.click("Reject")
 
     (cell,) = notebook.run_all(NOTE, does=[twice, reject])
     assert cell.status == "ok", cell.errors

@@ -194,7 +194,9 @@ def test_what_waits_for_a_person_says_what_to_type() -> None:
         "waiting",
         "waits for your decision",
     )
-    assert shown.next == "%agent approve r1-test   or   %agent reject r1-test WHY"
+    assert shown.next == (
+        "%agent approve r1-test   or   %agent edit r1-test ARG=VALUE   or   %agent reject r1-test WHY"
+    )
 
 
 def test_what_stopped_says_why_and_how_to_go_on() -> None:
@@ -430,7 +432,7 @@ def test_a_decision_is_told_from_the_run() -> None:
     two = plan(step("pay", to="ada", amount=1), step("pay", to="bob", amount=2), step("pay", to="cyn", amount=3))
     it = run(two, tools=[pay])
     assert it.summary.next == (
-        "%agent approve r1-test 1 2 3   or   %agent reject r1-test WHY   or   %agent edit r1-test ARG=VALUE"
+        "%agent approve r1-test 1 2 3   or   %agent edit r1-test ARG=VALUE   or   %agent reject r1-test WHY"
     )
     assert [line.note for line in it.summary.steps] == ["", *["asked about together with s1"] * 2]
     chosen: Callable[[ApprovalRequest], Answer] = lambda asked: Answer(  # noqa: E731

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, Request, person
+from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, Request, person, who
 from agentnb.notebook.buttons import Card, problems_of
 from agentnb.notebook.card import calls_of, span
 from agentnb.notebook.changes import changed, changes_text
@@ -69,9 +69,9 @@ def ask_by_card(
     card = Card(request, question(request))
     try:
         card.show()
-        answer, who = _answered(card, request, comms, idle_s, elsewhere)
+        answer, whose = _answered(card, request, comms, idle_s, elsewhere)
         with uninterrupted():
-            card.replace(decided(request, answer, who) if answer else left_waiting(request))
+            card.replace(decided(request, answer, whose) if answer else left_waiting(request))
     except BaseException:
         with uninterrupted():
             card.replace(left_waiting(request))
@@ -86,12 +86,14 @@ def _answered(
     begun, looked = time.monotonic(), -math.inf
     while True:
         comms.poll(_LOOK_S)
+        if comms.run_again:  # its output is taken away, and with it the card
+            return None, ""
         pressed = card.decision(lambda: comms.poll(_TYPED_S))
         now = time.monotonic()
         if pressed or card.left or now - looked >= _ELSEWHERE_S:
             looked = now
             if answer := elsewhere():
-                return answer, answer.by
+                return answer, who(answer.by)
         if pressed or card.left:
             return pressed, "you"
         if answer := _silence(request, now - begun, now - max(begun, card.touched)):

@@ -15,7 +15,7 @@ from IPython.display import display
 
 from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, Request, person
 from agentnb.markdown import line
-from agentnb.notebook.card import call_html, calls_of, card_html, edit_html
+from agentnb.notebook.card import call_html, calls_of, card_html, edit_html, hint_html, shared_reasons
 from agentnb.notebook.changes import changed
 from agentnb.notebook.fields import Form
 from agentnb.notebook.outcome import Outcome
@@ -58,7 +58,8 @@ class Card:
         """Display it, with nothing in focus: Enter alone does nothing."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self._row.box.model_id}
         ways = "resume RUN --done or --not-done" if isinstance(self._request, DoubtRequest) else "approve RUN"
-        no_buttons = f"If there are no buttons here: ■, then %agent {ways.replace('RUN', self._request.run)}"
+        no_buttons = f"If there are no buttons here: ■, then %agent {ways}; after a restart: %agent resume RUN"
+        no_buttons = no_buttons.replace("RUN", self._request.run)
         buttons = {"text/plain": no_buttons, "application/vnd.jupyter.widget-view+json": view}
         for bundle in (self._asked(), buttons):
             self._displays.append(display(bundle, raw=True, display_id=True))
@@ -110,14 +111,15 @@ class Card:
 
 
 class _Row:
-    """Rows of widgets of which one is seen at a time."""
+    """Rows of widgets of which one is seen at a time, and below them what to do where they are dead."""
 
-    def __init__(self, press: Callable[[Press], None], views: Mapping[View, Any], first: View) -> None:
-        from ipywidgets import VBox
+    def __init__(self, request: Request, views: Mapping[View, Any], first: View) -> None:
+        from ipywidgets import HTML, VBox
 
-        self._press = press
         self._views = views
-        self.box = VBox(list(views.values()))
+        hint = HTML(hint_html(request))
+        hint.add_class("hint")
+        self.box = VBox([*views.values(), hint])
         for name in ("agentnb", "buttons"):
             self.box.add_class(name)
         self.show(first)
@@ -131,7 +133,7 @@ class _Row:
 class _Doubt(_Row):
     """After a call whose outcome is not known. None of them is the one to press."""
 
-    def __init__(self, press: Callable[[Press], None]) -> None:
+    def __init__(self, request: DoubtRequest, press: Callable[[Press], None]) -> None:
         from ipywidgets import HBox
 
         choice = [
@@ -139,7 +141,7 @@ class _Doubt(_Row):
             _button("It did not happen: make it again", "not_happened", press),
             _button("Leave it", "leave", press),
         ]
-        super().__init__(press, {"choice": HBox(choice)}, "choice")
+        super().__init__(request, {"choice": HBox(choice)}, "choice")
 
 
 class _Leave(_Row):
@@ -154,7 +156,7 @@ class _Leave(_Row):
         self.many = bool(request.others)
         """True while all calls are asked about, and not only the first."""
         self._request = request
-        self._reason = _Reason(press)
+        self._reason = _Reason(press, replans=request.replans)
         self._edit = _Edit(request, press)
         choice = [_button("Approve", "approve", press, "primary"), _button("Edit…", "edit", press)]
         if request.allowable:
@@ -164,7 +166,7 @@ class _Leave(_Row):
         self._list = _List(request, press) if self.many else None
         if self._list:
             views["many"] = self._list.box
-        super().__init__(press, views, "many" if self.many else "choice")
+        super().__init__(request, views, "many" if self.many else "choice")
 
     def follow(self, press: Press) -> Answer | None:
         """What a press decides, or None where it only shows something else."""
@@ -207,17 +209,17 @@ class _Leave(_Row):
 
 
 class _Reason:
-    """The field for the reason, with Confirm and Back."""
+    """The field for the reason, with Reject and Back."""
 
-    def __init__(self, press: Callable[[Press], None]) -> None:
+    def __init__(self, press: Callable[[Press], None], *, replans: bool) -> None:
         from ipywidgets import HBox, Text
 
         layout, style = {"flex": "1 1 240px", "width": "auto"}, {"description_width": "auto"}
-        hint = "The agent is told, and plans anew"
+        hint = "The agent is told, and plans anew" if replans else "Kept with the decision; the run stops here"
         self.field = Text(description="Why not?", placeholder=hint, layout=layout, style=style)
         self.field.on_msg(lambda _, content, __: press("reject") if content.get("event") == "submit" else None)
         self.field.observe(lambda _: press("noted"), "value")
-        self.box = HBox([self.field, _button("Confirm", "reject", press, "danger"), _button("Back", "back", press)])
+        self.box = HBox([self.field, _button("Reject", "reject", press, "danger"), _button("Back", "back", press)])
 
     @property
     def text(self) -> str:
@@ -257,13 +259,15 @@ class _List:
         from ipywidgets import HTML, Checkbox, HBox, VBox
 
         self._bindings = [call.binding for call in calls_of(request)]
+        self._lightly = all(call.reversibility in ("full", "partial") for call in calls_of(request))
+        """True where to approve all is the button to press: none of them is for good."""
         self._boxes: list[Any] = []
-        rows = []
+        rows, known = [], shared_reasons(request)
         for call in calls_of(request):
             label, width = line(call.tool, 60), {"width": "147px", "flex": "0 0 auto"}
             box = Checkbox(description=label, indent=False, tooltip=line(call.title) or label, layout=width)
             box.observe(lambda _: press("ticked"), "value")
-            rows.append(HBox([box, HTML(call_html(call), layout={"flex": "1 1 auto", "width": "auto"})]))
+            rows.append(HBox([box, HTML(call_html(call, known), layout={"flex": "1 1 auto", "width": "auto"})]))
             rows[-1].add_class("call-row")
             self._boxes.append(box)
         calls = VBox(rows)
@@ -284,7 +288,8 @@ class _List:
         """Say how many are ticked."""
         ticked = sum(box.value for box in self._boxes)
         self._selected.disabled = not self.ticked
-        self._selected.button_style, self._every.button_style = ("primary", "") if ticked else ("", "primary")
+        self._selected.button_style = "primary" if ticked else ""
+        self._every.button_style = "primary" if self._lightly and not ticked else ""
         self._selected.description = f"Approve {ticked} of {len(self._boxes)}" if ticked else "Approve selected"
 
 
@@ -297,7 +302,7 @@ def problems_of(request: ApprovalRequest, args: Mapping[str, JSON]) -> tuple[str
 
 
 def _row_of(request: Request, press: Callable[[Press], None]) -> _Row:
-    return _Doubt(press) if isinstance(request, DoubtRequest) else _Leave(request, press)
+    return _Doubt(request, press) if isinstance(request, DoubtRequest) else _Leave(request, press)
 
 
 def _button(text: str, press_is: Press, press: Callable[[Press], None], style: str = "") -> Any:

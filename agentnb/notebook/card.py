@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -21,7 +22,18 @@ from agentnb.notebook.outcome import article
 from agentnb.plan import JSON
 from agentnb.wording import count, seconds
 
-__all__ = ["brief", "call_html", "calls_of", "card_html", "edit_html", "risks", "silence", "span"]
+__all__ = [
+    "brief",
+    "call_html",
+    "calls_of",
+    "card_html",
+    "edit_html",
+    "hint_html",
+    "risks",
+    "shared_reasons",
+    "silence",
+    "span",
+]
 
 _TAKEN_BACK: Final = {
     "full": ("can be taken back", "ok"),
@@ -54,7 +66,7 @@ def card_html(request: Request, *, many: bool = False) -> str:
         kind, lead, folded = "ask", ("◇", "Needs you"), _folded(request)
         rows = _batch_rows(request) if many else _rows(request)
     object_ = (
-        f"<strong>{count(len(request.others) + 1, 'call')}</strong> of this plan need your leave"
+        f"<strong>{count(len(request.others) + 1, 'call')}</strong> of this plan need your approval"
         if isinstance(request, ApprovalRequest) and many
         else f"<strong>{escape(line(request.tool, 60))}</strong> {escape(brief(request.args))}"
     )
@@ -76,10 +88,21 @@ def calls_of(request: ApprovalRequest) -> tuple[ApprovalRequest | OtherCall, ...
     return request, *request.others
 
 
-def call_html(call: ApprovalRequest | OtherCall) -> str:
-    """One call of several: what it is for, its risk in words, and its arguments a click away."""
+def shared_reasons(request: ApprovalRequest) -> tuple[str, ...]:
+    """Why all the calls that it asks about need a person: said once, and not with each."""
+    return tuple(reason for reason in request.reasons if all(reason in call.reasons for call in request.others))
+
+
+def call_html(call: ApprovalRequest | OtherCall, known: Collection[str] = ()) -> str:
+    """One call of several: what it is for, its risk in words, and its arguments a click away.
+
+    Args:
+        call: the call.
+        known: reasons that are said of all of them.
+    """
     title = f"<strong>{escape(line(call.title))}</strong> · " if call.title and call.title != call.tool else ""
-    why = "".join(f"<div>Why it asks: {escape(line(reason, 400))}</div>" for reason in call.reasons)
+    own = [reason for reason in call.reasons if reason not in known]
+    why = "".join(f"<div>Why it asks: {escape(line(reason, 400))}</div>" for reason in own)
     table = _table(_arguments(call.args), call.tool)
     args = f"<details><summary>{escape(brief(call.args, 68)) or 'no arguments'}</summary>{table}</details>"
     return f'<div class="mathjax_ignore tex2jax_ignore">{title}{_risk_html(call)}{why}{args}</div>'
@@ -87,7 +110,7 @@ def call_html(call: ApprovalRequest | OtherCall) -> str:
 
 def edit_html(changes: tuple[Change, ...], problems: tuple[str, ...]) -> str:
     """What an edit comes to so far: its changes, and why it could not be made."""
-    said = changes_html(changes) or "<p>Nothing is changed yet.</p>"
+    said = changes_html(changes) or ("" if problems else "<p>Nothing is changed yet.</p>")
     items = "".join(f"<li>{escape(line(problem, 400))}</li>" for problem in problems)
     wrong = f'<div class="bad"><b class="mark">Not possible</b><ul>{items}</ul></div>' if items else ""
     return f'<div role="status" class="mathjax_ignore tex2jax_ignore">{said}{wrong}</div>'
@@ -95,8 +118,8 @@ def edit_html(changes: tuple[Change, ...], problems: tuple[str, ...]) -> str:
 
 def risks(request: Request | OtherCall) -> tuple[tuple[str, str], ...]:
     """(words, class in the style sheet) of each risk, the plainest first."""
-    egress = isinstance(request, ApprovalRequest) and request.egress
-    reads = isinstance(request, ApprovalRequest) and request.effect == "read"  # nothing that could be taken back
+    egress = not isinstance(request, DoubtRequest) and request.egress
+    reads = not isinstance(request, DoubtRequest) and request.effect == "read"  # nothing that could be taken back
     found = [] if reads else [_TAKEN_BACK.get(request.reversibility, (line(request.reversibility), "bad"))]
     return (*found, *([("sends data out of this machine", "bad")] if egress else []))
 
@@ -144,7 +167,7 @@ def _rows(request: ApprovalRequest) -> Iterator[Row]:
 
 
 def _batch_rows(request: ApprovalRequest) -> Iterator[Row]:
-    yield from _reasons(request)
+    yield from _reasons(replace(request, reasons=shared_reasons(request)))
     yield "If you don’t answer", _silence_html(request)
 
 
@@ -209,16 +232,22 @@ def _arguments(args: Mapping[str, JSON]) -> Iterator[Row]:
 
 
 def _value(value: JSON, most: int) -> str:
-    """Prose as it is read, everything else as JSON, so that "5" and 5 are told apart."""
-    prose = isinstance(value, str) and any(letter.isspace() for letter in value.strip())
-    text = str(value).replace("\r\n", "\n").expandtabs(4) if prose else json.dumps(value, ensure_ascii=False)
-    seen = in_sight(text) if prose else pretty(value)
+    """A text as it is read, in quotation marks, everything else as JSON: so that "5" and 5 are told apart."""
+    is_text = isinstance(value, str)
+    text = str(value).replace("\r\n", "\n").expandtabs(4) if is_text else json.dumps(value, ensure_ascii=False)
+    seen = in_sight(text) if is_text else pretty(value)
     unseen = "" if in_sight(text) == text else ' <b class="bad">with characters that cannot be seen</b>'
+    mark, tag = ('"', "span") if is_text else ("", "code")
     if len(seen) <= _OPEN:
-        return (f"<span>{escape(seen)}</span>" if prose else f"<code>{escape(seen)}</code>") + unseen
-    cut = f"\n… {count(len(seen) - most, 'more character')}" if len(seen) > most else ""
+        return f"<{tag}>{escape(f'{mark}{seen}{mark}')}</{tag}>{unseen}"
+    cut = f"\n… {count(len(seen) - most, 'more character')}" if len(seen) > most else mark
     size = f"<small>{count(len(seen), 'character')}</small>"
-    return (
-        f"<details><summary>{escape(line(seen, _OPEN // 2))} {size}</summary>"
-        f"<pre>{escape(seen[:most])}{cut}</pre></details>{unseen}"
-    )
+    begins, whole = escape(f"{mark}{line(seen, _OPEN // 2)}"), escape(f"{mark}{seen[:most]}{cut}")
+    return f"<details><summary>{begins} {size}</summary><{tag}>{whole}</{tag}></details>{unseen}"
+
+
+def hint_html(request: Request) -> str:
+    """What to do where buttons are drawn and nobody is there to hear of a press."""
+    way = f"<code>%agent resume {escape(line(request.run, 60))}</code>"
+    said = f"If the buttons do nothing (the kernel was restarted): {way}"
+    return f'<footer class="mathjax_ignore tex2jax_ignore">{said}</footer>'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from argparse import Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentnb.agent import Agent
@@ -71,18 +72,21 @@ class CellAgent(Agent):
         to_come = session.begun[0].seq if session.begun else math.inf
         history = [record for record in self.store.read(run.id) if record.seq < to_come]
         panel = panel_for(host, history, bare=self.replaying)
+        kernel = getattr(self._shell, "kernel", None)
+        pump = Pump(session, panel, host.audience, kernel, idle_s=self._idle_s, approver=self._in_place)
         try:
-            kernel = getattr(self._shell, "kernel", None)
-            Pump(session, panel, host.audience, kernel, idle_s=self._idle_s, approver=self._in_place).drive()
+            pump.drive()
         except KeyboardInterrupt:
-            raise _stopped(_finished(panel, run)) from None
+            raise _stopped(_finished(panel, run, told=pump.left)) from None
         except AgentError as error:
             _finished(panel, run)
             raise in_two_lines(error) from error
         except BaseException:
             _finished(panel, run)
             raise
-        summary = _finished(panel, run)
+        summary = _finished(panel, run, told=pump.left)
+        if pump.run_again:  # an error would end what comes next, and that is this very cell
+            return run
         if summary.status in (Status.SUSPENDED, Status.AWAITING_APPROVAL):
             raise _resting(summary)
         return run
@@ -150,13 +154,19 @@ def budget_of(args: Namespace) -> Budget:
     return Budget(**{name: None if value == UNLIMITED else value for name, value in given.items()})
 
 
-def _finished(panel: Panel, run: Run) -> Summary:
-    """What the run's records say at the end, displayed; what the panel has seen where they cannot be read."""
+def _finished(panel: Panel, run: Run, *, told: bool = False) -> Summary:
+    """What the run's records say at the end, displayed; what the panel has seen where they cannot be read.
+
+    Args:
+        panel: where it is displayed.
+        run: the run.
+        told: True where what to do next is said below it already.
+    """
     try:
         summary = run.summary
     except AgentError:
         summary = panel.summary
-    panel.finish(summary)
+    panel.finish(replace(summary, next="") if told else summary)
     return summary
 
 

@@ -4,6 +4,9 @@ A kernel handles its messages one by one, so the click on a button waits until t
 ended. While a cell waits in `CommPump.poll`, messages to widgets are handled at once, and all others are held and given
 back in their order: the cells of a Run All run afterwards, and an error aborts them, as if nobody had looked.
 
+Whoever runs the very cell again that waits has taken its output away, and the buttons with it. `run_again` says so, and
+what had been sent before is aborted, as an error of the cell would do.
+
 ipykernel has no public way to do this. What is private in it is used in this file and nowhere else, each name with its
 reason; where one is missing the pump is not usable, and people are asked by text.
 """
@@ -35,6 +38,8 @@ class _Message:
     frames: list[Any]
     given: Any
     passes: bool
+    cell: str | None = None
+    """The cell that it is to run, where it is such a request."""
 
 
 class _Layout(Protocol):
@@ -108,6 +113,8 @@ class CommPump:
         self._layout = _layout_of(kernel)
         self._held: list[_Message] = []
         self._cell: Any = None
+        self.run_again = False
+        """True once the cell that waits was sent again."""
         self._announced = 0.0
 
     @property
@@ -123,6 +130,8 @@ class CommPump:
         if self._layout is None:
             return
         with uninterrupted():
+            if self.run_again:
+                self._abort_what_came_before(self._layout)
             while self._held:
                 self._layout.give_back(self._held.pop(0).given)
             # The socket told the loop once that it has something, and we have read it: let the stream look again.
@@ -141,18 +150,45 @@ class CommPump:
             self._say_busy()
         self._layout.stream.socket.poll(round(seconds * 1000))
         with uninterrupted():
-            self._held += [_Message(frames, given, self._passes(frames)) for frames, given in self._layout.arrived()]
+            self._held += [self._message(frames, given) for frames, given in self._layout.arrived()]
+        self.run_again = self.run_again or any(self._is_this_cell(message) for message in self._held)
         for message in [message for message in self._held if message.passes]:
             self._held.remove(message)
             self._handle(self._layout, message.frames)
 
-    def _passes(self, frames: list[Any]) -> bool:
+    def _message(self, frames: list[Any], given: Any) -> _Message:
         """By its header alone: what is deserialized is noted as seen, and would be refused when it is given back."""
         try:
             _, parts = self._kernel.session.feed_identities(frames, copy=False)
-            return self._kernel.session.unpack(parts[1].bytes)["msg_type"] in _LET_THROUGH
+            kind = self._kernel.session.unpack(parts[1].bytes)["msg_type"]
+            cell = self._kernel.session.unpack(parts[3].bytes).get("cellId") if kind == "execute_request" else None
+            return _Message(frames, given, kind in _LET_THROUGH, cell)
         except Exception:  # noqa: BLE001 - whatever it is, the kernel will know better
-            return False
+            return _Message(frames, given, passes=False)
+
+    def _is_this_cell(self, message: _Message) -> bool:
+        mine = (self._cell.get("metadata") or {}).get("cellId") if self._cell else None
+        return mine is not None and message.cell == mine
+
+    def _abort_what_came_before(self, layout: _Layout) -> None:
+        """Tell the cells that were sent before this one was sent again that they are not run: they rest on its outcome.
+
+        Where the kernel has no such way, they run.
+        """
+        abort = getattr(self._kernel, "_send_abort_reply", None)
+        while abort and self._held and not self._is_this_cell(self._held[0]):
+            held = self._held.pop(0)
+            if held.cell is None:
+                layout.give_back(held.given)
+                continue
+            try:
+                idents, parts = self._kernel.session.feed_identities(held.frames, copy=False)
+                message = self._kernel.session.deserialize(parts, content=True, copy=False)
+                self._kernel._publish_status("busy", "shell", parent=message)  # noqa: SLF001 - as in _handle
+                abort(layout.replies, message, idents)
+                self._kernel._publish_status("idle", "shell", parent=message)  # noqa: SLF001
+            except Exception:
+                self._kernel.log.exception("a cell could not be aborted")
 
     def _handle(self, layout: _Layout, frames: list[Any]) -> None:
         """As the kernel does it, but for the parent: what the handler shows belongs to the cell that runs."""

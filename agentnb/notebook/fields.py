@@ -24,8 +24,6 @@ _LINE: Final = 80
 """Characters of text that one line holds."""
 _ROWS: Final = 12
 """Lines of a large field at most."""
-_EXACT: Final = 2**53 - 1
-"""The largest whole number that a front end does not round."""
 _CHOICES: Final = 100
 """Values of an enumeration at most."""
 
@@ -58,21 +56,35 @@ class Field:
         """(whether it is given, its value), from what the widget holds once it was touched.
 
         Raises:
-            Unreadable: it holds no JSON.
+            Unreadable: it holds no JSON, or no number where that is wanted.
         """
         match self.kind:
             case "choice":
                 return True, cast("list[JSON]", self.schema["enum"])[held]
-            case "number" if not math.isfinite(held):
-                raise Unreadable("this is no number")
-            case "number" if isinstance(self.before, int) and held == int(held):
-                return True, int(held)  # 5 stays a whole number where it was one
+            case "integer" | "number":
+                return True, self._number(held)
             case "json" if not held.strip() and not self.required:
                 return False, None
             case "json":
                 return True, parse_json(held)
             case _:
                 return True, held
+
+    def _number(self, typed: str) -> JSON:
+        """The number that is typed, as it is typed; a field of whole numbers takes no others, and rounds none."""
+        whole = self.kind == "integer"
+        wanted = "a whole number" if whole else "a number"
+        if not typed.strip():
+            raise Unreadable(f"nothing is typed, and it is {wanted}")
+        try:
+            value = parse_json(typed)
+            if isinstance(self.before, float) and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)  # 6 for 5.0 is 6.0: its kind is not what was changed
+        except (Unreadable, OverflowError):
+            value = None
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            raise Unreadable(f"{line(typed, 40)} is not {wanted}")
+        return value
 
 
 def fields_of(args: Mapping[str, JSON], parameters: Mapping[str, Any]) -> tuple[Field, ...]:
@@ -130,30 +142,13 @@ def _kind(schema: Mapping[str, Any], value: JSON) -> Kind:  # noqa: PLR0911 - on
         return "flag"
     if isinstance(value, bool):
         return "json"
-    if type_ == "integer" and isinstance(value, int) and _bounded(value, schema):
+    if type_ == "integer" and isinstance(value, int):
         return "integer"
-    if type_ == "number" and isinstance(value, (int, float)) and abs(value) <= _EXACT:
+    if type_ == "number" and isinstance(value, (int, float)):
         return "number"
     if type_ == "string" and isinstance(value, str) and in_sight(value) == value:  # in JSON every character is seen
         return "line" if len(value) <= _LINE and "\n" not in value else "text"
     return "json"
-
-
-def _bounded(value: int, schema: Mapping[str, Any]) -> bool:
-    least, most = _bounds(schema)
-    return least <= value <= most
-
-
-def _bounds(schema: Mapping[str, Any]) -> tuple[int, int]:
-    """The least and the greatest whole number that is allowed."""
-    least = [-_EXACT, *_whole(schema, "minimum", 0), *_whole(schema, "exclusiveMinimum", 1)]
-    most = [_EXACT, *_whole(schema, "maximum", 0), *_whole(schema, "exclusiveMaximum", -1)]
-    return max(least), min(most)
-
-
-def _whole(schema: Mapping[str, Any], name: str, step: int) -> list[int]:
-    bound = schema.get(name)
-    return [bound + step] if isinstance(bound, int) and not isinstance(bound, bool) else []
 
 
 # ---------------------------------------------------------------------------------------------------- widgets
@@ -201,7 +196,7 @@ class Form:
             widget.focus()
 
 
-def _widget(field: Field) -> Any:  # noqa: PLR0911 - one return a kind
+def _widget(field: Field) -> Any:
     """The widget, with its name as its label and its description as its tooltip."""
     import ipywidgets as widgets
 
@@ -217,11 +212,8 @@ def _widget(field: Field) -> Any:  # noqa: PLR0911 - one return a kind
             labels = [(line(x if isinstance(x, str) else pretty(x)), place) for place, x in enumerate(options)]
             chosen = next(place for place, x in enumerate(options) if same(x, field.before))
             return widgets.Dropdown(options=labels, value=chosen, **common | {"layout": {"width": "24em"}})
-        case "integer":
-            least, most = _bounds(field.schema)
-            return widgets.BoundedIntText(field.before, min=least, max=most, **common | {"layout": {"width": "24em"}})
-        case "number":
-            return widgets.FloatText(value=field.before, step=None, **common | {"layout": {"width": "24em"}})
+        case "integer" | "number":  # as text: a field of numbers makes 7 of 7.5, and shows 7.5
+            return widgets.Text(value=pretty(field.before), **common | {"layout": {"width": "24em"}})
         case "line":
             return widgets.Text(value=text, **common)
         case "text":

@@ -8,7 +8,8 @@ from html import escape
 from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, OtherCall, Request
 from agentnb.markdown import clean, line
 from agentnb.notebook.changes import changed, changes_html, changes_text
-from agentnb.render import style_sheet
+from agentnb.render import style_sheet, typed_as_code
+from agentnb.standing import ways_to_decide
 
 __all__ = ["Outcome", "article", "decided", "left_waiting"]
 
@@ -22,6 +23,7 @@ class Outcome:
         kind: its class in the style sheet.
         said: who decided what, in a few words.
         call: about which call.
+        todo: what to do next, with lines to type, or "".
         more: further lines, as text.
         more_html: the same as HTML.
     """
@@ -32,15 +34,18 @@ class Outcome:
     call: str
     more: str = ""
     more_html: str = ""
+    todo: str = ""
 
     def html(self) -> str:
         """As HTML that needs no widget."""
-        head = f"<b>{self.icon} {escape(line(self.said, 100))}</b> <span>{escape(line(self.call, 700))}</span>"
+        todo = f": {typed_as_code(line(self.todo, 400))}" if self.todo else ""
+        head = f"<b>{self.icon} {escape(line(self.said, 100))}</b> <span>{escape(line(self.call, 700))}{todo}</span>"
         return article(self.kind, f"<header>{head}</header>{self.more_html}")
 
     def text(self) -> str:
         """As text."""
-        first = f"{self.icon} {line(self.said, 100)} {line(self.call, 700)}".rstrip()
+        todo = f": {line(self.todo, 400)}" if self.todo else ""
+        first = f"{self.icon} {line(self.said, 100)} {line(self.call, 700)}".rstrip() + todo
         return "\n".join([first, *(f"    {clean(more)}" for more in self.more.splitlines())])
 
 
@@ -89,8 +94,9 @@ def left_waiting(request: Request) -> Outcome:
     if isinstance(request, DoubtRequest):
         ways = f"look whether it happened, then %agent resume {request.run} --done or --not-done"
     else:
-        ways = f"%agent approve {request.run} or %agent reject {request.run} WHY"
-    return Outcome("◇", "ask", "still waits", f"{_call(request)}: {ways}")
+        steps = [request.step, *(call.step for call in request.others)]
+        ways = " or ".join(ways_to_decide(request.run, steps))
+    return Outcome("◇", "ask", "still waits", _call(request), todo=ways)
 
 
 def _many(request: ApprovalRequest, answer: Answer, who: str) -> Outcome:

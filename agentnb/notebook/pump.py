@@ -137,6 +137,10 @@ class Pump:
         self._lock = threading.Lock()
         self._open = True
         self._job: _Job | None = None
+        self.left = False
+        """True once a question was left, and what stands in its place says how to answer it later."""
+        self.run_again = False
+        """True once a question was left because its cell is to run again."""
         self._old_claim = self._made_claim = session.state.claim
 
     def drive(self) -> None:
@@ -199,8 +203,11 @@ class Pump:
         comms = CommPump(self._kernel)
         if self._audience != "widgets" or not comms.usable:
             return ask_by_text(request)
+        self.left = True
         with comms:
-            return ask_by_card(request, comms, idle_s=self._idle_s, elsewhere=lambda: self._from_elsewhere(request))
+            answer = ask_by_card(request, comms, idle_s=self._idle_s, elsewhere=lambda: self._from_elsewhere(request))
+        self.left, self.run_again = answer is None, comms.run_again
+        return answer
 
     def _from_elsewhere(self, request: Request) -> Answer | None:
         """What another process or thread has answered."""

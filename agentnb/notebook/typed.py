@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, Request
 from agentnb.markdown import line
-from agentnb.notebook.card import calls_of, risks, silence
+from agentnb.notebook.card import calls_of, risks, shared_reasons, silence
 from agentnb.notebook.changes import in_sight
 from agentnb.notebook.fields import Unreadable, parse_json
 from agentnb.plan import JSON
@@ -30,7 +30,8 @@ def _leave(request: ApprovalRequest) -> Iterator[str]:
     yield f"{line(request.run, 60)} asks before {line(request.step, 20)}: {line(request.title)}"
     yield f"{line(request.tool, 100)} {_args(request.args)}"
     yield f"This {_risk(request)}."
-    yield from (f"Why it asks: {line(reason, 400)}" for reason in request.reasons)
+    why = shared_reasons(request) if request.others else request.reasons
+    yield from (f"Why it asks: {line(reason, 400)}" for reason in why)
     for source in request.sources:
         place = f"{line(source.tool, 60)} at step {line(source.step, 20)}"
         yield f"Not to be trusted: text that strangers wrote, from {place}: “{line(source.preview, _QUOTED)}”"
@@ -38,8 +39,9 @@ def _leave(request: ApprovalRequest) -> Iterator[str]:
         yield f"Expected: {line(request.expect, 400)} (planner's confidence: {line(request.confidence, 20)})"
     yield f"{silence(request)}."
     if request.others:
-        yield f"{count(len(request.others) + 1, 'call')} of this plan need your leave:"
-        yield from map(_numbered, calls_of(request))
+        yield f"{count(len(request.others) + 1, 'call')} of this plan need your approval:"
+        known = shared_reasons(request)
+        yield from (_numbered(call, known) for call in calls_of(request))
 
 
 def _doubt(request: DoubtRequest) -> Iterator[str]:
@@ -51,11 +53,11 @@ def _doubt(request: DoubtRequest) -> Iterator[str]:
     yield from (f"Known: {line(known, 400)}" for known in request.known)
 
 
-def _numbered(call: ApprovalRequest | OtherCall) -> str:
+def _numbered(call: ApprovalRequest | OtherCall, known: Collection[str]) -> str:
     """A call with the number of its step, which `%agent approve` takes as well."""
     args = ", ".join(f"{name}={in_sight(json.dumps(value, ensure_ascii=False))}" for name, value in call.args.items())
     number, tool = line(call.step, 20).removeprefix("s"), line(call.tool, 100)
-    why = "".join(f" Asks because {line(reason)}." for reason in call.reasons)
+    why = "".join(f" Asks because {line(reason)}." for reason in call.reasons if reason not in known)
     return f"  {number}. {tool}({line(args, 600)}): {line(call.title)}. This {_risk(call)}.{why}"
 
 
