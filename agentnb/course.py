@@ -212,9 +212,10 @@ class Course:
         """Keep what the answer cannot know, because it was written before."""
         self._since.pop(event.step, None)
         if state.finished and event.status != "failed":  # one that failed waits on
-            tool = next(item.action.tool for item in state.queue if item.action.step == event.step)
+            steps = state.plan.steps if state.plan else ()
+            name = next(notes.name_of(step) for step in steps if step.id == event.step)
             gave = notes.gave(event)
-            said = f"{tool} {self.notes[event.step]}" + (f" → {gave}" if gave else "")
+            said = f"{name}: {self.notes[event.step]}" + (f" → {gave}" if gave else "")
             self._since[event.step] = state.finished, said
 
     def _judged(self, event: StepJudged, state: RunState) -> None:
@@ -243,7 +244,8 @@ class Course:
 
     def _answered(self, event: ApprovalAnswered, state: RunState) -> None:
         self.verdict = notes.verdict(event, who(event.by))
-        self.decisions.append(notes.decision(event, self._question, who(event.by)))
+        if not event.earlier:  # which was told with the question that it was decided with
+            self.decisions.append(notes.decision(event, self._question, who(event.by)))
         self.notes[event.step] = ""
         if event.decision == "reject":
             self._faults[event.step] = notes.turned_down(event, who(event.by), left_out=state.refused == "selection")

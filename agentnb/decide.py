@@ -259,7 +259,8 @@ def _after_failure(state: RunState, step: Step, failure: FailureClass, message: 
     if state.refused == "selection":
         return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason=message))
     acts = state.head.tools[step.tool].acts
-    mendable = bool(open_args(step.args)) and failure not in (FailureClass.PERMISSION, FailureClass.FATAL)
+    final = failure in (FailureClass.PERMISSION, FailureClass.FATAL) or state.refused == "person"  # a no is a no
+    mendable = bool(open_args(step.args)) and not final
     if mendable and not acts and state.attempt < MAX_ATTEMPTS:
         return Note(StepJudged(step=step.id, verdict="retry", by="rule", reason=message))
     if failure in (FailureClass.PERMISSION, FailureClass.FATAL):  # no other plan gives leave, or mends what is broken

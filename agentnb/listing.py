@@ -11,6 +11,7 @@ __all__ = ["Listing"]
 _WIDEST = 100
 _UNBROKEN = 24
 _CELL = "text-align:left;vertical-align:top;padding:2px 18px 2px 0"
+_HEAD = f"{_CELL};white-space:nowrap"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Listing:
         """A table with caption and scopes; everything in it is escaped."""
         if not self.rows:
             return f"<p>{escape(self.caption)}. {escape(self.note)}</p>"
-        head = "".join(f'<th scope="col" style="{_CELL}">{escape(name)}</th>' for name in self.columns)
+        head = "".join(f'<th scope="col" style="{_HEAD}">{escape(name)}</th>' for name in self.columns)
         body = "".join(f"<tr>{_row(row)}</tr>" for row in self.rows)
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
         caption = f'<caption style="text-align:left;padding:0 0 4px">{escape(self.caption)}</caption>'
@@ -52,7 +53,7 @@ class Listing:
 
 def _row(cells: Sequence[str]) -> str:
     first, *rest = cells
-    return f'<th scope="row" style="{_CELL};white-space:nowrap">{escape(first)}</th>' + "".join(map(_cell, rest))
+    return f'<th scope="row" style="{_HEAD}">{escape(first)}</th>' + "".join(map(_cell, rest))
 
 
 def _cell(text: str) -> str:

@@ -19,7 +19,7 @@ from agentnb.events import (
     ToolRefused,
     ToolReturned,
 )
-from agentnb.plan import JSON
+from agentnb.plan import JSON, Step
 from agentnb.state import Queued
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "edited",
     "first_line",
     "gave",
+    "name_of",
     "named",
     "refused",
     "returned",
@@ -55,6 +56,11 @@ def first_line(text: str) -> str:
 def named(items: Sequence[str]) -> str:
     """Several names in a sentence: "s1, s2 and s3"."""
     return " and ".join(filter(None, (", ".join(items[:-1]), *items[-1:])))
+
+
+def name_of(step: Step) -> str:
+    """What a step is for, and the tool that it calls: "Thank Ada (send_mail)"."""
+    return f"{step.title} ({step.tool})" if step.title and step.title != step.tool else step.tool
 
 
 # ---------------------------------------------------------------------------------------------------- values
@@ -170,8 +176,6 @@ def decision(event: ApprovalAnswered, asked: ApprovalAsked | None, by: str) -> s
         return f"nobody answered about {event.step} in time: {came}"
     verb = {"approve": "approved", "edit": "edited and approved", "reject": "rejected"}[event.decision]
     said = f"{by} {verb} {_together(event, asked.others if asked else ())}"
-    if event.earlier:
-        return f"{said}, asked about together with an earlier call"
     if event.allow and asked:
         said += f", and {asked.tool} for the rest of this run"
     changes = edited(asked.args, event.args) if event.decision == "edit" and asked and event.args else ""

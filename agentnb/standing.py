@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from agentnb.budget import LIMITS, amount
 from agentnb.decide import KEPT_MOST
 from agentnb.events import LimitReached
-from agentnb.pending import number_of
 from agentnb.state import RunState, Stage, Status
 
 __all__ = ["is_decided", "now", "reason", "way_on", "ways_to_decide"]
@@ -116,7 +115,7 @@ def _decide(state: RunState) -> str:
 
 def ways_to_decide(run: str, steps: Sequence[str]) -> tuple[str, ...]:
     """The lines that answer what a run asks about the calls of these steps."""
-    numbers = "".join(f" {number_of(step)}" for step in steps) if len(steps) > 1 else ""
+    numbers = "".join(f" {step.removeprefix('s')}" for step in steps) if len(steps) > 1 else ""
     return f"%agent approve {run}{numbers}", f"%agent edit {run} ARG=VALUE", f"%agent reject {run} WHY"
 
 

@@ -26,7 +26,7 @@ from agentnb.events import (
     ToolRetried,
     ToolReturned,
 )
-from agentnb.notes import first_line
+from agentnb.notes import first_line, name_of
 from agentnb.plan import Step
 from agentnb.state import NEW, Outcome, RunState, Stage, Status
 from agentnb.transitions import apply
@@ -239,7 +239,7 @@ class Tally:
             return ()
         why = self._course.why_undone(self.state)
         steps = (step for step in self.state.plan.steps if step.id in why)
-        return tuple(f"{f'{s.title} ({s.tool})' if s.title else s.tool}: {why[s.id]}" for s in steps)
+        return tuple(f"{name_of(step)}: {why[step.id]}" for step in steps)
 
     def _unknowns(self) -> tuple[str, ...]:
         """What the answer names as not known, without what is said by `undone` and `since`, or is past by now."""

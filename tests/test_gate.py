@@ -152,6 +152,32 @@ def test_a_call_that_is_not_selected_is_left_out_of_a_plan_of_the_users(ticked: 
     assert {outcome.message for outcome in left_out} == {"not selected"}
 
 
+def test_each_call_is_asked_about_with_its_own_risk() -> None:
+    """Of those that come later too: whether it only reads, and whether it sends data out."""
+
+    @tool(effect="read", egress=True)
+    def fetch(url: str) -> str:
+        """Fetch.
+
+        Args:
+            url: what.
+        """
+        return url
+
+    person = Person(None)
+    with ScriptedModel([plan(step("note", text="a"), step("fetch", url="b"), step("note", text="c"))]) as model:
+        Agent(model, tools=[note, fetch], store=MemoryStore(), approver=person).run("x")
+    assert [(other.effect, other.egress) for other in person.asked[0].others] == [("read", True), ("write", False)]
+
+
+def test_whoever_rejects_is_told_what_follows() -> None:
+    """A planner plans anew, in a plan of its own; a plan of the user's ends."""
+    person = Person(None)
+    go(plan(step("note", text="a")), approver=person)
+    by_user(notes("a"), approver=person)
+    assert [request.replans for request in person.asked] == [True, False]
+
+
 def test_a_plain_no_ends_a_plan_of_the_users() -> None:
     """To one call, and to all on a card; what comes next can be forked from there."""
     for steps, says in ((notes("a"), NO), (notes("a", "b"), selecting()), (notes("a", "b"), NO)):
@@ -1076,6 +1102,7 @@ def test_a_card_holds_what_is_decided_by() -> None:
     assert (request.task, request.args, request.effect) == ("x", {"amount": 5, "to": "eve"}, "write")
     assert request.so_far == ("s1 add: it is 2",)
     assert "s1: it is 2" in request.reasoning
+    assert request.title not in request.reasoning
     assert request.parameters["required"] == ["amount"]
 
 

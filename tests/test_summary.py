@@ -382,7 +382,6 @@ ASKED = ApprovalAsked(
         ({"decision": "approve", "others": {"b2": True, "b3": True}}, "ada approved s1, s2 and s3"),
         ({"decision": "approve", "others": {"b2": False, "b3": True}}, "ada approved s1 and s3, but not s2"),
         ({"decision": "reject", "others": {"b2": False, "b3": True}}, "ada rejected s1 and s2, but not s3"),
-        ({"decision": "approve", "earlier": True}, "ada approved s1, asked about together with an earlier call"),
         ({"decision": "reject", "silent": True}, "nobody answered about s1 in time: it was not made"),
         ({"decision": "approve", "silent": True}, "nobody answered about s1 in time: it was let go"),
         (
@@ -439,11 +438,7 @@ def test_a_decision_is_told_from_the_run() -> None:
         "approve", "ada", others={asked.others[0].binding: True, asked.others[1].binding: False}
     )
     it = run(two, plan(), answer(), tools=[pay], approver=chosen)
-    assert it.summary.decisions == (
-        "ada approved s1 and s2, but not s3",
-        "ada approved s2, asked about together with an earlier call",
-        "ada rejected s3, asked about together with an earlier call",
-    )
+    assert it.summary.decisions == ("ada approved s1 and s2, but not s3",)
     assert it.summary.steps[2].note == "rejected by ada: not selected"
     assert {"approved with s1"} <= set(notes_of(it, 1))
 
@@ -529,16 +524,16 @@ def test_what_became_of_actions_since_is_said_above_the_answer() -> None:
     it.execute(1, 3, 4).discard(2, reason="still needed")
     shown = it.summary
     assert shown.since == (
-        "drop carried out by you → dropped",
-        "drop begun by you, and perhaps carried out: TimeoutError: no answer",
-        "drop dropped by you: still needed",
+        "Drop a (drop): carried out by you → dropped",
+        "Drop far (drop): begun by you, and perhaps carried out: TimeoutError: no answer",
+        "Drop b (drop): dropped by you: still needed",
     )
     assert shown.undone == (
         "Drop held (drop): waits for you: not carried out by you: it is held",
         "Drop d (drop): waits for you",
     )
     text = as_text(shown)
-    assert text.index("Since then:\n  - drop carried out") < text.index("Proposed.")
+    assert text.index("Since then:\n  - Drop a (drop): carried out") < text.index("Proposed.")
     assert it.result("s1") == "dropped"
     with pytest.raises(UnmetReference, match="no result") as raised:
         it.result("s5")

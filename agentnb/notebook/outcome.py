@@ -38,7 +38,8 @@ class Outcome:
 
     def html(self) -> str:
         """As HTML that needs no widget."""
-        todo = f": {typed_as_code(line(self.todo, 400))}" if self.todo else ""
+        typed = typed_as_code(line(self.todo, 400)).replace("<code>", '<code style="white-space:nowrap">')
+        todo = f": {typed}" if self.todo else ""
         head = f"<b>{self.icon} {escape(line(self.said, 100))}</b> <span>{escape(line(self.call, 700))}{todo}</span>"
         return article(self.kind, f"<header>{head}</header>{self.more_html}")
 

@@ -105,7 +105,12 @@ def test_a_click_on_approve_makes_the_call(asked: Callable[..., Page]) -> None:
     assert above
     assert below
     assert abs(above["y"] + above["height"] - below["y"]) <= 1  # two outputs that look like one card
-    assert abs(above["width"] - below["width"]) <= 1
+    assert (above["x"], above["width"]) == (below["x"], below["width"])
+    page.set_viewport_size({"width": 1700, "height": 1000})  # wider than a card becomes
+    page.wait_for_timeout(500)
+    wide = [part.bounding_box() for part in (card, row)]
+    assert len({(box["x"], box["width"]) for box in wide if box}) == 1
+    page.set_viewport_size({"width": 1180, "height": 1000})
     button(page, "Approve").click()
     shows(page, "the next cell sees ['UA'] completed")
     shows(page, "you approved add_finding(carrier, months, text) at step s2")
@@ -159,6 +164,21 @@ def test_stop_leaves_the_way_to_answer_later(asked: Callable[..., Page]) -> None
     assert button(page, "Approve").count() == 0
     assert not page.locator(".jp-OutputArea-output").filter(has_text="the next cell sees").count()
     shoot(page, "card-stopped")
+
+
+def test_the_cell_is_run_again_while_it_waits(asked: Callable[..., Page]) -> None:
+    """JupyterLab takes its output away, and the buttons with it: it asks anew, and what was left can be looked up."""
+    page = asked("verdict(), answer('Filed.'),", last="%agent pending")
+    cell = page.locator(".jp-CodeCell").nth(1)
+    cell.locator(".jp-InputArea").first.click()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(2_000)
+    cell.get_by_role("button", name="Approve", exact=True).click(timeout=15_000)
+    shows(page, "you approved add_finding(carrier, months, text) at step s2")
+    assert not page.locator(".jp-OutputArea-output").filter(has_text="What waits for you").count()
+    page.locator(".jp-Notebook .jp-CodeCell").last.click()
+    page.keyboard.press("Shift+Enter")
+    shows(page, "What waits for you")
 
 
 def test_an_edit_is_shown_and_made(asked: Callable[..., Page]) -> None:
@@ -226,7 +246,7 @@ def test_two_cards_in_a_row(asked: Callable[..., Page]) -> None:
     shows(page, "you approved add_finding(carrier, months, text) at step s2")
     button(page, "Reject…").click(timeout=15_000)
     page.get_by_label("Why not?").fill("n is too small")
-    button(page, "Confirm").click()
+    button(page, "Reject").click()
     shows(page, "you rejected add_finding(carrier, months, text) at step s3: n is too small")
     shows(page, "the next cell sees ['UA'] completed")
 
