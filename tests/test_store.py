@@ -765,3 +765,14 @@ def test_a_plan_of_thousands_of_steps_is_kept(store: DiskStore) -> None:
     made = rec(1, PlanMade(version=1, keep=0, steps=steps, reason="", by="user"))
     store.append(run, [made], {})
     assert store.last(run) == made
+
+
+def test_opening_it_once_more_takes_no_lock_away_from_this_process(store: DiskStore) -> None:
+    """Or another process, as it ends, throws away the log that this one writes to: the two then see two stores."""
+    run = started(store)
+    DiskStore(store.place).close()  # whoever opens and closes the file takes its locks away, unless it is SQLite itself
+    code = f"from agentnb.store.disk import DiskStore\ns = DiskStore({store.place!r})\ns.new_run_id()\ns.close()"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    store.append(run, [rec(1)], {})
+    assert list(DiskStore(store.place).read(run)) == [rec(0), rec(1)]
+    assert store.new_run_id().startswith("r3-")

@@ -18,7 +18,7 @@ from agentnb.errors import DamagedRecord
 from agentnb.events import Record
 from agentnb.state import NEW
 from agentnb.store.heads import Head, Heads
-from agentnb.store.layout import LAYOUT
+from agentnb.store.layout import LAYOUT, read_only
 from agentnb.store.network import network_type
 from agentnb.store.seal import looks_sealed, opened, seal_of
 from agentnb.transitions import fold
@@ -82,8 +82,7 @@ def check(folder: Path) -> Checked:
         raise FileNotFoundError(database)
     heads = Heads(folder / "heads").snapshot()  # before the rows: who drives a run may commit between the two
     problems: list[str] = []
-    alone = "" if database.with_name("cache.db-wal").exists() else "&immutable=1"  # else it would make files beside it
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro{alone}", uri=True, isolation_level=None)) as raw:
+    with closing(read_only(database)) as raw:
         raw.text_factory = lambda text: text.decode("utf-8", "replace")
         with suppress(sqlite3.Error):
             raw.execute("BEGIN")  # one moment for all that is read

@@ -27,7 +27,7 @@ from agentnb.errors import DamagedRecord, KeyTaken, RunConflict, RunNotFound, St
 from agentnb.events import Record
 from agentnb.store.base import NO_ROWS
 from agentnb.store.heads import Head, Heads
-from agentnb.store.layout import LAYOUT, brought_up, require_readable
+from agentnb.store.layout import LAYOUT, brought_up, require_readable, version_of
 from agentnb.store.lock import LockedFile
 from agentnb.store.seal import LENGTH, opened, seal_of, sealed
 from agentnb.store.text_cache import PAGES, clear_errors, open_cache
@@ -61,7 +61,7 @@ class DiskStore:
 
     def __init__(self, folder: Path | str) -> None:
         self._folder = Path(folder).expanduser().absolute()
-        require_readable(_version(self._folder / "journal" / "cache.db"), self.place)
+        require_readable(version_of(self._folder / "journal" / "cache.db"), self.place)
         self._cache = open_cache(
             self._folder,
             "journal",
@@ -380,15 +380,6 @@ def _records(run: str, key: str, kept: object, before: str) -> list[Record]:
     if not records or any(key != _key(run, r.seq - place) for place, r in enumerate(records)):
         raise DamagedRecord(f"{run}: the records kept under {key} are not those that belong there")
     return records
-
-
-def _version(database: Path) -> int:
-    """The layout as the file's header has it, 0 where there is none: asked before anything may write to it."""
-    try:
-        with database.open("rb") as file:
-            return int.from_bytes(file.read(64)[60:], "big")
-    except (OSError, ValueError):
-        return 0
 
 
 def _run_number(key: str) -> int:

@@ -9,13 +9,16 @@ What is inside the records has a version of its own, `events.FORMAT`.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from agentnb.errors import DamagedRecord, StoreError
 from agentnb.store.seal import looks_sealed, sealed, seals
 
-__all__ = ["LAYOUT", "Rows", "brought_up", "require_readable"]
+__all__ = ["LAYOUT", "Rows", "brought_up", "read_only", "require_readable", "version_of"]
 
 LAYOUT: Final = 2
 
@@ -25,6 +28,28 @@ class Rows(Protocol):
 
     def __call__(self, query: str, values: Sequence[Any] = (), /) -> list[tuple[Any, ...]]:
         """The rows of a query."""
+
+
+def read_only(database: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, and makes no file beside the database.
+
+    Only through SQLite: whoever opens and closes the file by other means takes away the locks that this process has on
+    it, and another process may then throw away the log that is being written to.
+    """
+    alone = "" if database.with_name(f"{database.name}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{database.as_uri()}?mode=ro{alone}", uri=True, isolation_level=None)
+
+
+def version_of(database: Path) -> int:
+    """The layout of a store, asked before anything may write to it; 0 where there is none, or it cannot be read."""
+    try:
+        if not database.is_file():
+            return 0
+        with closing(read_only(database)) as raw:
+            [(version,)] = raw.execute("PRAGMA user_version")
+    except (sqlite3.Error, OSError, ValueError):
+        return 0
+    return int(version)
 
 
 def require_readable(version: int, place: str) -> None:
