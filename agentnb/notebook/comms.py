@@ -30,6 +30,11 @@ _BUSY_S: Final = 1.0
 """Seconds between two announcements that the cell still runs: a page that was loaded meanwhile has not heard it, and a
 subshell that handles a click says that the kernel is idle."""
 
+_TOGETHER_S: Final = 0.05
+"""Seconds in which the cells arrive that were sent together with one."""
+_ABORTS_S: Final = 0.02
+"""Seconds between two looks whether the kernel is done with aborting."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Message:
@@ -132,8 +137,8 @@ class CommPump:
         with uninterrupted():
             if self.run_again:
                 self._abort_what_came_before(self._layout)
-            while self._held:
-                self._layout.give_back(self._held.pop(0).given)
+            self._give_back(self._layout, self._held)
+            self._held = []
             # The socket told the loop once that it has something, and we have read it: let the stream look again.
             self._layout.stream.io_loop.add_callback(self._layout.stream.flush)
 
@@ -170,25 +175,33 @@ class CommPump:
         mine = (self._cell.get("metadata") or {}).get("cellId") if self._cell else None
         return mine is not None and message.cell == mine
 
-    def _abort_what_came_before(self, layout: _Layout) -> None:
-        """Tell the cells that were sent before this one was sent again that they are not run: they rest on its outcome.
+    def _give_back(self, layout: _Layout, held: list[_Message]) -> None:
+        for message in held:
+            layout.give_back(message.given)
 
-        Where the kernel has no such way, they run.
+    def _abort_what_came_before(self, layout: _Layout) -> None:
+        """Have the kernel abort what was sent before the cell was sent again; what is left of `_held` follows then.
+
+        Where a kernel has no such way, all of it runs in order.
         """
-        abort = getattr(self._kernel, "_send_abort_reply", None)
-        while abort and self._held and not self._is_this_cell(self._held[0]):
-            held = self._held.pop(0)
-            if held.cell is None:
-                layout.give_back(held.given)
-                continue
-            try:
-                idents, parts = self._kernel.session.feed_identities(held.frames, copy=False)
-                message = self._kernel.session.deserialize(parts, content=True, copy=False)
-                self._kernel._publish_status("busy", "shell", parent=message)  # noqa: SLF001 - as in _handle
-                abort(layout.replies, message, idents)
-                self._kernel._publish_status("idle", "shell", parent=message)  # noqa: SLF001
-            except Exception:
-                self._kernel.log.exception("a cell could not be aborted")
+        kernel, loop = self._kernel, layout.stream.io_loop
+        abort = getattr(kernel, "_abort_queues", None)  # what an error of this cell would call
+        if not callable(abort) or not hasattr(kernel, "_aborting"):
+            return
+        time.sleep(_TOGETHER_S)
+        self._held += [self._message(frames, given) for frames, given in layout.arrived()]
+        place = next(n for n, message in enumerate(self._held) if self._is_this_cell(message))
+        before, after, self._held = self._held[:place], self._held[place:], []
+
+        def follow() -> None:
+            if kernel._aborting:  # noqa: SLF001 - nothing public says when it is over
+                loop.call_later(_ABORTS_S, follow)
+            else:
+                self._give_back(layout, after)
+
+        self._give_back(layout, before)
+        abort()
+        loop.call_later(_ABORTS_S, follow)
 
     def _handle(self, layout: _Layout, frames: list[Any]) -> None:
         """As the kernel does it, but for the parent: what the handler shows belongs to the cell that runs."""

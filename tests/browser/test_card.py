@@ -168,7 +168,7 @@ def test_stop_leaves_the_way_to_answer_later(asked: Callable[..., Page]) -> None
 
 def test_the_cell_is_run_again_while_it_waits(asked: Callable[..., Page]) -> None:
     """JupyterLab takes its output away, and the buttons with it: it asks anew, and what was left can be looked up."""
-    page = asked("verdict(), answer('Filed.'),", last="%agent pending")
+    page = asked("plan(step('table', rows=16), summer), verdict(), answer('Filed.'),", last="%agent pending")
     cell = page.locator(".jp-CodeCell").nth(1)
     cell.locator(".jp-InputArea").first.click()
     page.keyboard.press("Control+Enter")
