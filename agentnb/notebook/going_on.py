@@ -69,7 +69,11 @@ def diff(desk: Desk, args: Namespace) -> None:
     """Show two runs side by side."""
     store = desk.store(args)
     keeper = Agent(store=store.place)
-    one, two = (Run(keeper, full_id(store, text, desk.names)) for text in (args.run, args.other))
+    held = (desk.names.get(text) for text in (args.run, args.other))
+    one, two = (
+        run if isinstance(run, Run) else Run(keeper, full_id(store, text))
+        for run, text in zip(held, (args.run, args.other), strict=True)
+    )
     show(one.diff(two))
 
 
