@@ -113,7 +113,7 @@ def test_a_click_on_approve_makes_the_call(asked: Callable[..., Page]) -> None:
     page.set_viewport_size({"width": 1180, "height": 1000})
     button(page, "Approve").click()
     shows(page, "the next cell sees ['UA'] completed")
-    shows(page, "you approved add_finding(carrier, months, text) at step s2")
+    shows(page, "you approved add_finding(carrier, text, months) at step s2")
     assert button(page, "Approve").count() == 0
     shoot(page, "card-approved")
 
@@ -137,7 +137,7 @@ def test_a_refusal_by_keyboard_alone(asked: Callable[..., Page]) -> None:
     shoot(page, "card-reason")
     field.focus()
     page.keyboard.press("Enter")
-    shows(page, "you rejected add_finding(carrier, months, text) at step s2: n is too small")
+    shows(page, "you rejected add_finding(carrier, text, months) at step s2: n is too small")
     shows(page, "the next cell sees [] completed")
 
 
@@ -174,7 +174,7 @@ def test_the_cell_is_run_again_while_it_waits(asked: Callable[..., Page]) -> Non
     page.keyboard.press("Control+Enter")
     page.wait_for_timeout(2_000)
     cell.get_by_role("button", name="Approve", exact=True).click(timeout=15_000)
-    shows(page, "you approved add_finding(carrier, months, text) at step s2")
+    shows(page, "you approved add_finding(carrier, text, months) at step s2")
     assert not page.locator(".jp-OutputArea-output").filter(has_text="What waits for you").count()
     page.locator(".jp-Notebook .jp-CodeCell").last.click()
     page.keyboard.press("Shift+Enter")
@@ -204,7 +204,7 @@ def test_an_edit_is_shown_and_made(asked: Callable[..., Page]) -> None:
     shoot(page, "card-edit")
     approve.click()
     shows(page, "the next cell sees ['DL'] completed")
-    shows(page, "you edited and approved add_finding(carrier, months, text) at step s2")
+    shows(page, "you edited and approved add_finding(carrier, text, months) at step s2")
     record = page.locator("article.agentnb").filter(has_text="you edited and approved")
     assert record.locator("del").all_inner_texts() == ['"UA"', "[6, 7, 8]"]
     assert record.locator("ins").all_inner_texts() == ['"DL"', "[6, 7]"]
@@ -243,11 +243,11 @@ def test_two_cards_in_a_row(asked: Callable[..., Page]) -> None:
     page = asked("plan(), answer('Filed one.'),", found="summer, winter")
     button(page, "One by one").click()
     button(page, "Approve").click()
-    shows(page, "you approved add_finding(carrier, months, text) at step s2")
+    shows(page, "you approved add_finding(carrier, text, months) at step s2")
     button(page, "Reject…").click(timeout=15_000)
     page.get_by_label("Why not?").fill("n is too small")
     button(page, "Reject").click()
-    shows(page, "you rejected add_finding(carrier, months, text) at step s3: n is too small")
+    shows(page, "you rejected add_finding(carrier, text, months) at step s3: n is too small")
     shows(page, "the next cell sees ['UA'] completed")
 
 
