@@ -62,7 +62,7 @@ def asked(lab: tuple[str, Path], page: Page, request: pytest.FixtureRequest) -> 
         page.goto(f"{address}/{name}?reset")  # without the notebooks of the tests before
         ready(page)
         run_all(page)
-        button(page, "Approve all 2" if "," in found else "Approve").wait_for(timeout=30_000)
+        button(page, "Approve all 2" if "," in found else "Approve").wait_for(timeout=90_000)
         return page
 
     return opened
@@ -268,7 +268,7 @@ def test_after_a_restart_the_card_is_shown_again(asked: Callable[..., Page]) -> 
     ready(page)
     page.locator(".jp-Notebook .jp-CodeCell").first.click()
     page.keyboard.press("Shift+Enter")
-    page.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text="[1]").first.wait_for(timeout=30_000)
+    page.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text="[1]").first.wait_for(timeout=90_000)
     page.locator(".jp-Notebook .jp-CodeCell").last.click()
     page.keyboard.press("Shift+Enter")
     again = page.locator(".jp-CodeCell").nth(2).get_by_role("button", name="Approve", exact=True)
