@@ -136,7 +136,7 @@ class Gate:
         if asked is None:
             raise AssertionError("the question is recorded")
         if log.state.head.policy.approve == "deny":
-            reason = "approve=deny refuses all that needs leave"
+            reason = "approve=deny refuses all that needs approval"
             yield ApprovalAnswered(step=step.id, decision="reject", by="policy", reason=reason)
             return
         answer = None if fresh else posted(log.store, log.run, log.state.asked_at)  # nobody knows of it before

@@ -95,7 +95,7 @@ def approve(desk: Desk, args: Namespace) -> None:
 def reject(desk: Desk, args: Namespace) -> None:
     """Refuse the call that waits, and go on."""
     if not args.why:
-        raise ConfigError(f"why: write `%agent reject {args.run} REASON`, the planner is told the reason")
+        raise ConfigError(f"why: write `%agent reject {args.run} REASON`; it is kept, and a planner is told it")
     _decide(desk, args, lambda run: run.reject(args.why))
 
 
