@@ -52,7 +52,7 @@ def test_bare_agent_lists_the_commands(cells: Cells) -> None:
         ("extend r1 --tokens lots", "--tokens", "1000"),
         ("extend r1 --tokens 5", "did not stop at a limit", "nothing to go on with"),
         ("approve r1", "waits for a decision", "completed"),
-        ("reject r1", "why", "reason"),
+        ("reject r1", "why", "reject r1 REASON"),
         ("reject --strore x r1 no", "no flag --strore", "--store"),
         ("cancel", "RUN is missing", "%agent cancel RUN [WHY]"),
         ("cancel r1", "completed", "%agent"),
