@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from agentnb.errors import AgentError, ConfigError
 
@@ -19,6 +19,7 @@ __all__ = [
     "LIMITS",
     "Budget",
     "OverBudget",
+    "Phase",
     "Price",
     "Refusal",
     "Spent",
@@ -27,6 +28,9 @@ __all__ = [
     "amount",
     "worst_cost_usd",
 ]
+
+Phase = Literal["plan", "bind", "critique", "assess", "summarise", "answer"]
+"""What a model call is for, and what its cost counts as."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agentnb.budget import Usage
+from agentnb.budget import Phase, Usage
 from agentnb.errors import CassetteError, CassetteMiss
 from agentnb.models.base import Model, ModelReply, ModelRequest
 
@@ -47,7 +47,7 @@ class _Reply(_Strict):
 
 
 class _Call(_Strict):
-    phase: Literal["plan", "bind", "critique", "answer"]
+    phase: Phase
     key: str
     model: str
     system: str
@@ -55,8 +55,14 @@ class _Call(_Strict):
     max_output_tokens: int
     temperature: float | None
     endpoint: str = ""
+    context: list[str] = []
     prompt: str
     reply: _Reply
+
+    @property
+    def texts(self) -> set[str]:
+        """The hashes of the texts that it refers to."""
+        return {self.system, *self.context, *filter(None, (self.schema_,))}
 
 
 class Cassette:
@@ -114,6 +120,7 @@ class Cassette:
             max_output_tokens=request.max_output_tokens,
             temperature=request.temperature,
             endpoint=request.endpoint,
+            context=[self._shared(text) for text in request.context],
             prompt=request.prompt,
             reply=_Reply(
                 text=reply.text,
@@ -135,10 +142,11 @@ class Cassette:
 
     def save(self) -> None:
         """Write the file beside itself first, then put it in place; texts that no call uses any more are left out."""
-        used = {name for calls in self._calls.values() for call in calls for name in (call.system, call.schema_)}
+        calls = [call for held in self._calls.values() for call in held]
+        used = {name for call in calls for name in call.texts}
         lines: list[Mapping[str, Any]] = [{"agentnb_cassette": FORMAT}]
         lines += [{"text": digest, "is": text} for digest, text in self._texts.items() if digest in used]
-        lines += [{"call": call.model_dump(exclude_defaults=True)} for calls in self._calls.values() for call in calls]
+        lines += [{"call": call.model_dump(exclude_defaults=True)} for call in calls]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:
@@ -194,8 +202,8 @@ class Cassette:
                     raise ValueError("a text does not have the hash that it is kept under: it was edited")
             case {"call": dict(said), **more} if not more:
                 call = _Call.model_validate(said)
-                if lost := {call.system, call.schema_} - {None, *self._texts}:
-                    raise ValueError(f"a call refers to a text that no earlier line holds: {', '.join(map(str, lost))}")
+                if lost := call.texts - self._texts.keys():
+                    raise ValueError(f"a call refers to a text that no earlier line holds: {', '.join(sorted(lost))}")
                 if self._request(call).key() != call.key:
                     raise ValueError("a call does not have the key that it is kept under: it was edited")
                 self._calls[call.key].append(call)
@@ -212,6 +220,7 @@ class Cassette:
             max_output_tokens=call.max_output_tokens,
             temperature=call.temperature,
             endpoint=call.endpoint,
+            context=tuple(self._texts[name] for name in call.context),
         )
 
     def _missing(self, request: ModelRequest) -> str:
@@ -234,13 +243,13 @@ def _why(error: Exception) -> str:
 
 
 def _likeness(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> float:
-    same = sum(recorded[name] == wanted[name] for name in wanted)
+    same = sum(recorded.get(name) == wanted[name] for name in wanted)
     matcher = difflib.SequenceMatcher(None, recorded["prompt"][-2000:], wanted["prompt"][-2000:])
     return float(same + matcher.quick_ratio())
 
 
 def _difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    name = next((n for n in wanted if recorded[n] != wanted[n]), "nothing")
+    name = next((n for n in wanted if recorded.get(n) != wanted[n]), "nothing")
     a, b = str(recorded.get(name)), str(wanted.get(name))
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     near = slice(max(0, at - 20), at + 40)

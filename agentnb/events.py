@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agentnb.budget import Budget, Spent, Usage
+from agentnb.budget import Budget, Phase, Spent, Usage
 from agentnb.errors import FailureClass
 from agentnb.plan import Step
 from agentnb.policy import Level, Policy, ToolFacts
@@ -34,6 +34,7 @@ __all__ = [
     "EarlierResult",
     "Event",
     "GateRaised",
+    "Item",
     "Kept",
     "LimitReached",
     "ModelAsked",
@@ -60,8 +61,6 @@ __all__ = [
 FORMAT = 1
 """Of the records in a store; raised when a kind changes its meaning."""
 
-Phase = Literal["plan", "bind", "critique", "answer"]
-
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -76,6 +75,24 @@ class Kept:
     size: int
     text: str | None = None
     blob: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing that the working memory holds, and where it came from.
+
+    Attributes:
+        text: it, in a sentence.
+        by: "tool" (a result says so), "model" (a model claims it), "person" (somebody said so) or "code".
+        sources: ids of the steps whose results it rests on.
+        critical: of a question or an assumption: an action would be wrong if it turned out otherwise.
+    """
+
+    kind: Literal["fact", "decision", "question", "assumption"]
+    text: str
+    by: Literal["tool", "model", "person", "code"]
+    sources: tuple[str, ...] = ()
+    critical: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

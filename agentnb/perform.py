@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping
 
 from agentnb.answer import answer_of, answer_question, handed_over
-from agentnb.budget import OverBudget
+from agentnb.budget import OverBudget, Phase
 from agentnb.calls import call_tool, read_again, simulate
 from agentnb.critic import critique_question, verdict_by_check, verdict_of
 from agentnb.decide import (
@@ -25,7 +25,7 @@ from agentnb.decide import (
     limit_reached,
 )
 from agentnb.errors import IllegalTransition, ModelError
-from agentnb.events import ActionProposed, Event, Phase, RunSuspended, ToolRefused
+from agentnb.events import ActionProposed, Event, RunSuspended, ToolRefused
 from agentnb.executor import args_of, bind_question
 from agentnb.gate import Gate
 from agentnb.log import RunLog

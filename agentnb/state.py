@@ -13,6 +13,7 @@ from agentnb.events import (
     ActionProposed,
     ActionSettled,
     ApprovalAsked,
+    Item,
     Kept,
     LimitReached,
     ModelAsked,
@@ -146,6 +147,9 @@ class RunState(NamedTuple):
     budget: Budget = Budget()
     plan: Plan | None = None
     outcomes: Trail[Outcome] = Trail()
+    noted: tuple[Item, ...] = ()
+    """What the memory holds besides the outcomes: decisions, a person's words, assumptions, open questions; oldest
+    first."""
     revisions: int = 0
     attempt: int = 1
     rejected: int = 0

@@ -194,7 +194,7 @@ def call_with(**change: Any) -> Callable[[str], str]:
             lines(lambda rows: [rows[0], rows[1], rows[3]]),
             "line 3: a call refers to a text that no earlier line holds: ",
         ),
-        (call_with(phase="think"), "line 4: a call's phase: Input should be 'plan', 'bind', 'critique' or 'answer'"),
+        (call_with(phase="think"), "line 4: a call's phase: Input should be 'plan', 'bind', 'critique', "),
         (call_with(max_output_tokens="1024"), "line 4: a call's max_output_tokens: Input should be a valid integer"),
         (call_with(key=5), "line 4: a call's key: Input should be a valid string"),
         (call_with(prompt="\ud800"), "line 4: "),

@@ -83,7 +83,7 @@ def _arguments(name: str, request: ModelRequest) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": name,
         "max_tokens": request.max_output_tokens,
-        "messages": [{"role": "user", "content": request.prompt}],
+        "messages": [{"role": "user", "content": request.user}],
     }
     if request.system:
         block: dict[str, Any] = {"type": "text", "text": request.system}

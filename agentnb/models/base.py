@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from agentnb.budget import Usage
+from agentnb.budget import Phase, Usage
 
 __all__ = ["KEY_FORMAT", "Model", "ModelReply", "ModelRequest", "Stop", "input_bound"]
 
@@ -30,8 +30,10 @@ class ModelRequest:
 
     Attributes:
         model: the model asked, as the user wrote it: "anthropic:claude-sonnet-4-5", "local:qwen2.5-coder-1.5b".
-        phase: what it is for: plan, bind, critique, answer. Not sent, but part of what is recorded.
+        phase: what it is for. Not sent, but part of what is recorded.
         system: the part that stays the same for a whole run (rules, tools, task); providers may cache it.
+        context: parts between `system` and `prompt` that change seldom within a run, the most lasting first (the plan,
+            then the memory); providers may cache each beginning of them.
         prompt: the part that changes.
         schema: JSON Schema (draft 2020-12, an object, every object closed) that the answer must match, or None for
             prose.
@@ -43,12 +45,13 @@ class ModelRequest:
     """
 
     model: str
-    phase: Literal["plan", "bind", "critique", "answer"]
+    phase: Phase
     system: str
     prompt: str
     schema: Mapping[str, Any] | None = None
     max_output_tokens: int = 1024
     temperature: float | None = 0.0
+    context: tuple[str, ...] = ()
     endpoint: str = ""
     timeout_s: float = field(default=120.0, compare=False)
     cancelled: Callable[[], bool] = field(default=_never, compare=False, repr=False)
@@ -64,8 +67,14 @@ class ModelRequest:
             "schema": self.schema,
             "max_output_tokens": self.max_output_tokens,
             "temperature": self.temperature,
+            **({"context": list(self.context)} if self.context else {}),
             **({"endpoint": self.endpoint} if self.endpoint else {}),
         }
+
+    @property
+    def user(self) -> str:
+        """`context` and `prompt` as one text, for who sends one message."""
+        return "\n\n".join((*self.context, self.prompt))
 
     def key(self) -> str:
         """SHA-256 over the canonical request, in hex: what caches and cassettes look up.
@@ -135,7 +144,7 @@ def input_bound(request: ModelRequest) -> int:
     schema = len(json.dumps(request.schema)) if request.schema is not None else 0
     return (
         len(request.system.encode("utf-8", "surrogatepass"))
-        + len(request.prompt.encode("utf-8", "surrogatepass"))
+        + len(request.user.encode("utf-8", "surrogatepass"))
         + schema
         + _PER_CALL_TOKENS
     )

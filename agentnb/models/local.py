@@ -289,7 +289,7 @@ def _body(request: ModelRequest, *, cache: bool) -> _Body:
     """`request` in the words of OpenAI's chat completions, which llama.cpp takes."""
     system = [{"role": "system", "content": request.system}] if request.system else []
     body: _Body = {
-        "messages": [*system, {"role": "user", "content": request.prompt}],
+        "messages": [*system, {"role": "user", "content": request.user}],
         "max_tokens": request.max_output_tokens,
         "temperature": request.temperature or 0.0,
         "seed": _SEED,

@@ -103,7 +103,7 @@ def _arguments(name: str, request: ModelRequest, address: str) -> dict[str, Any]
     messages = [{"role": "system", "content": request.system}] if request.system else []
     arguments: dict[str, Any] = {
         "model": name,
-        "messages": [*messages, {"role": "user", "content": request.prompt}],
+        "messages": [*messages, {"role": "user", "content": request.user}],
         "stream_options": {"include_usage": True},
         "max_completion_tokens" if is_openai(address) else "max_tokens": request.max_output_tokens,
     }

@@ -89,7 +89,7 @@ def _reply(line: Line, request: ModelRequest) -> ModelReply:
     if isinstance(line, BaseModel):
         line = line.model_dump(mode="json")
     text = line if isinstance(line, str) else json.dumps(line, ensure_ascii=False)
-    sent = len(request.system) + len(request.prompt)
+    sent = len(request.system) + len(request.user)
     return ModelReply(
         text, Usage(sent // 4 + 1, min(len(text) // 4 + 1, request.max_output_tokens)), model=request.model
     )
