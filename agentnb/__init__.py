@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agentnb.models.scripted import ScriptedModel
     from agentnb.pending import Pending
     from agentnb.plan import Check, Plan, Step
-    from agentnb.policy import Policy, confidence
+    from agentnb.policy import MemoryPolicy, Policy, confidence
     from agentnb.run import Run
     from agentnb.tools import Tool, tool
 
@@ -51,6 +51,7 @@ _WHERE = {
     "FailureClass": "errors",
     "Fatal": "errors",
     "InvalidData": "errors",
+    "MemoryPolicy": "policy",
     "Model": "models.base",
     "ModelError": "errors",
     "ModelReply": "models.base",
@@ -92,6 +93,7 @@ __all__ = [
     "FailureClass",
     "Fatal",
     "InvalidData",
+    "MemoryPolicy",
     "Model",
     "ModelError",
     "ModelReply",

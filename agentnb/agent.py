@@ -24,8 +24,9 @@ from agentnb.log import Clock, RunLog
 from agentnb.models.base import Model
 from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
-from agentnb.policy import Policy
-from agentnb.prompts import LONGEST_TASK
+from agentnb.policy import MemoryPolicy, Policy
+from agentnb.prompt_text import LONGEST_TASK
+from agentnb.reading import with_reading
 from agentnb.resume import InDoubt, differences, settled
 from agentnb.run import Run
 from agentnb.runner import Runner, run_here
@@ -50,6 +51,7 @@ class Agent:
         approve: what happens before a call that acts: "ask" a person, "deny", "auto" (which still asks before what
             cannot be taken back), "confidence" (asks where the planner is not sure enough), or a `Policy`, which also
             says what silence means and how long an approval holds.
+        memory: how much prompts say of what was found so far, and when it is summarised, see `MemoryPolicy`.
         store: where runs are kept: a folder, or a store object.
         cassette: file of recorded model calls, see `mode`.
         mode: "auto", "live", "replay" or "record", see `Settings`.
@@ -73,6 +75,7 @@ class Agent:
         tools: Iterable[Tool | Callable[..., Any]] = (),
         budget: Budget | None = None,
         approve: Policy | str = "ask",
+        memory: MemoryPolicy | None = None,
         store: Store | Path | str = ".agentnb",
         cassette: Cassette | Path | str | None = None,
         mode: Mode = "auto",
@@ -85,9 +88,10 @@ class Agent:
     ) -> None:
         if budget is not None and not isinstance(budget, Budget):
             raise ConfigError(f"budget={budget!r} is not a Budget: give e.g. Budget(tokens=20_000)")
-        self.tools = toolbox(tools)
+        self.tools = with_reading(toolbox(tools))
         self.budget = budget or Budget()
         self.policy = Policy.of(approve)
+        self.memory = memory or MemoryPolicy()
         if unknown := sorted(self.policy.thresholds.keys() - self.tools.keys()):
             there = ", ".join(self.tools) or "none"
             raise ConfigError(f"there is a threshold for {unknown[0]!r}, which is no tool: there are {there}")
@@ -274,6 +278,7 @@ class Agent:
             tools={name: made.facts for name, made in self.tools.items()},
             budget=self.budget,
             policy=self.policy,
+            memory=self.memory,
             tags=tags,
             dry=dry,
             executes=executes,

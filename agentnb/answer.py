@@ -11,9 +11,10 @@ from agentnb.decide import HandOver, finished_by_model, stop_in_words
 from agentnb.events import ReplyRejected, RunFinished
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
-from agentnb.memory import done_steps, present_step
+from agentnb.memory import done_steps, known, present_step
 from agentnb.models.base import ModelReply
-from agentnb.prompts import Prompt, StepView, answer_prompt
+from agentnb.prompt_text import StepView
+from agentnb.prompts import Prompt, answer_prompt
 from agentnb.replies import BadReply, read_reply
 
 __all__ = ["FinalAnswer", "answer_of", "answer_question", "handed_over"]
@@ -37,7 +38,9 @@ def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     left = [step.title or step.tool for step in state.left if step.id not in shown]
     stopped = stop_in_words(state)
     undone = [view.title or view.tool for view in _missing(log, done) if state.head.tools[view.tool].acts]
-    return answer_prompt(state.head.task, specs, done, earlier=earlier, stopped=stopped, left=left, undone=undone)
+    return answer_prompt(
+        state.head.task, specs, done, earlier=earlier, stopped=stopped, left=left, undone=undone, known=known(log)
+    )
 
 
 def _found(log: RunLog) -> tuple[list[StepView], int]:

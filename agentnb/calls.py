@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from agentnb.approval import binding
 from agentnb.budget import OverBudget, Spent
@@ -171,6 +171,7 @@ class _Making:
         try:
             value = self.run(lambda: tool.result(kwargs, claim.key), min(tool.timeout_s, left))
             result = log.keep(value)
+            gist = log.keep(tool.gist(value)) if tool.extract is not None else None
         except (KeyboardInterrupt, Interrupted):
             tool.breaker.abandoned()
             raise
@@ -179,7 +180,8 @@ class _Making:
             return self._failed(error, log.clock.monotonic() - began, cut_short=cut_short)
         tool.breaker.succeeded()
         seconds = log.clock.monotonic() - began
-        return ToolReturned(step=step.id, status="empty" if is_empty(value) else "ok", seconds=seconds, result=result)
+        status: Literal["ok", "empty"] = "empty" if is_empty(value) else "ok"
+        return ToolReturned(step=step.id, status=status, seconds=seconds, result=result, gist=gist)
 
     def _failed(self, error: BaseException, seconds: float, *, cut_short: bool) -> ToolReturned | _Failed:
         """What is left of a try that raised; `cut_short`: this run's budget gave it up, and not its own time."""

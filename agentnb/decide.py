@@ -37,6 +37,7 @@ __all__ = [
     "ReadAgain",
     "SettleDoubt",
     "Simulate",
+    "Summarise",
     "WriteAnswer",
     "decide",
     "kept_back",
@@ -44,6 +45,8 @@ __all__ = [
 
 MAX_REJECTED: Final = 3
 """Replies that do not hold what was asked for, in a row, before a person is told."""
+MAX_SUMMARIES: Final = 2
+"""Replies of a summariser that do not hold what was asked for, in a row, before code writes the summary."""
 MAX_ATTEMPTS: Final = 3
 """Tries of one step before its plan is revised."""
 MAX_REVISIONS: Final = 3
@@ -109,6 +112,17 @@ class Critique:
 
 
 @dataclass(frozen=True, slots=True)
+class Summarise:
+    """Make the memory small.
+
+    Attributes:
+        by: "model": the cheap model writes it; "rule": code does.
+    """
+
+    by: Literal["model", "rule"]
+
+
+@dataclass(frozen=True, slots=True)
 class WriteAnswer:
     """Ask the strong model for the final answer, from what there is."""
 
@@ -145,6 +159,7 @@ Action = (
     | Propose
     | Simulate
     | Critique
+    | Summarise
     | WriteAnswer
     | HandOver
     | Note
@@ -157,6 +172,8 @@ def decide(state: RunState) -> Action | None:  # noqa: PLR0911 - a table, one li
         return None
     if state.limit is None and (short := _limit(state)):
         return short
+    if state.unremembered:
+        return _summarise(state)
     match state.stage:
         case Stage.PLAN:
             return _plan(state)
@@ -183,6 +200,12 @@ def _limit(state: RunState) -> Note | None:
 def limit_reached(short: Refusal, phase: str) -> LimitReached:
     """The event of a budget that does not cover what would come next."""
     return LimitReached(limit=short.limit, needed=short.needed, left=short.left, cap=short.cap, phase=phase)
+
+
+def _summarise(state: RunState) -> Summarise:
+    """A model sums up what a model has planned; code does it for others, and where no valid summary is to be had."""
+    by_model = state.head.memory.by == "model" and not state.head.executes and state.plan and state.plan.by == "model"
+    return Summarise("model" if by_model and state.rejected < MAX_SUMMARIES else "rule")
 
 
 def _plan(state: RunState) -> Action:

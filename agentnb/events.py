@@ -14,7 +14,7 @@ from typing import Literal
 from agentnb.budget import Budget, Phase, Spent, Usage
 from agentnb.errors import FailureClass
 from agentnb.plan import Step
-from agentnb.policy import Level, Policy, ToolFacts
+from agentnb.policy import Level, MemoryPolicy, Policy, ToolFacts
 
 __all__ = [
     "FORMAT",
@@ -37,6 +37,7 @@ __all__ = [
     "Item",
     "Kept",
     "LimitReached",
+    "MemorySummarised",
     "ModelAsked",
     "ModelCached",
     "ModelFailed",
@@ -82,13 +83,15 @@ class Item:
     """One thing that the working memory holds, and where it came from.
 
     Attributes:
+        kind: "fact", "decision", "question" (open), "assumption" (taken as true, and not known to be), or
+            "contradiction" (two facts that cannot both hold).
         text: it, in a sentence.
         by: "tool" (a result says so), "model" (a model claims it), "person" (somebody said so) or "code".
         sources: ids of the steps whose results it rests on.
         critical: of a question or an assumption: an action would be wrong if it turned out otherwise.
     """
 
-    kind: Literal["fact", "decision", "question", "assumption"]
+    kind: Literal["fact", "decision", "question", "assumption", "contradiction"]
     text: str
     by: Literal["tool", "model", "person", "code"]
     sources: tuple[str, ...] = ()
@@ -107,6 +110,7 @@ class RunStarted:
     tools: Mapping[str, ToolFacts]
     budget: Budget
     policy: Policy = field(default_factory=Policy)
+    memory: MemoryPolicy = field(default_factory=MemoryPolicy)
     tags: Mapping[str, str] = field(default_factory=dict)
     dry: bool = False
     """True where calls that act are only simulated."""
@@ -296,6 +300,8 @@ class ToolReturned:
     result: Kept | None = None
     failure: FailureClass | None = None
     message: str = ""
+    gist: Kept | None = None
+    """What prompts show of the result, where the tool says what of it matters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -432,6 +438,19 @@ class StepJudged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySummarised:
+    """The memory up to here, made small: it takes the place of the finished steps in every prompt that follows."""
+
+    kind: Literal["memory_summarised"] = "memory_summarised"
+    upto: int
+    """How many finished steps it covers."""
+    items: tuple[Item, ...]
+    hidden: int = 0
+    """How many older items were left out for want of room, in all."""
+    by: Literal["model", "rule"] = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
     """A budget does not cover what would come next."""
 
@@ -557,6 +576,7 @@ Event = (
     | ActionClaimed
     | ActionSettled
     | StepJudged
+    | MemorySummarised
     | LimitReached
     | BudgetExtended
     | RunSuspended

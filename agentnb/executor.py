@@ -10,7 +10,7 @@ from pydantic import RootModel
 from agentnb.events import ArgsBound, ReplyRejected
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
-from agentnb.memory import done_steps, present_step
+from agentnb.memory import done_steps, known, present_step
 from agentnb.models.base import ModelReply
 from agentnb.plan import Step, UnmetReference, is_open, open_args, resolve
 from agentnb.prompts import Prompt, bind_prompt
@@ -38,6 +38,7 @@ def bind_question(log: RunLog, specs: Sequence[ToolSpec], step: Step) -> Prompt:
         done,
         earlier=earlier,
         problems=state.problems,
+        known=known(log),
     )
 
 

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["ANSWER_SCHEMA", "CRITIQUE_SCHEMA", "Schema", "ToolSpec", "bounded", "closed_object", "plan_schema", "text"]
+__all__ = [
+    "ANSWER_SCHEMA",
+    "CRITIQUE_SCHEMA",
+    "SUMMARY_SCHEMA",
+    "Schema",
+    "ToolSpec",
+    "bounded",
+    "closed_object",
+    "plan_schema",
+    "text",
+]
 
 Schema = dict[str, Any]
 
@@ -109,6 +119,16 @@ CRITIQUE_SCHEMA = closed_object(
         "reason": text(240),
         "verdict": {"type": "string", "enum": ["continue", "retry", "revise", "escalate"]},
         "confidence": LEVEL,
+    }
+)
+_FROM: Schema = {"type": "array", "items": {"type": "string", "pattern": "^s[0-9]{1,6}$"}, "maxItems": 6}
+_NOTES = closed_object({"text": text(200), "from": _FROM})
+SUMMARY_SCHEMA = closed_object(
+    {
+        "facts": {"type": "array", "items": _NOTES, "maxItems": 16},
+        "assumptions": {"type": "array", "items": _NOTES, "maxItems": 4},
+        "questions": {"type": "array", "items": _NOTES, "maxItems": 4},
+        "contradictions": {"type": "array", "items": _NOTES, "maxItems": 4},
     }
 )
 ANSWER_SCHEMA = closed_object(

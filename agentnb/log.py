@@ -105,6 +105,7 @@ class RunLog:
         self._open = _Open(*kept)
         self._blobs: dict[str, str] = {}
         self._values: OrderedDict[str, JSON] = OrderedDict()
+        self._derived: OrderedDict[tuple[str, Callable[[JSON], str]], str] = OrderedDict()
         self._lock = threading.RLock()
         self._revoked = False
         self._tried = -1
@@ -255,6 +256,17 @@ class RunLog:
         if name not in self._values:
             self._remember(name, self._parsed(self.store.blob(name)))
         return self._values[name]
+
+    def derived(self, kept: Kept, make: Callable[[JSON], str]) -> str:
+        """The text that `make`, a pure function, makes of a kept value: made once, as long as it is remembered."""
+        if kept.blob is None:
+            return make(self.value(kept))
+        place = (kept.blob, make)
+        if place not in self._derived:
+            self._derived[place] = make(self.value(kept))
+            while len(self._derived) > _REMEMBERED:
+                self._derived.popitem(last=False)
+        return self._derived[place]
 
     def _parsed(self, text: str) -> JSON:
         try:

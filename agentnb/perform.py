@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Literal
 
 from agentnb.answer import answer_of, answer_question, handed_over
 from agentnb.budget import OverBudget, Phase
@@ -21,6 +22,7 @@ from agentnb.decide import (
     ReadAgain,
     SettleDoubt,
     Simulate,
+    Summarise,
     WriteAnswer,
     limit_reached,
 )
@@ -37,6 +39,7 @@ from agentnb.planner import plan_of, plan_question
 from agentnb.prepared import prepare
 from agentnb.prompts import Prompt
 from agentnb.runner import Runner
+from agentnb.summariser import by_rule, summary_of, summary_question
 from agentnb.tools import Tool
 
 __all__ = ["Performer"]
@@ -88,7 +91,7 @@ class Performer:
         except ModelError as error:
             yield RunSuspended(reason="model_failed", detail=str(error))
 
-    def _events(self, action: Action) -> Iterator[Event]:  # noqa: C901 - a table, one case an action
+    def _events(self, action: Action) -> Iterator[Event]:  # noqa: C901, PLR0912 - a table, one case an action
         match action:
             case Note(event):
                 yield event
@@ -111,6 +114,8 @@ class Performer:
                 yield simulate(self._log, self._tools[self._step.tool], self._step, self._runner)
             case Critique():
                 yield from self._critique(self._step)
+            case Summarise(by):
+                yield from self._summarise(by)
             case WriteAnswer():
                 yield from self._write_answer()
             case HandOver() as end:
@@ -130,6 +135,7 @@ class Performer:
             model=voice.ref,
             phase=phase,
             system=prompt.system,
+            context=prompt.context,
             prompt=prompt.user,
             schema=prompt.schema,
             max_output_tokens=prompt.max_output_tokens + voice.thinking_tokens,
@@ -165,6 +171,18 @@ class Performer:
             return
         reply = yield from self._ask(self._cheap, "critique", critique_question(self._log, self._specs, step), step.id)
         yield verdict_of(self._log, step, reply)
+
+    def _summarise(self, by: Literal["model", "rule"]) -> Iterator[Event]:
+        """By code where the model cannot be asked: a summary is worth neither the run's end nor its rest."""
+        if by == "rule":
+            yield by_rule(self._log)
+            return
+        try:
+            reply = yield from self._ask(self._cheap, "summarise", summary_question(self._log, self._specs))
+        except (OverBudget, ModelError):
+            yield by_rule(self._log)
+        else:
+            yield summary_of(self._log, reply)
 
     def _write_answer(self) -> Iterator[Event]:
         prompt = answer_question(self._log, self._specs)

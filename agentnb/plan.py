@@ -24,6 +24,7 @@ from agentnb.errors import AgentError, ConfigError
 
 __all__ = [
     "JSON",
+    "READ_RESULT",
     "Check",
     "Plan",
     "Step",
@@ -38,6 +39,9 @@ __all__ = [
 
 JSON = Any
 """A JSON value: None, bool, int, float, str, list or dict with str keys."""
+
+READ_RESULT = "read_result"
+"""The tool by which a plan reads on in a result that prompts show in part."""
 
 OPEN = "$?"
 """What marks an argument as open."""

@@ -13,10 +13,12 @@ from agentnb.checks import check_problem
 from agentnb.events import PlanMade, ReplyRejected
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
-from agentnb.memory import done_steps
+from agentnb.memory import done_steps, known, spec_of
 from agentnb.models.base import ModelReply
 from agentnb.plan import JSON, Check, Step, is_open, numbered, references
+from agentnb.prompt_text import StepView
 from agentnb.prompts import Prompt, plan_prompt
+from agentnb.reading import READ_RESULT, is_reading
 from agentnb.replies import BadReply, read_reply
 from agentnb.tools import InvalidArguments, Tool
 
@@ -67,8 +69,18 @@ def plan_question(log: RunLog, specs: Sequence[ToolSpec], tools: Mapping[str, To
         reason=state.why,
         problems=state.problems,
         without=[name for name, tool in tools.items() if tool.breaker.refusal()],
+        known=known(log),
+        reading=_reading(log, tools, done),
         max_steps=MAX_STEPS,
     )
+
+
+def _reading(log: RunLog, tools: Mapping[str, Tool], done: Sequence[StepView]) -> ToolSpec | None:
+    """`read_result`, where the run has it and some result was not shown whole."""
+    tool = tools.get(READ_RESULT.name)
+    if tool is None or not is_reading(tool) or not (log.state.memory.upto or any(view.cut for view in done)):
+        return None
+    return spec_of(tool)
 
 
 def plan_of(log: RunLog, tools: Mapping[str, Tool], reply: ModelReply) -> PlanMade | ReplyRejected:
@@ -81,10 +93,10 @@ def plan_of(log: RunLog, tools: Mapping[str, Tool], reply: ModelReply) -> PlanMa
         return ReplyRejected(phase="plan", problems=bad.problems)
     if any(step.check and _has_pattern(step.check.schema) for step in proposed.steps):
         return ReplyRejected(phase="plan", problems=("a check's schema may hold no pattern: give an expression",))
-    known = [s.id for s in state.plan.steps[:keep]] if state.plan else []
+    finished = [s.id for s in state.plan.steps[:keep]] if state.plan else []
     later = [f"s{keep + place}" for place in range(1, len(proposed.steps) + 1)]
-    steps = numbered([_step(s, [*known, *later]) for s in proposed.steps], after=keep)
-    if problems := plan_problems(steps, tools, before=known):
+    steps = numbered([_step(s, [*finished, *later]) for s in proposed.steps], after=keep)
+    if problems := plan_problems(steps, tools, before=finished):
         return ReplyRejected(phase="plan", problems=tuple(problems))
     version = state.plan.version + 1 if state.plan else 1
     return PlanMade(version=version, keep=keep, steps=steps, reason=state.why, by="model")

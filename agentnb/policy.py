@@ -13,7 +13,17 @@ from typing import Any, Final, Literal, get_args
 
 from agentnb.errors import ConfigError
 
-__all__ = ["APPROVE", "Approve", "Effect", "Level", "Policy", "Reversibility", "ToolFacts", "confidence"]
+__all__ = [
+    "APPROVE",
+    "Approve",
+    "Effect",
+    "Level",
+    "MemoryPolicy",
+    "Policy",
+    "Reversibility",
+    "ToolFacts",
+    "confidence",
+]
 
 Approve = Literal["ask", "deny", "auto", "confidence"]
 APPROVE: Final[tuple[str, ...]] = get_args(Approve)
@@ -23,6 +33,7 @@ Reversibility = Literal["full", "partial", "irreversible"]
 
 _LEVELS: Final[tuple[str, ...]] = get_args(Level)
 _DAY_S: Final = 86_400.0
+_LEAST_MEMORY: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,35 @@ class Policy:
         if self.auto_approve_after_s is not None and facts.reversibility == "full" and not must_ask:
             return "approve", self.auto_approve_after_s
         return "reject", self.answer_within_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPolicy:
+    """How much a prompt may say of what a run has found so far, however long the run is.
+
+    Attributes:
+        tokens: the most that a prompt says of the run: its memory, the plan and the last steps; three bytes of text
+            count as one token. At least 2000.
+        every: finished steps after which the memory is summarised; the prompts between two of these begin alike, which
+            a provider's cache reads at a tenth of the price.
+        by: "model": the cheap model writes the summary of a plan that a model made, and code does where it cannot;
+            "rule": code does.
+
+    Raises:
+        ConfigError: a number that is too small, or another `by`.
+    """
+
+    tokens: int = 4000
+    every: int = 10
+    by: Literal["model", "rule"] = "model"
+
+    def __post_init__(self) -> None:
+        for name, least in (("tokens", _LEAST_MEMORY), ("every", 2)):
+            value: Any = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(f"memory: {name}={value!r} must be a whole number, {least} or more")
+        if self.by not in ("model", "rule"):
+            raise ConfigError(f"memory: by={self.by!r} is neither 'model' nor 'rule'")
 
 
 def confidence(threshold: Level = "high", **per_tool: Level) -> Policy:

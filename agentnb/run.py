@@ -27,6 +27,7 @@ from agentnb.resume import InDoubt
 from agentnb.runner import Runner
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold, Store
+from agentnb.summariser import memory_now
 from agentnb.summary import Summary, summarise
 from agentnb.tools import Tool
 
@@ -101,6 +102,11 @@ class Run:
     def status(self) -> Status:
         """pending, in_progress, awaiting_approval, suspended, completed, failed, cancelled or stopped."""
         return self.state.status
+
+    @property
+    def memory(self) -> str:
+        """What its prompts would know of it now: facts, decisions and a person's words, each with its step."""
+        return memory_now(self._log())
 
     @property
     def stop_reason(self) -> str:

@@ -19,6 +19,7 @@ from agentnb.models.base import Model
 from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying
 from agentnb.models.prices import price_of
 from agentnb.perform import Performer
+from agentnb.reading import READ_RESULT, is_reading, reading
 from agentnb.runner import Runner
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold, ReplyCache
@@ -74,6 +75,8 @@ class Session:
         self.begun = begun
         self._stop = threading.Event()
         tools = {name: means.tools[name] for name in log.state.head.tools if name in means.tools}
+        if READ_RESULT.name in tools and is_reading(tools[READ_RESULT.name]):
+            tools[READ_RESULT.name] = reading(log)
         self._perform = Performer(
             log,
             tools,

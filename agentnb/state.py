@@ -24,11 +24,11 @@ from agentnb.events import (
     ToolClaimed,
     ToolReturned,
 )
-from agentnb.plan import Plan, Step, references
+from agentnb.plan import READ_RESULT, Plan, Step, references
 from agentnb.policy import ToolFacts
 from agentnb.trail import Trail
 
-__all__ = ["NEW", "TAINTED", "Grant", "Outcome", "Queued", "RunState", "Stage", "Status"]
+__all__ = ["NEW", "TAINTED", "Grant", "Memory", "Outcome", "Queued", "RunState", "Stage", "Status"]
 
 NOTHING = Spent()
 
@@ -81,6 +81,7 @@ class Outcome:
         call: of a call that acted: what was called, to know the same again; see `call_mark`.
         earlier: the result is an earlier run's, and nothing was called.
         skipped: it failed because a person selected other calls of a user's plan, and not this one.
+        gist: what prompts show of the result, where the tool says what of it matters.
     """
 
     step: str
@@ -92,6 +93,7 @@ class Outcome:
     call: str = ""
     earlier: bool = False
     skipped: bool = False
+    gist: Kept | None = None
 
     @property
     def made(self) -> bool:
@@ -135,6 +137,20 @@ class Queued:
     doubt: str = ""
 
 
+class Memory(NamedTuple):
+    """What prompts know of the steps that they do not show any more.
+
+    Attributes:
+        upto: how many finished steps it covers.
+        items: what is remembered of them, the most important first.
+        hidden: how many items were left out for want of room.
+    """
+
+    upto: int = 0
+    items: tuple[Item, ...] = ()
+    hidden: int = 0
+
+
 class RunState(NamedTuple):
     """Everything that is known about a run after its records so far.
 
@@ -147,9 +163,12 @@ class RunState(NamedTuple):
     budget: Budget = Budget()
     plan: Plan | None = None
     outcomes: Trail[Outcome] = Trail()
+    memory: Memory = Memory()
+    reads: tuple[tuple[str, str, str], ...] = ()
+    """The last calls that read: a hash of what was called, the step, a hash of what it gave."""
     noted: tuple[Item, ...] = ()
-    """What the memory holds besides the outcomes: decisions, a person's words, assumptions, open questions; oldest
-    first."""
+    """What is to be remembered since then, besides the outcomes: decisions, a person's words, assumptions, open
+    questions, contradictions; oldest first."""
     revisions: int = 0
     attempt: int = 1
     rejected: int = 0
@@ -192,6 +211,8 @@ class RunState(NamedTuple):
     """True where this process has made the claimed call as often as it may, and does not know how it ended."""
     call: str = ""
     """Of a claimed call that acts: what is called."""
+    read: str = ""
+    """Of a claimed call that reads: a hash of what is called."""
     returned: ToolReturned | None = None
     earlier: bool = False
     """True where the present step's result is an earlier run's."""
@@ -251,6 +272,12 @@ class RunState(NamedTuple):
     def facts(self) -> ToolFacts | None:
         """Of the present step's tool."""
         return self.head.tools[self.step.tool] if self.step else None
+
+    @property
+    def unremembered(self) -> bool:
+        """True where enough steps are finished since the memory was summarised that it is due, and nothing is begun."""
+        since = len(self.outcomes) - self.memory.upto
+        return since >= self.head.memory.every and self.stage in (Stage.PLAN, Stage.STEP) and self.attempt == 1
 
     @property
     def left(self) -> tuple[Step, ...]:
@@ -318,6 +345,7 @@ class RunState(NamedTuple):
         if self.step is None:
             return False
         read = self.head.tools[self.step.tool].untrusted or self.strange
+        read = read or (self.step.tool == READ_RESULT and self.planned_clean is not None)
         return read or bool(self.tainted(self.step, len(self.outcomes), by_model=self.by_model))
 
     def _is_tainted(self, step: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ __all__ = [
     "require",
     "retried",
     "returned",
+    "short_hash",
     "simulated",
 ]
 
@@ -71,7 +73,7 @@ def require(holds: bool, otherwise: str, event: Event) -> None:  # noqa: FBT001 
 CLEAN: Final[Changes] = {
     "attempt": 1, "rejected": 0, "problems": (), "refused": "", "bound": None, "by_model": False, "raised": (),
     "approval": None, "approved": "", "reread": (), "claim": None, "cleared": False, "unsure": False, "doubt": "",
-    "given_up": False, "call": "", "returned": None, "earlier": False, "strange": False,
+    "given_up": False, "call": "", "read": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip
 """Of a step that has not been begun."""
 
@@ -209,10 +211,11 @@ def claimed(state: RunState, e: ToolClaimed) -> Changes:
     )
     let = again or (bool(state.approved) and state.approved == e.binding and state.t <= state.approved_until)
     require(let or not state.gated, "exactly this call was not approved", e)
-    call = call_mark(e.tool, e.args) if facts_of(state, step).acts else ""
+    mark = call_mark(e.tool, e.args)
+    marked = {"call": mark, "read": ""} if facts_of(state, step).acts else {"call": "", "read": short_hash(mark)}
     spent = state.spent + Spent(tool_calls=1)
     fresh: Changes = {"approved": "", "approval": None, "cleared": False, "doubt": "", "given_up": False}
-    return {"claim": e, "claimed_at": state.seq + 1, "call": call, "stage": Stage.CALL, "spent": spent, **fresh}
+    return {"claim": e, "claimed_at": state.seq + 1, "stage": Stage.CALL, "spent": spent, **marked, **fresh}
 
 
 def facts_of(state: RunState, step: Step) -> ToolFacts:
@@ -223,6 +226,11 @@ def facts_of(state: RunState, step: Step) -> ToolFacts:
 def call_mark(tool: str, args: Kept) -> str:
     """What is called, as a text that only the same call has."""
     return f"{tool} {args.blob or args.text}"
+
+
+def short_hash(text: str) -> str:
+    """64 bits of a text, to know the same again within a run."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def returned(state: RunState, e: ToolReturned) -> Changes:

@@ -8,7 +8,7 @@ import json
 import math
 import typing
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, overload
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapte
 
 from agentnb.breaker import Breaker, breaker_of
 from agentnb.errors import ConfigError, FailureClass, ToolDefinitionError
+from agentnb.gist import Extract, extracted, require_extract
 from agentnb.guards import Guard
 from agentnb.plan import JSON
 from agentnb.policy import Effect, Reversibility, ToolFacts
@@ -68,6 +69,7 @@ class Tool:
         reconcile: finds out whether a call happened; see `tool`.
         refresh: reads again what a call rested on that had changed.
         simulate: what a call would give, without acting.
+        extract: what of its result prompts show; see `tool`.
         failures: what its exceptions, status codes and messages mean; none of them says that it acted.
         breaker: keeps it from being called while it keeps failing; shared by all runs of this process.
     """
@@ -90,6 +92,7 @@ class Tool:
     reconcile: Callable[..., Any] | None = None
     refresh: Callable[..., Any] | None = None
     simulate: Callable[..., Any] | None = None
+    extract: Extract = None
     failures: Failures = field(default_factory=dict)
     breaker: Breaker = field(default_factory=Breaker, repr=False)
 
@@ -142,6 +145,10 @@ class Tool:
         with going_on(key):  # the conversion is a part of it: a generator acts only as it is read
             return as_json(self.run(kwargs, key))
 
+    def gist(self, result: JSON) -> JSON:
+        """What of a result prompts show."""
+        return extracted(result, self.extract)
+
     def happened(self, kwargs: Mapping[str, Any], key: str) -> Any:
         """What `reconcile` found: what the call gave, or None where it did not happen."""
         if self.reconcile is None:
@@ -181,6 +188,7 @@ def tool(
     reconcile: Callable[..., Any] | None = ...,
     refresh: Callable[..., Any] | None = ...,
     simulate: Callable[..., Any] | None = ...,
+    extract: str | Iterable[str] | type[BaseModel] | None = ...,
     failures: Failures = ...,
     name: str = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
@@ -200,6 +208,7 @@ def tool(
     reconcile: Callable[..., Any] | None = None,
     refresh: Callable[..., Any] | None = None,
     simulate: Callable[..., Any] | None = None,
+    extract: str | Iterable[str] | type[BaseModel] | None = None,
     failures: Failures = _NO_FAILURES,
     name: str = "",
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
@@ -232,6 +241,8 @@ def tool(
             is made again.
         simulate: a function of the same arguments (those that it names) for dry runs; if left out, a value of the form
             that the function returns stands in.
+        extract: what of its result matters to a model: paths such as ("total", "rows[].name"), or a pydantic model that
+            keeps its fields. Prompts show that instead of the result, which stays whole for `$s1` and `read_result`.
         failures: what an exception type, a status code or a text in a message means, such as
             {requests.ConnectTimeout: "transient", 409: "stale_data"}; only for failures after which it has not acted.
             Of what is not declared here only a status (429, 503, most of the 4xx) and a ToolFailure such as Transient
@@ -267,6 +278,7 @@ def tool(
         "reconcile": reconcile,
         "refresh": refresh,
         "simulate": simulate,
+        "extract": require_extract(name or getattr(function, "__name__", "a tool"), extract),
         "failures": failures,
     }
     if function is not None:

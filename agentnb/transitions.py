@@ -29,6 +29,7 @@ from agentnb.events import (
     EarlierResult,
     GateRaised,
     LimitReached,
+    MemorySummarised,
     ModelAsked,
     ModelCached,
     ModelFailed,
@@ -51,6 +52,7 @@ from agentnb.events import (
 )
 from agentnb.failures import next_step
 from agentnb.plan import Plan, Step
+from agentnb.remembered import noted, read_again, summarised
 from agentnb.state import NEW, NOTHING, Outcome, RunState, Stage, Status
 from agentnb.step_changes import CLEAN, Changes, current, require
 from agentnb.trail import Trail
@@ -71,13 +73,22 @@ _QUEUE = frozenset({ActionClaimed, ActionSettled})
 
 LEGAL: Mapping[Stage, frozenset[type]] = {
     Stage.NEW: frozenset({RunStarted}),
-    Stage.PLAN: _MODEL | _ANY | _QUEUE | {PlanMade, RunForked},
+    Stage.PLAN: _MODEL | _ANY | _QUEUE | {MemorySummarised, PlanMade, RunForked},
     Stage.STEP: _MODEL
     | _ANY
     | _GATE
     | _QUEUE
-    | {ArgsBound, ReadRepeated, ToolClaimed, ToolRefused, EarlierResult, CallSimulated, ActionProposed, StepJudged}
-    | {RunForked},
+    | {MemorySummarised, RunForked}
+    | {
+        ArgsBound,
+        ReadRepeated,
+        ToolClaimed,
+        ToolRefused,
+        EarlierResult,
+        CallSimulated,
+        ActionProposed,
+        StepJudged,
+    },
     Stage.CALL: _ANY
     | _QUEUE
     | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
@@ -115,6 +126,8 @@ def apply(state: RunState, record: Record) -> RunState:
     if isinstance(event, (ToolClaimed, ApprovalAnswered, DoubtResolved)):  # leave is held to the time of its record
         state = state._replace(t=max(state.t, record.t))
     changes = _APPLY[type(event)](state, event)
+    if items := noted(event):
+        changes["noted"] = (*state.noted, *items)
     return state._replace(seq=record.seq, at=record.at, t=max(state.t, record.t), **changes)
 
 
@@ -227,6 +240,7 @@ def _outcome(state: RunState, step: Step, got: ToolReturned, finding: str) -> Ou
         call=state.call,
         earlier=state.earlier,
         skipped=state.refused == "selection",
+        gist=got.gist,
     )
 
 
@@ -235,9 +249,11 @@ def _judged(state: RunState, e: StepJudged) -> Changes:
     if e.verdict == "retry":
         return {**CLEAN, "stage": Stage.STEP, "attempt": state.attempt + 1, "problems": (e.reason,)}
     got = state.returned or ToolReturned(step=e.step, status="failed", seconds=0, message=e.reason)
-    outcomes = state.outcomes.with_last(_outcome(state, step, got, e.finding))
+    outcome = _outcome(state, step, got, e.finding)
+    outcomes = state.outcomes.with_last(outcome)
     changes = _next_step(more=state.plan is not None and len(outcomes) < len(state.plan.steps))
     changes |= {"outcomes": outcomes, "spent": state.spent + Spent(steps=1)}
+    changes |= read_again(state, outcome)
     if e.verdict == "revise":
         changes |= {"stage": Stage.PLAN, "why": e.reason}
     elif e.verdict == "escalate":
@@ -340,6 +356,7 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ToolReturned: step_changes.returned,
     ToolRetried: step_changes.retried,
     ToolRefused: step_changes.refused,
+    MemorySummarised: summarised,
     ReadRepeated: step_changes.read_repeated,
     CallInDoubt: step_changes.in_doubt,
     DoubtResolved: step_changes.doubt_resolved,

@@ -27,7 +27,7 @@ from agentnb.events import (
     ToolReturned,
 )
 from agentnb.plan import Check, Step
-from agentnb.policy import Policy, ToolFacts
+from agentnb.policy import MemoryPolicy, Policy, ToolFacts
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -63,6 +63,7 @@ POLICIES = st.builds(
     auto_approve_after_s=st.none() | st.floats(0.1, 1e6),
     valid_s=st.floats(0.1, 1e6),
 )
+MEMORIES = st.builds(MemoryPolicy, tokens=st.integers(2000, 10**6), every=st.integers(2, 99))
 KINDS: tuple[type, ...] = typing.get_args(Event)
 
 
@@ -72,6 +73,7 @@ def _types() -> None:
     st.register_type_strategy(Budget, BUDGETS)
     st.register_type_strategy(Step, STEPS)
     st.register_type_strategy(Policy, POLICIES)
+    st.register_type_strategy(MemoryPolicy, MEMORIES)
 
 
 OURS = ("kind", "format", "tools", "tags", "others")

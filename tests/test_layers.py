@@ -23,6 +23,7 @@ LAYERS = """
     checks events
     codec state settings
     step_changes
+    remembered
     transitions
     decide
     store.base
@@ -34,15 +35,17 @@ LAYERS = """
     models.base
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
         models.scripted models.anthropic models.openai models.local models.cache models.chain models.resolve
-    guards runner
+    preview guards runner gist
     tools
+    reading
     approval
-    preview forms
-    mailbox prompts replies
+    forms
+    mailbox prompt_text replies
+    prompts
     memory prepared
     calls
     gate
-    planner executor critic answer
+    planner executor critic answer summariser
     perform
     loop
     cassette

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agentnb import Agent, ScriptedModel, prompts, tool
+from agentnb import Agent, ScriptedModel, tool
 from agentnb.errors import FailureClass, ToolFailure
 from agentnb.failures import next_step
 from agentnb.forms import ToolSpec, plan_schema
 from agentnb.plan import open_args
 from agentnb.preview import preview
-from agentnb.prompts import Prompt, StepView, answer_prompt, bind_prompt, critique_prompt, plan_prompt
+from agentnb.prompt_text import StepView, system_text
+from agentnb.prompts import Prompt, answer_prompt, bind_prompt, critique_prompt, plan_prompt
 from tests.parts import MemoryStore, add, answer, broken, note, plan, verdict
 from tests.parts import step as planned
 
@@ -394,7 +395,7 @@ class TestWords:
     def test_deterministic(self) -> None:
         """The same inputs give the same prompts, also when nothing is remembered from before."""
         first = every_prompt("Task", TOOLS, [step(), step(2)], "words")
-        for cached in (prompts._system, plan_schema):
+        for cached in (system_text, plan_schema):
             cached.cache_clear()
         again = every_prompt("Task", tuple(TOOLS), [step(), step(2)], "words")
         assert [json.dumps(p.schema) for p in first] == [json.dumps(p.schema) for p in again]

@@ -12,6 +12,7 @@ from agentnb.errors import ConfigError
 from agentnb.events import RunResumed
 from agentnb.models.scripted import ScriptedModel
 from agentnb.plan import Step
+from agentnb.reading import with_reading
 from agentnb.resume import differences
 from agentnb.run import Run
 from agentnb.state import Status
@@ -154,7 +155,7 @@ def test_a_call_that_may_have_acted_is_settled_before_its_tool_changes(store: Di
 def test_what_is_as_it_was_is_no_difference(store: DiskStore) -> None:
     """More tools than the run had are none either."""
     it = resting(store)
-    tools = {made.name: made for made in (sending(), add)}
+    tools = with_reading({made.name: made for made in (sending(), add)})
     assert not differences(it.state, tools, "scripted", "scripted")
     assert differences(it.state, tools, "scripted", "other").said == (
         "it began with cheap_model='scripted', and here it is 'other'",

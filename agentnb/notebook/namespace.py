@@ -63,8 +63,12 @@ def tools_of_run(wanted: Iterable[str], names: Names, *, all_of_them: bool = Tru
     Raises:
         ConfigError: some are not there, and should be; names all of them.
     """
+    from agentnb.plan import READ_RESULT
+
     by_name = {tool.name: tool for tool in tools_in(names).values()}
     found: dict[str, Any] = {name: by_name.get(name) or names.get(name) for name in wanted}
+    if found.get(READ_RESULT, True) is None:  # the run's own, which is in no notebook
+        del found[READ_RESULT]
     missing = ", ".join(name for name, value in found.items() if not _callable(value))
     if missing and all_of_them:
         raise ConfigError(f"the run uses {missing}, not defined in this notebook: run the cells that define it first")
