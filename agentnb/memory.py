@@ -33,8 +33,9 @@ __all__ = [
 
 BYTES_A_TOKEN: Final = 3
 """What a token stands for in text of words, numbers and JSON, or less: four and more in plain English."""
-_RECENT_BYTES, _PLAN_BYTES = 3600, 1200
+_RECENT_BYTES, _PLAN_BYTES = 6000, 1200
 """What the last steps and the plan may take of a prompt; the memory has the rest."""
+_NOTED_BYTES: Final = 1800
 _LAST_STEPS: Final = 12
 _PLAN_STEPS: Final = 20
 _LINE_BYTES: Final = 700
@@ -67,7 +68,7 @@ def known(log: RunLog) -> Known:
     state = log.state
     plan = _plan_text(state) if state.memory.upto else ""
     memory = memory_text(state.memory.items, state.memory.upto, state.memory.hidden)
-    noted = [item_line(item) for item in fitting(state.noted, _RECENT_BYTES // 2)]
+    noted = [item_line(item) for item in fitting(state.noted, _NOTED_BYTES)]
     return Known(context=tuple(filter(None, (plan, memory))), noted=tuple(noted))
 
 

@@ -15,7 +15,6 @@ from agentnb.plan import OPEN, REFERENCE
 from agentnb.preview import dump, trim
 
 __all__ = [
-    "DONE_BYTES",
     "LAST_STEPS",
     "LONGEST_TASK",
     "NOTHING",
@@ -28,10 +27,11 @@ __all__ = [
     "cut",
     "describe",
     "hint",
-    "history",
     "join",
+    "newest",
     "noted_text",
     "problems_text",
+    "settled",
     "step_text",
     "system_text",
     "without_text",
@@ -44,7 +44,8 @@ Status = Literal["ok", "simulated", "empty", "failed", "proposed", "pending"]
 
 LAST_STEPS: Final = 12
 PREVIEW_BYTES: Final = 640
-_TOOLS_BYTES, DONE_BYTES = 6000, 3600
+_TOOLS_BYTES, _NEWEST_BYTES, _SETTLED_BYTES = 6000, 2400, 400
+_NEWEST: Final = 3
 _LEAST_STEP_BYTES, _ROOM_FOR_EXPECT = 240, 900
 _PROBLEMS, _PROBLEM_BYTES = 6, 240
 
@@ -149,18 +150,29 @@ def step_text(step: StepView, room: int, preview_bytes: int) -> str:
     return "\n".join(lines)
 
 
-def history(done: Sequence[StepView], earlier: int, left: int = DONE_BYTES) -> str:
-    """The finished steps, oldest first: the newest in full, the older the shorter, the oldest only counted."""
+def settled(done: Sequence[StepView]) -> tuple[str, ...]:
+    """The finished steps but the newest, oldest first, each a text that stays the same from prompt to prompt."""
+    return tuple(cut(step_text(step, _SETTLED_BYTES, _SETTLED_BYTES // 2), _SETTLED_BYTES) for step in _shown(done)[0])
+
+
+def newest(done: Sequence[StepView], earlier: int) -> str:
+    """The newest finished steps, the last one in full, and how many there are that no prompt tells any more."""
     texts: list[str] = []
-    for step in reversed(done[-LAST_STEPS:]):
-        if left < _LEAST_STEP_BYTES:
-            break
-        text = cut(step_text(step, max(_LEAST_STEP_BYTES, left // 3), PREVIEW_BYTES), left)
+    left = _NEWEST_BYTES
+    older, last = _shown(done)
+    for step in reversed(last):
+        text = cut(step_text(step, max(_LEAST_STEP_BYTES, left // 2), PREVIEW_BYTES), left)
         texts.append(text)
         left -= len(text.encode())
-    hidden = earlier + len(done) - len(texts)
-    head = ["Finished steps" + (f" (the last {len(texts)}; {hidden} earlier ones are not shown)" if hidden else "")]
-    return "\n".join(head + texts[::-1]) if done else ""
+    hidden = earlier + len(done) - len(older) - len(last)
+    head = ["Finished steps, the newest" if older else "Finished steps"]
+    head += [f"({hidden} earlier ones are not shown)"] if hidden else []
+    return "\n".join([*head, *texts[::-1]]) if done else ""
+
+
+def _shown(done: Sequence[StepView]) -> tuple[Sequence[StepView], Sequence[StepView]]:
+    """The steps that are told in few words, and those that are told in full."""
+    return done[-LAST_STEPS:-_NEWEST], done[-_NEWEST:]
 
 
 def noted_text(known: Known) -> str:

@@ -4,7 +4,8 @@ Every function here is pure: the same inputs give the same prompt, byte for byte
 
 A prompt has three parts, the most lasting first, so that a provider (or a local server) that caches prefixes reads
 them once: `system` depends on the task and its tools alone and is the same for every call of a run; `context` is the
-plan and the memory, the same for some ten steps; `user` is what changes.
+plan and the memory, the same for some ten steps, and the steps since, which are only ever added to; `user` is what
+changes.
 All are bounded, however long the run.
 """
 
@@ -35,10 +36,11 @@ from agentnb.prompt_text import (
     cut,
     describe,
     hint,
-    history,
     join,
+    newest,
     noted_text,
     problems_text,
+    settled,
     step_text,
     system_text,
     without_text,
@@ -58,7 +60,7 @@ PROMPTS_VERSION = 1
 """Raised whenever a prompt or a reply schema changes its wording: recorded answers belong to one version."""
 
 
-_DONE_BYTES_OF_PLAN, _HINTS_BYTES, _TASK_AGAIN_BYTES = 2400, 1800, 300  # the rules of a plan are long themselves
+_HINTS_BYTES, _TASK_AGAIN_BYTES = 1800, 300
 _REASON_BYTES = 300
 
 
@@ -179,7 +181,7 @@ def plan_prompt(
     """
     first = earlier + len(done) + 1
     rules = _PLAN.format(max_steps=max_steps, first=f"s{first}", second=f"s{first + 1}")
-    parts = [noted_text(known), history(done, earlier, _DONE_BYTES_OF_PLAN), rules]
+    parts = [noted_text(known), newest(done, earlier), rules]
     if done or reason:
         why = as_line(reason, _REASON_BYTES) or "the remaining steps are not known yet"
         parts.append(
@@ -196,7 +198,7 @@ def plan_prompt(
     ]
     schema = plan_schema((*tools, *([reading] if reading else [])), max_steps, 0 if done else 1)
     longest = min(4000, 300 + 220 * max_steps)
-    return Prompt(system_text(task, tuple(tools)), join(parts), schema, longest, known.context)
+    return Prompt(system_text(task, tuple(tools)), join(parts), schema, longest, (*known.context, *settled(done)))
 
 
 def bind_prompt(
@@ -240,14 +242,14 @@ def bind_prompt(
     user = join(
         [
             noted_text(known),
-            history(done, earlier),
+            newest(done, earlier),
             _BIND,
             cut("\n".join(lines), _HINTS_BYTES),
             problems_text(problems),
             change,
         ]
     )
-    return Prompt(system_text(task, tuple(tools)), user, schema, 800, known.context)
+    return Prompt(system_text(task, tuple(tools)), user, schema, 800, (*known.context, *settled(done)))
 
 
 def critique_prompt(task: str, tools: Sequence[ToolSpec], step: StepView) -> Prompt:
@@ -279,7 +281,7 @@ def answer_prompt(
         undone: titles of steps that were to store, send or change something and have not.
         known: what the run knows beside the finished steps.
     """
-    parts = [noted_text(known), history(done, earlier) or "No step was finished.", _ANSWER]
+    parts = [noted_text(known), newest(done, earlier) or "No step was finished.", _ANSWER]
     if stopped:
         parts.append(
             f"The run stopped early: {as_line(stopped, _REASON_BYTES)}\n"
@@ -294,7 +296,7 @@ def answer_prompt(
     if undone:  # last, for small models take what was asked for as done
         listed = "\n".join(f"- {as_line(title, 120)}: this was NOT done." for title in undone[:LAST_STEPS])
         parts.append(f"The answer tells all results above, and says what was not done:\n{listed}")
-    return Prompt(system_text(task, tuple(tools)), join(parts), ANSWER_SCHEMA, 1200, known.context)
+    return Prompt(system_text(task, tuple(tools)), join(parts), ANSWER_SCHEMA, 1200, (*known.context, *settled(done)))
 
 
 def summary_prompt(
@@ -309,5 +311,5 @@ def summary_prompt(
         earlier: how many were finished before these.
         known: the memory as it is, and what was noted since.
     """
-    user = join([noted_text(known), history(done, earlier), _SUMMARY])
-    return Prompt(system_text(task, tuple(tools)), user, SUMMARY_SCHEMA, 1200, known.context)
+    user = join([noted_text(known), newest(done, earlier), _SUMMARY])
+    return Prompt(system_text(task, tuple(tools)), user, SUMMARY_SCHEMA, 1200, (*known.context, *settled(done)))

@@ -23,7 +23,7 @@ from agentnb.prompts import Prompt, answer_prompt, bind_prompt, critique_prompt,
 from tests.parts import MemoryStore, add, answer, broken, note, plan, verdict
 from tests.parts import step as planned
 
-LIMIT_BYTES = 17_000
+LIMIT_BYTES = 18_000
 """Of a prompt but for its task, which stands in it whole."""
 
 QUERY = ToolSpec(
@@ -79,7 +79,7 @@ def step(number: int = 1, **changes: Any) -> StepView:
 
 def size(prompt: Prompt) -> int:
     """Bytes of the prompt but for its task."""
-    return len((prompt.system.partition("\n\nTask\n")[0] + prompt.user).encode())
+    return len("\n".join((prompt.system.partition("\n\nTask\n")[0], *prompt.context, prompt.user)).encode())
 
 
 def every_prompt(task: str, tools: tuple[ToolSpec, ...], done: list[StepView], words: str) -> list[Prompt]:
@@ -128,7 +128,7 @@ class TestSize:
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.text(max_size=9000), st.lists(steps, max_size=15), st.text(max_size=2000), st.integers(1, 300))
     def test_bounded(self, task: str, done: list[StepView], words: str, repeat: int) -> None:
-        """A prompt but for its task stays under 17 kB of UTF-8, whatever the tools and the run."""
+        """A prompt but for its task stays under 18 kB of UTF-8, whatever the tools and the run."""
         tools = tuple(ToolSpec(f"tool_{n}" * 3, words * 3, QUERY.parameters) for n in range(repeat))
         for prompt in every_prompt(task, tools, done * (1 + repeat // 20), words):
             assert size(prompt) < LIMIT_BYTES
@@ -150,16 +150,18 @@ class TestSize:
     def test_long_run_keeps_the_newest(self) -> None:
         """Of a hundred steps the newest are shown, and the others are counted."""
         done = [step(n, preview="word " * 200) for n in range(1, 101)]
-        text = answer_prompt("Task", TOOLS, done[88:], earlier=88).user
+        prompt = answer_prompt("Task", TOOLS, done[88:], earlier=88)
+        text = "\n".join(("", *prompt.context, prompt.user))
         shown = [number for number in range(1, 101) if f"\ns{number}: " in text]
         assert shown == list(range(101 - len(shown), 101))
         assert 5 <= len(shown) <= 12
-        assert f"the last {len(shown)}; {100 - len(shown)} earlier ones are not shown" in text
+        assert f"({100 - len(shown)} earlier ones are not shown)" in text
 
     def test_six_steps_are_all_shown(self) -> None:
         """A run of ordinary length is shown whole."""
         done = [step(n, preview=f"result of {n} " * 12) for n in range(1, 7)]
-        text = answer_prompt("Task", TOOLS, done).user
+        prompt = answer_prompt("Task", TOOLS, done)
+        text = "\n".join((*prompt.context, prompt.user))
         assert all(f"result of {n} " in text for n in range(1, 7))
         assert "not shown" not in text
 
