@@ -10,10 +10,12 @@ tenth of the journal, however long the run.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from dataclasses import Field, dataclass, fields, make_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, get_type_hints
+
+from pydantic_core import from_json
 
 from agentnb import __version__
 from agentnb.codec import written
@@ -24,6 +26,7 @@ from agentnb.state import NEW, Outcome, RunState
 from agentnb.store.base import Store
 from agentnb.trail import Trail
 from agentnb.transitions import fold
+from agentnb.values import json_text
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -79,44 +82,41 @@ def checkpoint(run: str, state: RunState, mark: Mark) -> tuple[dict[str, str], M
     version = state.plan.version if state.plan else 0
     fresh = version != mark.version
     now = Mark(state.seq, len(state.outcomes), version, state.seq if fresh else mark.plan_at)
-    values = (value for name, value in zip(state._fields, state, strict=True) if name not in _APART)
-    kept = _whole()(
-        form=_form(),
-        values=_values()(*values),
-        plan=state.plan if fresh else None,
-        plan_at=now.plan_at,
-        before=mark.outcomes,
-        outcomes=state.outcomes.last(now.outcomes - mark.outcomes),
-    )
-    return {_key(run, state.seq): written(_codec(_whole()), kept)}, now
+    values = {name: value for name, value, first in zip(state._fields, state, NEW, strict=True) if value is not first}
+    parts = {
+        "form": json_text(_form()),
+        "values": _object({name: _text(_hints()[name], values[name]) for name in values if name not in _APART}),
+        "planned": _text(_Planned, _Planned(state.plan if fresh else None, now.plan_at)),
+        "part": _text(_Part, _Part(mark.outcomes, state.outcomes.last(now.outcomes - mark.outcomes))),
+    }
+    return {_key(run, state.seq): _object(parts)}, now
 
 
 def _last(store: Store, run: str) -> tuple[RunState, Mark]:
     """The state that the last checkpoint keeps, or that of a run that has none."""
     try:
         found = store.last_row(f"c/{run}/")
-        if found is None:
+        kept = from_json(found[1]) if found else None
+        if kept is None or kept["form"] != _form():
             return NEW, START
-        kept = _codec(_whole()).validate_json(found[1])
-        plan = kept.plan
-        if plan is None and kept.plan_at >= 0:
-            plan = _codec(_Planned).validate_json(store.row(_key(run, kept.plan_at)) or "").plan
-    except (DamagedRecord, ValueError):
+        values = {name: _read(_hints()[name], value) for name, value in kept["values"].items()}
+        planned: _Planned = _read(_Planned, kept["planned"])
+        plan, n = planned.plan, kept["part"]["before"] + len(kept["part"]["outcomes"])
+        if plan is None and planned.plan_at >= 0:
+            row = from_json(store.row(_key(run, planned.plan_at)) or "")
+            plan = _read(_Planned, row["planned"]).plan
+    except (DamagedRecord, ValueError, LookupError, TypeError, AttributeError):
         return NEW, START
-    if kept.form != _form():
-        return NEW, START
-    values = {field.name: getattr(kept.values, field.name) for field in fields(kept.values)}
-    seq, n = kept.values.seq, kept.before + len(kept.outcomes)
-    state = RunState(**values, plan=plan, outcomes=Trail.lazy(n, lambda: _outcomes(store, run, seq)))
-    return state, Mark(seq, n, plan.version if plan else 0, kept.plan_at)
+    state = NEW._replace(**values, plan=plan, outcomes=Trail.lazy(n, lambda: _outcomes(store, run, values["seq"])))
+    return state, Mark(state.seq, n, plan.version if plan else 0, planned.plan_at)
 
 
 def _outcomes(store: Store, run: str, upto: int) -> list[Outcome]:
     """The outcomes of all checkpoints up to that of record `upto`; folded anew where one of them cannot be read."""
     try:
         rows = [text for key, text in store.rows(f"c/{run}/") if key <= _key(run, upto)]
-        parts = [_codec(_Part).validate_json(text) for text in rows]
-    except (DamagedRecord, ValueError):
+        parts: list[_Part] = [_read(_Part, from_json(text)["part"]) for text in rows]
+    except (DamagedRecord, ValueError, LookupError, TypeError):
         parts = []
     found = [outcome for part in parts for outcome in part.outcomes]
     whole = parts and [part.before for part in parts] == [0, *accumulate(len(part.outcomes) for part in parts)][:-1]
@@ -154,26 +154,26 @@ class _Part:
 
 
 @functools.cache
-def _values() -> Any:
-    """A dataclass of what a state holds beside its plan and its outcomes."""
-    hints = get_type_hints(RunState)
-    return make_dataclass("Values", [(name, hints[name]) for name in RunState._fields if name not in _APART])
-
-
-@functools.cache
-def _whole() -> Any:
-    """A dataclass of all that a checkpoint holds."""
-    parts = [(field.name, hint) for kind in (_Planned, _Part) for field, hint in _hinted(kind)]
-    return make_dataclass("Whole", [("form", str), ("values", _values()), *parts])
-
-
-def _hinted(kind: type[Any]) -> Iterator[tuple[Field[Any], Any]]:
-    hints = get_type_hints(kind)
-    return ((field, hints[field.name]) for field in fields(kind))
+def _hints() -> Mapping[str, Any]:
+    """The types of what a state holds."""
+    return get_type_hints(RunState)
 
 
 @functools.cache
 def _codec(kind: Any) -> TypeAdapter[Any]:
+    """Of one type: only those that a state has anything of are built, for all of them together take 50 ms."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
+
+
+def _read(kind: Any, value: object) -> Any:
+    return _codec(kind).validate_python(value)
+
+
+def _text(kind: Any, value: object) -> str:
+    return written(_codec(kind), value)
+
+
+def _object(parts: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'"{name}":{text}' for name, text in parts.items()) + "}"

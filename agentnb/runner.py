@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import Context
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
 from agentnb.errors import Interrupted, ToolTimeout
@@ -23,6 +25,11 @@ _AGAIN_S = 5.0
 
 _GOING_ON: Final[dict[object, str]] = {}
 """Keys of the calls whose work has not ended. Of this process, as its threads are: whoever gave one up, it goes on."""
+
+
+_OWN: Final = threading.local()
+"""The helper of each thread, see `_Helper`."""
+_Outcome = tuple[Any, BaseException | None]
 
 
 class Runner(Protocol):
@@ -94,22 +101,56 @@ def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
 
 
 def _abandonable(function: Callable[[], Any], timeout_s: float) -> Any:
-    box: dict[str, Any] = {}
+    helper, _OWN.helper = getattr(_OWN, "helper", None), None  # whatever comes between here and the end, it is given up
+    if helper is None or not helper.thread.is_alive():
+        helper = _Helper()
+    value, error = helper.does(function, timeout_s)
+    _OWN.helper = helper
+    if error is not None:
+        raise error
+    return value
 
-    def target() -> None:
+
+class _Helper:
+    """A thread that carries out calls, one after another, for the thread that made it: a new one each time is slow.
+
+    Nobody is left to give it more once that thread has ended, or has given it up: then it ends as well.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+        self._outcomes: SimpleQueue[_Outcome] = SimpleQueue()
+        queues = (self._calls, self._outcomes)  # and not `self`, which is to vanish
+        self.thread = threading.Thread(target=_serve, args=queues, name="agentnb-tool", daemon=True)
+        self.thread.start()
+
+    def __del__(self) -> None:
+        self._calls.put(None)
+
+    def does(self, function: Callable[[], Any], timeout_s: float) -> _Outcome:
+        """What `function` returns, and what it raises. Whoever gets a ToolTimeout leaves the helper alone."""
+        self._calls.put(function)
         try:
-            box["value"] = function()
-        except BaseException as error:  # noqa: BLE001 - handed to the caller
-            box["error"] = error
+            return self._outcomes.get(timeout=timeout_s)
+        except Empty:
+            raise ToolTimeout(f"it took longer than {timeout_s:g} s and was abandoned") from None
 
-    thread = threading.Thread(target=target, name="agentnb-tool", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if thread.is_alive():
-        raise ToolTimeout(f"it took longer than {timeout_s:g} s and was abandoned")
-    if "error" in box:
-        raise box["error"]
-    return box["value"]
+
+def _serve(calls: SimpleQueue[Callable[[], Any] | None], outcomes: SimpleQueue[_Outcome]) -> None:
+    while _served(calls, outcomes):
+        pass
+
+
+def _served(calls: SimpleQueue[Callable[[], Any] | None], outcomes: SimpleQueue[_Outcome]) -> bool:
+    """Carry out one call; of its own, so that nothing of it is held while the next one is waited for."""
+    function = calls.get()
+    if function is None:
+        return False
+    try:
+        outcomes.put((Context().run(function), None))
+    except BaseException as error:  # noqa: BLE001 - handed to the caller
+        outcomes.put((None, error))
+    return True
 
 
 def named(function: Callable[..., Any]) -> list[inspect.Parameter]:

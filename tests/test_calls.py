@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -255,6 +256,32 @@ def test_a_tool_that_hangs_is_given_up(where: str) -> None:
     returned = outcome(reads(spinning, timeout_s=0.1), run_here if where == "main" else runner._abandonable)
     done = "interrupted" if where == "main" else "abandoned"
     assert (returned.failure, returned.message) == (FailureClass.TRANSIENT, f"it took longer than 0.1 s and was {done}")
+
+
+def test_calls_of_one_thread_share_a_helper_until_one_is_given_up() -> None:
+    """Nothing of a call is there in the next one; the helper ends with the thread, or with the call given up."""
+    said: ContextVar[str] = ContextVar("said", default="nothing")
+    helpers: list[threading.Thread] = []
+
+    def call() -> str:
+        helpers.append(threading.current_thread())
+        before = said.get()
+        said.set("something")
+        return before
+
+    def calls() -> None:
+        assert [runner._abandonable(call, 9) for _ in range(3)] == ["nothing"] * 3
+        with pytest.raises(ToolTimeout):
+            runner._abandonable(lambda: time.sleep(0.3), 0.01)
+        assert [runner._abandonable(call, 9) for _ in range(2)] == ["nothing"] * 2
+
+    thread = threading.Thread(target=calls)
+    thread.start()
+    thread.join()
+    assert [helpers.index(helper) for helper in helpers] == [0, 0, 0, 3, 3]
+    for helper in helpers:
+        helper.join(9)
+        assert not helper.is_alive()
 
 
 def test_a_tool_that_swallows_its_timeout_is_interrupted_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ LAYERS = """
     decide
     store.base
     store.seal store.network
-    store.heads store.layout store.lock store.text_cache
+    store.heads store.layout store.lock store.text_cache store.group
     ledger checkpoint
     store.disk store.replies log
     bundle store.housekeeping store.checkup

@@ -15,24 +15,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agentnb.codec import blobs_in, decode, encode
 from agentnb.errors import DamagedRecord, KeyTaken, RunConflict, RunNotFound, StoreError
 from agentnb.events import Record
 from agentnb.store.base import NO_ROWS
+from agentnb.store.group import GroupCommit
 from agentnb.store.heads import Head, Heads
-from agentnb.store.layout import LAYOUT, brought_up, require_readable, version_of
+from agentnb.store.layout import ADD, BOOKKEEPING, LAYOUT, brought_up, require_readable, version_of
 from agentnb.store.lock import LockedFile
 from agentnb.store.seal import LENGTH, opened, seal_of, sealed
 from agentnb.store.text_cache import PAGES, clear_errors, open_cache
 
 __all__ = ["DiskStore"]
+
+T = TypeVar("T")
 
 _WAL_BYTES: Final = 1_200_000  # a little more than the 256 pages after which it is written back
 _TIPS: Final = 256  # runs whose last seal is remembered
@@ -70,7 +72,7 @@ class DiskStore:
             cull_limit=0,
             sqlite_wal_autocheckpoint=256,
         )
-        self._lock = threading.Lock()
+        self._group = GroupCommit(lambda: self._cache._con, self._require_in_place)  # noqa: SLF001 - it has no other way
         self._heads = Heads(self._folder / "heads")
         self._tips: OrderedDict[str, Head] = OrderedDict()
         self._grown = False
@@ -87,12 +89,15 @@ class DiskStore:
 
     def new_run_id(self) -> str:
         """`r<n>-<bird>`: the number is the run's place in this store, the bird makes it easy to say."""
-        with self._writing():
+
+        def add() -> str:
             row = self._rows("SELECT key FROM Cache WHERE key >= 'r/' AND key < 'r0' ORDER BY key DESC LIMIT 1")
             number = _run_number(row[0][0]) + 1 if row else 1
             run = f"r{number}-{secrets.choice(_BIRDS.split())}"
             self._added(f"r/{number:09d}", run)
-        return run
+            return run
+
+        return self._committed(add)
 
     def append(
         self, run: str, records: Sequence[Record], blobs: Mapping[str, str], rows: Mapping[str, str] = NO_ROWS
@@ -101,7 +106,8 @@ class DiskStore:
         commit, text = _key(run, records[0].seq), encode(records)
         if not self._grown:
             self._grow_wal()
-        with self._writing():
+
+        def add() -> Head:
             kept = sealed(commit, text, self._tip(run, records[0].seq))
             if not self._kept(commit, kept):
                 raise RunConflict(
@@ -112,8 +118,9 @@ class DiskStore:
             for key, value in rows.items():
                 if not self._added(f"x/{key}", value):  # raised inside the transaction: nothing of it stays
                     raise KeyTaken(f"{key} is taken")
-        self._require_in_place()
-        self._tips[run] = head = Head(records[-1].seq, seal_of(kept))
+            return Head(records[-1].seq, seal_of(kept))
+
+        self._tips[run] = head = self._committed(add)
         while len(self._tips) > _TIPS:
             self._tips.popitem(last=False)
         self._heads.note(run, head)
@@ -125,8 +132,7 @@ class DiskStore:
 
     def add_row(self, key: str, text: str) -> bool:
         """Keep `text` under `key`, unless something is kept there already."""
-        with self._writing():
-            return self._added(f"x/{key}", text)
+        return self._committed(lambda: self._added(f"x/{key}", text))
 
     def rows(self, prefix: str) -> list[tuple[str, str]]:
         """(key, text) of all rows whose key begins with `prefix`."""
@@ -206,7 +212,8 @@ class DiskStore:
             away: nothing is taken away.
         """
         kept = {f"b/{digest}" for digest in blobs}
-        with self._writing():
+
+        def take_away() -> bool:
             times, row = since
             if self._removals() != times:  # and numbers of rows may have been given again
                 return False
@@ -220,6 +227,10 @@ class DiskStore:
                     self._rows("DELETE FROM Cache WHERE key >= ? AND key < ?", (f"{lead}{run}/", f"{lead}{run}0"))
             for key in kept:
                 self._rows("DELETE FROM Cache WHERE key = ?", (key,))
+            return True
+
+        if not self._committed(take_away):
+            return False
         for run in runs:
             self._tips.pop(run, None)
             self._heads.note(run, None)
@@ -229,9 +240,12 @@ class DiskStore:
 
     def newest(self) -> tuple[int, int]:
         """How often something was taken away, and the number of the row that was kept last since then."""
-        with self._writing():
+
+        def look() -> tuple[int, int]:
             [(number,)] = self._rows("SELECT COALESCE(max(rowid), 0) FROM Cache")
             return self._removals(), int(number)
+
+        return self._committed(look)
 
     def _removals(self) -> int:
         rows = self._rows("SELECT value FROM Cache WHERE key = ?", (_REMOVALS,))
@@ -264,7 +278,7 @@ class DiskStore:
 
     def _kept(self, key: str, value: str) -> bool:
         now = time.time()
-        return bool(self._cache._sql(_ADD, (key, now, now, value)).rowcount)  # noqa: SLF001 - see _ADD
+        return bool(self._cache._sql(ADD, (key, now, now, value)).rowcount)  # noqa: SLF001 - see ADD
 
     def _tip(self, run: str, seq: int) -> str:
         """The seal of the commit before record `seq`; the one that this process made last, where it did."""
@@ -325,7 +339,7 @@ class DiskStore:
         # Taken away: what diskcache keeps for caches that evict, counts of rows and bytes and an index of expiry times.
         # Nothing here expires. Without them a commit writes four pages instead of six, a tenth of a millisecond of a
         # step's six. Whoever opens the folder with diskcache itself gets them back, and nothing of ours reads them.
-        for statement in _BOOKKEEPING:
+        for statement in BOOKKEEPING:
             self._rows(statement)
 
     def _grow_wal(self) -> None:
@@ -346,23 +360,12 @@ class DiskStore:
         with clear_errors(self._folder):
             yield
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction. This process's threads take turns here: SQLite would have them sleep and try again."""
-        with self._guard(), self._lock, self._cache.transact():
-            yield
+    def _committed(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which may use `_rows`, `_kept` and `_added`, once it is synced to the disk."""
+        with self._guard():
+            return self._group.run(work)
 
 
-_ADD: Final = (
-    "INSERT OR IGNORE INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode,"
-    " filename, value) VALUES (?, 1, ?, NULL, ?, 0, NULL, 0, 1, NULL, ?)"
-)
-"""What `Cache.add` does, in one statement where it takes three: 17 µs of a step's 400."""
-_BOOKKEEPING: Final = (
-    *(f"DROP TRIGGER IF EXISTS Settings_{what}" for what in ("count_insert", "count_delete")),
-    *(f"DROP TRIGGER IF EXISTS Settings_{what}" for what in ("size_insert", "size_update", "size_delete")),
-    "DROP INDEX IF EXISTS Cache_expire_time",
-)
 _BEGUN: Final = (
     "SELECT key, value FROM Cache AS r WHERE key >= 'r/' AND key < 'r0' AND EXISTS (SELECT 1 FROM Cache AS j"
     " WHERE j.key = 'j/' || substr(r.value, ?) || '/0000000000') ORDER BY key"

@@ -18,9 +18,20 @@ from typing import Any, Final, Protocol
 from agentnb.errors import DamagedRecord, StoreError
 from agentnb.store.seal import looks_sealed, sealed, seals
 
-__all__ = ["LAYOUT", "Rows", "brought_up", "read_only", "require_readable", "version_of"]
+__all__ = ["ADD", "BOOKKEEPING", "LAYOUT", "Rows", "brought_up", "read_only", "require_readable", "version_of"]
 
 LAYOUT: Final = 2
+ADD: Final = (
+    "INSERT OR IGNORE INTO Cache (key, raw, store_time, expire_time, access_time, access_count, tag, size, mode,"
+    " filename, value) VALUES (?, 1, ?, NULL, ?, 0, NULL, 0, 1, NULL, ?)"
+)
+"""What `Cache.add` does, in one statement where it takes three: 17 µs of a step's 400."""
+BOOKKEEPING: Final = (
+    *(f"DROP TRIGGER IF EXISTS Settings_{what}" for what in ("count_insert", "count_delete")),
+    *(f"DROP TRIGGER IF EXISTS Settings_{what}" for what in ("size_insert", "size_update", "size_delete")),
+    "DROP INDEX IF EXISTS Cache_expire_time",
+)
+"""What diskcache keeps for caches that evict, see `DiskStore._bring_up`."""
 
 
 class Rows(Protocol):

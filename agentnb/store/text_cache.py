@@ -130,10 +130,10 @@ def clear_errors(folder: Path) -> Iterator[None]:
             f"the store {folder} cannot be written ({error.strerror}): choose another with"
             " `%config AgentMagics.store = '…'` or AGENTNB_STORE"
         ) from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, diskcache.Timeout) as error:
+        if isinstance(error, diskcache.Timeout) or _name(error) == "SQLITE_BUSY":
+            raise StoreError(f"the store {folder} is locked by another process for over 10 s. {_SAFE}") from error
         raise StoreError(f"the store {folder} cannot be used: {error}. {_SAFE}{_todo(error)}") from error
-    except diskcache.Timeout as error:
-        raise StoreError(f"the store {folder} is locked by another process for over 10 s. {_SAFE}") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL or half a surrogate pair in it
         why = getattr(error, "strerror", None) or error
         raise StoreError(f"the store {str(folder)!r} cannot be used: {why}. {_SAFE}") from error
@@ -141,7 +141,7 @@ def clear_errors(folder: Path) -> Iterator[None]:
 
 def _todo(error: sqlite3.DatabaseError) -> str:
     """What to do about it, where SQLite says enough."""
-    what = getattr(error, "sqlite_errorname", "") or ""
+    what = _name(error)
     if what == "SQLITE_FULL":
         return " Make room on the disk (`%agent gc` says what could go), then `%agent resume RUN`"
     if what.startswith("SQLITE_IOERR"):
@@ -149,3 +149,8 @@ def _todo(error: sqlite3.DatabaseError) -> str:
     if what in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
         return " `%agent doctor --store` says what can be read, and saves it"
     return ""
+
+
+def _name(error: sqlite3.Error) -> str:
+    """SQLite's own name of it, "" where Python does not say."""
+    return getattr(error, "sqlite_errorname", "") or ""
