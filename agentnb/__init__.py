@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from agentnb.agent import Agent
+    from agentnb.alerts import Alert
     from agentnb.approval import Answer, ApprovalRequest, DoubtRequest
     from agentnb.budget import Budget, Usage
     from agentnb.cassette import Cassette
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agentnb.plan import Check, Plan, Step
     from agentnb.policy import MemoryPolicy, Policy, confidence
     from agentnb.run import Run
+    from agentnb.spending import costs
     from agentnb.tools import Tool, tool
 
 __version__ = "0.1.0"
@@ -42,6 +44,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Agent": "agent",
     "AgentError": "errors",
+    "Alert": "alerts",
     "Answer": "approval",
     "ApprovalRequest": "approval",
     "Budget": "budget",
@@ -73,6 +76,7 @@ _WHERE = {
     "ask": "guards",
     "at_most": "guards",
     "confidence": "policy",
+    "costs": "spending",
     "deny": "guards",
     "matching": "guards",
     "max_value": "guards",
@@ -84,6 +88,7 @@ _WHERE = {
 __all__ = [
     "Agent",
     "AgentError",
+    "Alert",
     "Answer",
     "ApprovalRequest",
     "Budget",
@@ -115,6 +120,7 @@ __all__ = [
     "ask",
     "at_most",
     "confidence",
+    "costs",
     "deny",
     "load_ipython_extension",
     "matching",

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from agentnb.alerts import Alert, Threshold
 from agentnb.approval import Approver, nobody
-from agentnb.budget import Budget
+from agentnb.budget import Budget, Phase
 from agentnb.cassette import Cassette, Recording, Replaying
 from agentnb.checkpoint import load
 from agentnb.codec import head_of
@@ -22,6 +23,7 @@ from agentnb.fork import Changed, beginning, cut, parted
 from agentnb.gate import Notify
 from agentnb.log import Clock, RunLog
 from agentnb.models.base import Model
+from agentnb.models.lineup import Lineup
 from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
 from agentnb.policy import MemoryPolicy, Policy
@@ -44,8 +46,11 @@ class Agent:
     """Models, tools, a budget and a store, put together; it carries out tasks and holds no state of its own.
 
     Args:
-        model: plans and writes the answer: "anthropic:NAME", "openai:NAME", "local:NAME", or a model object.
-        cheap_model: fills open arguments and criticises; the same as `model` if left out.
+        model: the strong one, plans and writes the answer: "anthropic:NAME", "openai:NAME", "local:NAME", or an object.
+        cheap_model: does the rest, fills open arguments and criticises; the same as `model` if left out.
+        phases: other models for single phases, {"critique": "openai:NAME"}: plan, bind, critique, assess, summarise,
+            answer.
+        escalate: True asks `model` once in place of a cheaper one whose replies cannot be used, before a person.
         tools: functions made with `@tool`; plain functions count as writes that cannot be taken back.
         budget: hard caps for each run; 25 steps, 50 000 tokens and 120 working seconds if left out.
         approve: what happens before a call that acts: "ask" a person, "deny", "auto" (which still asks before what
@@ -58,6 +63,7 @@ class Agent:
         fresh: True asks models anew instead of taking replies from the prompt cache.
         approver: who is asked; nobody, if left out: the run then waits for `Run.approve`. One that raises denies.
         notify: told when something waits for a person, before anybody is asked: a function of an `ApprovalRequest`.
+        alerts: what to warn of, in the output and by a callback, see `Alert`.
         runner: where tools run; on this thread if left out.
         clock: where times come from.
         sleep: how to wait for a rate limit, in seconds; a stop ends the wait early if it is left out.
@@ -67,11 +73,13 @@ class Agent:
         StoreError: the store cannot be opened.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by name, each something that a user sets
         self,
         model: str | Model = DEFAULT_MODEL,
         *,
         cheap_model: str | Model | None = None,
+        phases: Mapping[Phase, str | Model] | None = None,
+        escalate: bool = False,
         tools: Iterable[Tool | Callable[..., Any]] = (),
         budget: Budget | None = None,
         approve: Policy | str = "ask",
@@ -82,6 +90,7 @@ class Agent:
         fresh: bool = False,
         approver: Approver = nobody,
         notify: Notify | None = None,
+        alerts: Iterable[Alert] = (),
         runner: Runner = run_here,
         clock: Clock | None = None,
         sleep: Callable[[float], None] | None = None,
@@ -102,15 +111,16 @@ class Agent:
         self.sleep = sleep
         tape = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None
         self._wiring = Wiring(tape, mode)
-        self.model = self._wiring.wired(model)
-        self.cheap_model = self.model if cheap_model in (None, "", model) else self._wiring.wired(cheap_model)
+        self.lineup = self._wiring.lineup(model, cheap_model, phases or {})
+        self.escalate = escalate
+        self.alerts = tuple(alerts)
         self.clock = clock or (Clock(monotonic=lambda: 0.0, stopped=True) if self.replaying else Clock())
         self.store, self.replies = _stores(store)
 
     @property
     def replaying(self) -> bool:
         """True where models answer from a cassette: what a run shows then leaves out ids and times."""
-        return isinstance(self.model, Replaying)
+        return isinstance(self.lineup.model, Replaying)
 
     def run(
         self,
@@ -176,8 +186,8 @@ class Agent:
             run: the id of a run, in whatever state.
             at: what comes next in the new run: "s3" or 3, "plan" (all is planned anew), "answer"; None for the last
                 place there is.
-            changed: what is otherwise from there on, see `Changed`: args, plan, budget, model, cheap_model. Tools and
-                policy are those of this agent.
+            changed: what is otherwise from there on, see `Changed`: args, plan, budget, model, cheap_model, phases.
+                Tools and policy are those of this agent.
 
         Raises:
             RunNotFound: no such run.
@@ -201,7 +211,7 @@ class Agent:
                 f"the task has {len(task):,} characters, {LONGEST_TASK:,} are allowed: let a tool read long data"
             )
         given = None if plan is None else self._checked(plan)
-        require_affordable(self.budget.usd, self.model, self.cheap_model)
+        require_affordable(self.budget.usd, *self.lineup)
         return self._begun(task, given, dict(tags or {}), dry=dry_run)
 
     def execute(self, run: str) -> Run:
@@ -230,29 +240,33 @@ class Agent:
             for step in execution_plan(log, records)
         ]
         head = log.state.head
-        if found := differences(log.state, self.tools, head.model, head.cheap_model):  # no model has a part in it
+        if found := differences(log.state, self.tools):  # no model has a part in it
             raise ConfigError(f"{run} cannot be executed: {'; '.join(found.said)}. Restore that, and execute it then")
         return self._begun(head.task, tuple(steps), dict(head.tags), executes=run)
 
     def begin_fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Session:
         """The new run, recorded and not yet driven; arguments and errors as `fork`."""
-        model = self._wiring.wired(changed["model"]) if changed.get("model") else self.model
-        cheap = model if changed.get("model") else self.cheap_model
-        cheap = self._wiring.wired(changed["cheap_model"]) if changed.get("cheap_model") else cheap
+        phases = changed.get("phases")
+        lineup = self._wiring.lineup(
+            changed.get("model"),
+            changed.get("cheap_model"),
+            self.lineup.phases if phases is None else phases,
+            self.lineup,
+        )
         ended = load(self.store, run)[0].status.ended
         kept = self.held(run) if ended else None  # or its values could be taken away before they are held here too
         try:
-            return self._forked(run, at, changed, model, cheap)
+            return self._forked(run, at, changed, lineup)
         finally:
             if kept is not None:
                 kept.release(ended=True)
 
-    def _forked(self, run: str, at: str | int | None, changed: Changed, model: Model, cheap: Model) -> Session:
+    def _forked(self, run: str, at: str | int | None, changed: Changed, lineup: Lineup) -> Session:
         where = cut(run, list(self.store.read(run)), at)
-        event = parted(where, changed, self.tools, self.policy, (model.ref, cheap.ref))
-        require_affordable(event.budget.usd, model, cheap)
+        event = parted(where, changed, self.tools, self.policy, lineup, escalate=self.escalate, alerts=self._thresholds)
+        require_affordable(event.budget.usd, *lineup)
         log = RunLog(self.store, self.store.new_run_id(), self.clock)
-        means = replace(self._means, model=model, cheap_model=cheap)
+        means = replace(self._means, models=lineup)
 
         def begin() -> tuple[Record, ...]:
             log.adopt(beginning(where, log.run))
@@ -273,13 +287,14 @@ class Agent:
         start = RunStarted(
             run=log.run,
             task=task.strip().encode("utf-8", "replace").decode(),
-            model=self.model.ref,
-            cheap_model=self.cheap_model.ref,
+            **self.lineup.names,
+            escalate=self.escalate,
             tools={name: made.facts for name, made in self.tools.items()},
             budget=self.budget,
             policy=self.policy,
             memory=self.memory,
             tags=tags,
+            alerts=self._thresholds,
             dry=dry,
             executes=executes,
             uid=secrets.token_hex(6),
@@ -323,8 +338,8 @@ class Agent:
             self.require_able(log.state)
             return log.append(*said, RunResumed(process=os.getpid()))
         if not log.state.head.executes:
-            require_affordable(log.state.budget.usd, self.model, self.cheap_model)
-        found = differences(log.state, self.tools, self.model.ref, self.cheap_model.ref)
+            require_affordable(log.state.budget.usd, *self.lineup)
+        found = differences(log.state, self.tools, self.lineup)
         return log.append(*said) + log.append(found.resumed(log.state, os.getpid()))
 
     def held(self, run: str) -> Hold:
@@ -356,27 +371,31 @@ class Agent:
 
     def require_able(self, state: RunState) -> None:
         """Raise ConfigError where a run cannot be gone on with: something it began with is missing or has changed."""
-        if found := differences(state, self.tools, self.model.ref, self.cheap_model.ref):
+        if found := differences(state, self.tools, self.lineup):
             raise ConfigError(
                 f"{state.head.run} cannot go on as it is: {'; '.join(found.said)}. Restore that, or accept it with"
                 " accept_changes=True (--accept-changes), or fork the run"
             )
         if not state.head.executes:  # no model has a part in that
-            require_callable(self.model, self.cheap_model)
+            require_callable(*self.lineup)
 
     @property
     def _means(self) -> Means:
         return Means(
-            model=self.model,
-            cheap_model=self.cheap_model,
+            models=self.lineup,
             tools=self.tools,
             approver=self.approver,
             notify=self.notify,
             runner=self.runner,
             sleep=self.sleep,
-            replies=None if self.replaying or isinstance(self.model, Recording) else self.replies,
+            replies=None if self.replaying or isinstance(self.lineup.model, Recording) else self.replies,
             fresh=self.fresh,
+            alerts=self.alerts,
         )
+
+    @property
+    def _thresholds(self) -> tuple[Threshold, ...]:
+        return tuple(threshold for alert in self.alerts for threshold in alert.thresholds)
 
     def drive(self, session: Session) -> Run:
         """Carry a run on until it rests or ends."""

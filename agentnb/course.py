@@ -19,6 +19,7 @@ from agentnb.events import (
     EarlierResult,
     Event,
     GateRaised,
+    ModelEscalated,
     PlanMade,
     RunFinished,
     RunForked,
@@ -110,8 +111,8 @@ class Course:
                 self._replanned(keep, event.reason)
             case RunForked(steps=steps) if steps is not None:
                 self._replanned(len(state.outcomes), f"{event.at} was changed, in a fork of {event.origin}")
-            case GateRaised():
-                self.notes[event.step] = f"asks you: {first_line('; '.join(event.reasons))}"
+            case GateRaised() | ModelEscalated():
+                self._raised(event)
             case ApprovalAsked():
                 self._asked(event, state)
             case ApprovalAnswered():
@@ -182,6 +183,12 @@ class Course:
                 self._faulty(step, self.notes[step])
             case EarlierResult():
                 self.notes[step] = f"done before, by {event.run} ({event.at_step})"
+
+    def _raised(self, event: GateRaised | ModelEscalated) -> None:
+        if isinstance(event, GateRaised):
+            self.notes[event.step] = f"asks you: {first_line('; '.join(event.reasons))}"
+        elif event.step:
+            self.notes[event.step] = f"{event.was} gave nothing usable, {event.model} is asked"
 
     def _doubted(self, event: CallInDoubt | DoubtResolved) -> None:
         step = event.step

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from agentnb.budget import Budget, Refusal, Spent
+from agentnb.budget import Budget, Phase, Refusal, Spent
 from agentnb.errors import FailureClass
-from agentnb.events import Event, LimitReached, PlanMade, RunFinished, StepJudged
+from agentnb.events import AlertRaised, Event, LimitReached, PlanMade, RunFinished, StepJudged
 from agentnb.plan import Step, open_args, references
 from agentnb.policy import Level
-from agentnb.state import RunState, Stage, Status
+from agentnb.state import NOTHING, RunState, Stage, Status
+from agentnb.tiers import escalation
 
 __all__ = [
     "Action",
@@ -38,6 +39,7 @@ __all__ = [
     "SettleDoubt",
     "Simulate",
     "Summarise",
+    "Warn",
     "WriteAnswer",
     "decide",
     "kept_back",
@@ -73,7 +75,7 @@ class MakePlan:
 
 @dataclass(frozen=True, slots=True)
 class BindArgs:
-    """Ask the cheap model for the open arguments of the present step."""
+    """Ask a model for the open arguments of the present step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,14 @@ class Summarise:
 
 @dataclass(frozen=True, slots=True)
 class WriteAnswer:
-    """Ask the strong model for the final answer, from what there is."""
+    """Ask a model for the final answer, from what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Tell whoever wants to know that the run has passed a threshold."""
+
+    event: AlertRaised
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +171,15 @@ Action = (
     | Summarise
     | WriteAnswer
     | HandOver
+    | Warn
     | Note
 )
 
 
 def decide(state: RunState) -> Action | None:  # noqa: PLR0911 - a table, one line a stage
     """What to do next, or None where the run rests or has ended."""
+    if state.started and state.head.alerts and (due := _alert(state)):
+        return Warn(due)
     if state.status is not Status.IN_PROGRESS:
         return None
     if state.limit is None and (short := _limit(state)):
@@ -197,6 +209,22 @@ def _limit(state: RunState) -> Note | None:
     return Note(limit_reached(short, state.stage)) if short else None
 
 
+def _alert(state: RunState) -> AlertRaised | None:
+    """The first threshold that the run itself has passed and nobody was told of; also where its last call passed it."""
+    if not (state.status is Status.IN_PROGRESS or state.status.ended):
+        return None
+    used, told = state.spent.plus(NOTHING, state.t), {raised.threshold for raised in state.alerts}
+    mine = (found for found in state.head.alerts if found.last == 1 and found.concerns(state.head.tags))
+    due = next((found for found in mine if found not in told and found.passed_by(used)), None)
+    return AlertRaised(threshold=due, value=float(getattr(used, due.measure))) if due else None
+
+
+def _stronger(state: RunState, phase: Phase) -> Note | None:
+    """Where no reply of a cheaper model could be used: that the strong one is asked, once, before anybody gives up."""
+    better = escalation(state, phase)
+    return Note(better) if better else None
+
+
 def limit_reached(short: Refusal, phase: str) -> LimitReached:
     """The event of a budget that does not cover what would come next."""
     return LimitReached(limit=short.limit, needed=short.needed, left=short.left, cap=short.cap, phase=phase)
@@ -210,7 +238,8 @@ def _summarise(state: RunState) -> Summarise:
 
 def _plan(state: RunState) -> Action:
     if state.rejected >= MAX_REJECTED:
-        return HandOver("failed", "malformed_output", _with_problems(state, f"no valid plan in {state.rejected} tries"))
+        why = _with_problems(state, f"no valid plan in {state.rejected} tries")
+        return _stronger(state, "plan") or HandOver("failed", "malformed_output", why)
     if not state.head.tools and state.plan is None:
         return Note(PlanMade(version=1, keep=0, steps=(), reason="there are no tools", by="rule"))
     return MakePlan()
@@ -218,6 +247,8 @@ def _plan(state: RunState) -> Action:
 
 def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a case
     step = _present(state)
+    if state.rejected >= MAX_REJECTED and (stronger := _stronger(state, "bind")):
+        return stronger
     if state.attempt > MAX_ATTEMPTS or state.rejected >= MAX_REJECTED:
         return _revise_or_escalate(state, f"{step.tool} could not be called: {'; '.join(state.problems)}")
     if state.refused and (state.refused != "arguments" or not open_args(step.args)):
@@ -269,7 +300,8 @@ def _judge(state: RunState) -> Action:
         return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason=said))
     if state.rejected >= MAX_REJECTED:
         why = f"no valid verdict on {step.id} in {state.rejected} tries"
-        return Note(StepJudged(step=step.id, verdict="escalate", by="rule", reason=why))
+        unjudged = StepJudged(step=step.id, verdict="escalate", by="rule", reason=why)
+        return _stronger(state, "critique") or Note(unjudged)
     return Critique()
 
 
@@ -317,6 +349,8 @@ def _answer(state: RunState) -> Action:
     if cut_short or (state.stop and not len(state.outcomes) and state.returned is None):
         return HandOver("stopped", state.stop, stop_in_words(state))
     if state.rejected >= MAX_REJECTED:
+        if stronger := _stronger(state, "answer"):
+            return stronger
         why = _with_problems(state, f"no valid answer in {state.rejected} tries")
         return HandOver("stopped", state.stop, why) if state.stop else HandOver("failed", "malformed_output", why)
     return WriteAnswer()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from agentnb.alerts import Threshold
 from agentnb.budget import Budget, Phase, Spent, Usage
 from agentnb.errors import FailureClass
 from agentnb.plan import Step
@@ -22,6 +23,8 @@ __all__ = [
     "ActionClaimed",
     "ActionProposed",
     "ActionSettled",
+    "AlertFailed",
+    "AlertRaised",
     "ApprovalAnswered",
     "ApprovalAsked",
     "ApprovalExpired",
@@ -40,6 +43,7 @@ __all__ = [
     "MemorySummarised",
     "ModelAsked",
     "ModelCached",
+    "ModelEscalated",
     "ModelFailed",
     "ModelReplied",
     "PlanMade",
@@ -107,11 +111,17 @@ class RunStarted:
     task: str
     model: str
     cheap_model: str
+    phases: Mapping[Phase, str] = field(default_factory=dict)
+    """The models of phases that have another than `model` (plan, answer) or `cheap_model` (the rest)."""
+    escalate: bool = False
+    """True where `model` is asked once in place of one whose replies cannot be used."""
     tools: Mapping[str, ToolFacts]
     budget: Budget
     policy: Policy = field(default_factory=Policy)
     memory: MemoryPolicy = field(default_factory=MemoryPolicy)
     tags: Mapping[str, str] = field(default_factory=dict)
+    alerts: tuple[Threshold, ...] = ()
+    """Of what a person is warned."""
     dry: bool = False
     """True where calls that act are only simulated."""
     executes: str = ""
@@ -148,6 +158,10 @@ class ModelReplied:
     seconds: float
     stop: Literal["end", "length", "refusal"]
     model: str
+    uncached_usd: float | None = None
+    """What it would have cost without the provider's cache; None where nobody knows the price."""
+    strong_usd: float | None = None
+    """What the same tokens cost on the strong model; None where nobody knows, or it is that one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +197,36 @@ class ReplyRejected:
     phase: Phase
     problems: tuple[str, ...]
     step: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEscalated:
+    """The replies of a cheaper model could not be used: the next request of the phase goes to the strong one, once."""
+
+    kind: Literal["model_escalated"] = "model_escalated"
+    phase: Phase
+    was: str
+    model: str
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRaised:
+    """The run, or the last runs of its kind on average, have come to more than somebody wants to be told of."""
+
+    kind: Literal["alert_raised"] = "alert_raised"
+    threshold: Threshold
+    value: float
+    runs: int = 1
+    """Of how many runs `value` is the mean."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFailed:
+    """The callback of the alert that was raised last has failed; nothing follows from that."""
+
+    kind: Literal["alert_failed"] = "alert_failed"
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -496,6 +540,8 @@ class RunResumed:
     model: str = ""
     """The same for the model; "" where it is the one that the run knows."""
     cheap_model: str = ""
+    phases: Mapping[Phase, str] = field(default_factory=dict)
+    """The same for the models of single phases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -515,6 +561,9 @@ class RunForked:
     """How many finished steps both have."""
     model: str
     cheap_model: str
+    phases: Mapping[Phase, str] = field(default_factory=dict)
+    escalate: bool = False
+    alerts: tuple[Threshold, ...] = ()
     tools: Mapping[str, ToolFacts]
     budget: Budget
     policy: Policy
@@ -538,7 +587,7 @@ class RunImported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished:
-    """The end, and why: last record unless the budget is extended."""
+    """The end, and why: last record, but for alerts, unless the budget is extended."""
 
     kind: Literal["run_finished"] = "run_finished"
     status: Literal["completed", "failed", "cancelled", "stopped"]
@@ -557,6 +606,9 @@ Event = (
     | ModelFailed
     | ModelCached
     | ReplyRejected
+    | ModelEscalated
+    | AlertRaised
+    | AlertFailed
     | PlanMade
     | ArgsBound
     | GateRaised
@@ -590,7 +642,7 @@ INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked, ActionClaimed)
 """Kinds that must be durable before what they announce starts."""
 
 DURABLE_AT_ONCE = (
-    *INTENTS, ToolRetried, CallInDoubt, ActionSettled,
+    *INTENTS, ToolRetried, CallInDoubt, ActionSettled, AlertRaised,
     RunStarted, RunSuspended, RunResumed, RunForked, RunImported, RunFinished, BudgetExtended,
 )  # fmt: skip
 

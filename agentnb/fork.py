@@ -12,11 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
-from agentnb.budget import Budget
+from agentnb.alerts import Threshold
+from agentnb.budget import Budget, Phase
 from agentnb.codec import head_of
 from agentnb.errors import ConfigError
 from agentnb.events import Record, RunForked, RunStarted
 from agentnb.models.base import Model
+from agentnb.models.lineup import Lineup
 from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
 from agentnb.policy import Policy
@@ -35,7 +37,8 @@ class Changed(TypedDict, total=False):
         plan: all steps from there on.
         budget: its budget, of which nothing is spent yet.
         model: plans and answers from there on.
-        cheap_model: fills open arguments and criticises from there on.
+        cheap_model: does the rest from there on.
+        phases: other models for single phases, as of `Agent`.
     """
 
     args: Mapping[str, JSON] | None
@@ -43,6 +46,7 @@ class Changed(TypedDict, total=False):
     budget: Budget | None
     model: str | Model | None
     cheap_model: str | Model | None
+    phases: Mapping[Phase, str | Model] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,14 @@ def beginning(where: Cut, run: str) -> list[Record]:
 
 
 def parted(
-    where: Cut, changed: Changed, tools: Mapping[str, Tool], policy: Policy, models: tuple[str, str]
+    where: Cut,
+    changed: Changed,
+    tools: Mapping[str, Tool],
+    policy: Policy,
+    models: Lineup,
+    *,
+    escalate: bool,
+    alerts: tuple[Threshold, ...],
 ) -> RunForked:
     """The record that makes a run of its own of what is shared.
 
@@ -118,7 +129,9 @@ def parted(
         changed: what is otherwise from there on.
         tools: those that are here, by name.
         policy: who is asked from there on.
-        models: the model and the cheap model, by name.
+        models: who is asked from there on.
+        escalate: whether the strong one is, in place of one whose replies cannot be used.
+        alerts: what is warned of.
 
     Raises:
         ConfigError: it cannot be carried out so; says all that is wrong with it.
@@ -134,8 +147,9 @@ def parted(
         at=where.at,
         seq=state.seq,
         kept=len(state.outcomes),
-        model=models[0],
-        cheap_model=models[1],
+        **models.names,
+        escalate=escalate,
+        alerts=alerts,
         tools={**head.tools, **{name: made.facts for name, made in tools.items()}},
         budget=changed.get("budget") or where.whole.budget,
         policy=policy,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "aligned"]
 
 _WIDEST = 100
 _UNBROKEN = 24
@@ -49,6 +49,12 @@ class Listing:
         caption = f'<caption style="text-align:left;padding:0 0 4px">{escape(self.caption)}</caption>'
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f'<div class="agentnb"><div>{table}</div>{note}</div>'
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of numbers as lines: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from agentnb.errors import DamagedRecord, Interrupted, KeyTaken, RunConflict, St
 from agentnb.events import DURABLE_AT_ONCE, Event, Kept, Record, RunSuspended
 from agentnb.ledger import rows_of
 from agentnb.plan import JSON, UnmetReference
+from agentnb.receipts import receipt_row
 from agentnb.state import NEW, RunState, Status
 from agentnb.store.base import NO_ROWS, Store
 from agentnb.transitions import apply, fold
@@ -193,6 +194,7 @@ class RunLog:
             if not now.waiting:
                 return ()
             more, mark = _checkpoint(self.run, now)
+            more |= receipt_row(now.state, now.waiting)
             again, self._tried = self._tried == now.waiting[-1].seq, now.waiting[-1].seq
             try:
                 self.store.append(self.run, now.waiting, blobs, {**now.rows, **more})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Literal
 
+from agentnb.alerts import Alert, Raised
 from agentnb.answer import answer_of, answer_question, handed_over
 from agentnb.budget import OverBudget, Phase
 from agentnb.calls import call_tool, read_again, simulate
@@ -23,11 +24,12 @@ from agentnb.decide import (
     SettleDoubt,
     Simulate,
     Summarise,
+    Warn,
     WriteAnswer,
     limit_reached,
 )
 from agentnb.errors import IllegalTransition, ModelError
-from agentnb.events import ActionProposed, Event, RunSuspended, ToolRefused
+from agentnb.events import ActionProposed, AlertFailed, AlertRaised, Event, RunSuspended, ToolRefused
 from agentnb.executor import args_of, bind_question
 from agentnb.gate import Gate
 from agentnb.log import RunLog
@@ -38,6 +40,7 @@ from agentnb.plan import Step
 from agentnb.planner import plan_of, plan_question
 from agentnb.prepared import prepare
 from agentnb.prompts import Prompt
+from agentnb.receipts import means_passed
 from agentnb.runner import Runner
 from agentnb.summariser import by_rule, summary_of, summary_question
 from agentnb.tools import Tool
@@ -51,8 +54,9 @@ class Performer:
     Args:
         log: the run.
         tools: by name.
-        strong: plans and answers.
-        cheap: fills open arguments and criticises.
+        voices: who answers in each phase.
+        strong: who is asked in place of one whose replies cannot be used.
+        alerts: whom to tell where a threshold is passed.
         gate: asks before a gated call.
         runner: where tools run.
         sleep: how to wait, in seconds.
@@ -64,8 +68,9 @@ class Performer:
         log: RunLog,
         tools: Mapping[str, Tool],
         *,
+        voices: Mapping[Phase, Voice],
         strong: Voice,
-        cheap: Voice,
+        alerts: Sequence[Alert],
         gate: Gate,
         runner: Runner,
         sleep: Callable[[float], None],
@@ -74,8 +79,9 @@ class Performer:
         self._log = log
         self._tools = tools
         self._specs = tool_specs(tools)
+        self._voices = voices
         self._strong = strong
-        self._cheap = cheap
+        self._alerts = alerts
         self._gate = gate
         self._runner = runner
         self._sleep = sleep
@@ -83,8 +89,12 @@ class Performer:
 
     def __call__(self, action: Action) -> Generator[Event, None, None]:
         """What happens as `action` is carried out."""
+        before = self._log.state.status
         try:
             yield from self._events(action)
+            if not before.ended and self._log.state.status.ended:
+                for mean in means_passed(self._log.store, self._log.state):
+                    yield from self._warn(mean)
         except OverBudget as error:
             phase = "answer" if isinstance(action, WriteAnswer) else self._log.state.stage
             yield limit_reached(error.refusal, phase)
@@ -120,6 +130,8 @@ class Performer:
                 yield from self._write_answer()
             case HandOver() as end:
                 yield handed_over(self._log, end)
+            case Warn(event):
+                yield from self._warn(event)
 
     @property
     def _step(self) -> Step:
@@ -129,8 +141,9 @@ class Performer:
         return step
 
     def _ask(
-        self, voice: Voice, phase: Phase, prompt: Prompt, step: str = "", *, last_word: bool = False
+        self, phase: Phase, prompt: Prompt, step: str = "", *, last_word: bool = False
     ) -> Generator[Event, None, ModelReply]:
+        voice = self._strong if self._log.state.escalated else self._voices[phase]
         request = ModelRequest(
             model=voice.ref,
             phase=phase,
@@ -144,12 +157,23 @@ class Performer:
         )
         return (yield from voice.ask(Question(request, request.key(), step, last_word)))
 
+    def _warn(self, event: AlertRaised) -> Iterator[Event]:
+        """The alert, and once it is on disk the callbacks of those who wait for it."""
+        yield event
+        raised = Raised(self._log.run, event.threshold, event.value, event.runs)
+        for alert in self._alerts:
+            if alert.callback is not None and event.threshold in alert.thresholds:
+                try:
+                    alert.callback(raised)
+                except Exception as error:  # noqa: BLE001 - it is not ours, and a warning must not stop what it is about
+                    yield AlertFailed(message=f"{type(error).__name__}: {error}"[:500])
+
     def _make_plan(self) -> Iterator[Event]:
-        reply = yield from self._ask(self._strong, "plan", plan_question(self._log, self._specs, self._tools))
+        reply = yield from self._ask("plan", plan_question(self._log, self._specs, self._tools))
         yield plan_of(self._log, self._tools, reply)
 
     def _bind_args(self, step: Step) -> Iterator[Event]:
-        reply = yield from self._ask(self._cheap, "bind", bind_question(self._log, self._specs, step), step.id)
+        reply = yield from self._ask("bind", bind_question(self._log, self._specs, step), step.id)
         yield args_of(self._log, self._tools[step.tool], step, reply)
 
     def _read_again(self) -> Iterator[Event]:
@@ -169,7 +193,7 @@ class Performer:
         if verdict := verdict_by_check(self._log, step):
             yield verdict
             return
-        reply = yield from self._ask(self._cheap, "critique", critique_question(self._log, self._specs, step), step.id)
+        reply = yield from self._ask("critique", critique_question(self._log, self._specs, step), step.id)
         yield verdict_of(self._log, step, reply)
 
     def _summarise(self, by: Literal["model", "rule"]) -> Iterator[Event]:
@@ -178,7 +202,7 @@ class Performer:
             yield by_rule(self._log)
             return
         try:
-            reply = yield from self._ask(self._cheap, "summarise", summary_question(self._log, self._specs))
+            reply = yield from self._ask("summarise", summary_question(self._log, self._specs))
         except (OverBudget, ModelError):
             yield by_rule(self._log)
         else:
@@ -186,5 +210,5 @@ class Performer:
 
     def _write_answer(self) -> Iterator[Event]:
         prompt = answer_question(self._log, self._specs)
-        reply = yield from self._ask(self._strong, "answer", prompt, last_word=True)
+        reply = yield from self._ask("answer", prompt, last_word=True)
         yield answer_of(self._log, reply)

@@ -6,7 +6,7 @@ from typing import Final
 
 from agentnb.events import ActionSettled, ApprovalAnswered, DoubtResolved, Event, Item, MemorySummarised, PlanMade
 from agentnb.state import Memory, Outcome, RunState, Stage
-from agentnb.step_changes import Changes, require, short_hash
+from agentnb.step_changes import UNTRIED, Changes, require, short_hash
 
 __all__ = ["LONGEST_ITEM", "noted", "read_again", "summarised"]
 
@@ -20,7 +20,7 @@ def summarised(state: RunState, e: MemorySummarised) -> Changes:
     """The memory was made small: what it covers is no longer told in full."""
     require(e.upto == len(state.outcomes), f"it covers {e.upto} of {len(state.outcomes)} finished steps", e)
     require(state.stage in (Stage.PLAN, Stage.STEP) and state.claim is None, "a call is under way", e)
-    return {"memory": Memory(e.upto, e.items, e.hidden), "noted": (), "rejected": 0, "problems": ()}
+    return {"memory": Memory(e.upto, e.items, e.hidden), "noted": (), **UNTRIED}
 
 
 def noted(event: Event) -> tuple[Item, ...]:

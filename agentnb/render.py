@@ -10,23 +10,26 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from html import escape
 from importlib.resources import files
 
+from agentnb.listing import aligned
 from agentnb.markdown import clean, line, to_html
 from agentnb.state import Status
-from agentnb.summary import Gauge, PhaseCost, StepLine, Summary
+from agentnb.summary import Gauge, StepLine, Summary
 from agentnb.wording import (
     GAUGES,
     KEPT_STEPS,
     LISTED,
     LIVE_STEPS,
     MARKS,
+    TOTAL,
     actions_title,
     asks,
     call,
     cost,
+    cost_table,
     count,
     effects_title,
     facts,
@@ -36,18 +39,20 @@ from agentnb.wording import (
     lists,
     mark_of,
     money,
-    number,
     plan_title,
     priced,
+    saved_said,
     seconds,
     shown,
     told,
     window,
 )
 
-__all__ = ["as_html", "as_text", "style_sheet", "typed_as_code"]
+__all__ = ["as_html", "as_text", "number_rows", "style_sheet", "typed_as_code"]
 
 COLUMNS = 96
+_ABOVE = ' style="border-top:1px solid var(--line)"'
+"""Of a total: few cards have one, and the style sheet travels in each."""
 
 
 # ---------------------------------------------------------------------------------------------------- HTML
@@ -88,7 +93,7 @@ def _header(s: Summary) -> str:
 
 
 def _panel(s: Summary) -> str:
-    return _detail(s) + _steps(s, LIVE_STEPS) + _tables(s) + _gauges(s) + _folded_lists(s)
+    return _detail(s) + _told(s) + _steps(s, LIVE_STEPS) + _tables(s) + _gauges(s) + _folded_lists(s)
 
 
 def _record(s: Summary) -> str:
@@ -201,19 +206,17 @@ def _table(title: str, heads: Sequence[str], rows: str, kind: str = "") -> str:
 def _phases(s: Summary) -> str:
     if not s.phases:
         return ""
-    heads = ("Phase", "Calls", "Tokens", *(["Dollars"] if priced(s) else []))
-    rows = "".join(map(partial(_phase, s), s.phases))
-    table = _table("", heads, rows, ' class="n"')
-    return _fold(f"Cost: {cost(s)}" if cost(s) else "Cost", table)
+    heads, found = cost_table(s)
+    rows = number_rows(found, total=found[-1][0] == TOTAL)
+    said = f"<p>{escape('; '.join(saved_said(s)).capitalize())}</p>" if saved_said(s) else ""
+    return _fold(f"Cost: {cost(s)}" if cost(s) else "Cost", _table("", heads, rows, ' class="n"') + said)
 
 
-def _phase(s: Summary, phase: PhaseCost) -> str:
-    cells = "".join(f"<td>{escape(cell)}</td>" for cell in _cells(s, phase))
-    return f'<tr><th scope="row">{_text(phase.phase)}</th>{cells}</tr>'
-
-
-def _cells(s: Summary, phase: PhaseCost) -> list[str]:
-    return [number(phase.calls), number(phase.tokens), *([money(phase.usd)] if priced(s) else [])]
+def number_rows(rows: Sequence[Sequence[str]], *, total: bool) -> str:
+    """Rows of a table of numbers as HTML, escaped; with a line above the last one where it is the total."""
+    cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row[1:]) for row in rows]
+    *made, last = [f'<th scope="row">{escape(row[0])}</th>{of}</tr>' for row, of in zip(rows, cells, strict=True)]
+    return "".join([*(f"<tr>{row}" for row in made), f"<tr{_ABOVE}>{last}" if total else f"<tr>{last}"])
 
 
 def _footer(s: Summary) -> str:
@@ -236,8 +239,8 @@ def as_text(summary: Summary) -> str:
     s = shown(summary)
     icon, word, _, why = headline(s)
     state = f"{icon} {word}" + (f": {why}" if why else "")
-    blocks = [_wrap(" · ".join([state, *facts(s), *([s.run] if s.run else [])])), _wrap(s.detail)]
-    blocks += [_told_text(s), _answer_text(s), _plan_text(s)] if s.status.ended else [_plan_text(s), _gauges_text(s)]
+    blocks = [_wrap(" · ".join([state, *facts(s), *([s.run] if s.run else [])])), _wrap(s.detail), _told_text(s)]
+    blocks += [_answer_text(s), _plan_text(s)] if s.status.ended else [_plan_text(s), _gauges_text(s)]
     blocks += [_actions_text(s), _effects_text(s), *(_block(title, found) for title, found in lists(s))]
     if s.status.ended:
         blocks.append(_phases_text(s))
@@ -318,9 +321,8 @@ def _gauges_text(s: Summary) -> str:
 def _phases_text(s: Summary) -> str:
     if not s.phases:
         return ""
-    heads = ["calls", "tokens", *(["dollars"] if priced(s) else [])]
-    rows = [["", *heads], *([line(phase.phase, 20), *_cells(s, phase)] for phase in s.phases)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    table = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+    heads, rows = cost_table(s)
+    table = aligned([["", *map(str.lower, heads[1:])], *rows])
     title = f"Cost: {cost(s)}" if cost(s) else "Cost"
-    return "\n".join([title, *(f"  {row}".rstrip() for row in table)])
+    said = _wrap("; ".join(saved_said(s)).capitalize(), "  ", "  ")
+    return "\n".join([title, *(f"  {row}" for row in table), *filter(None, [said])])

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentnb.approval import person
+from agentnb.budget import Phase
 from agentnb.calls import STILL_RUNS
+from agentnb.cost import PHASES
 from agentnb.errors import ConfigError
 from agentnb.events import DoubtResolved, RunResumed
 from agentnb.log import RunLog
+from agentnb.models.lineup import Lineup
 from agentnb.policy import ToolFacts
 from agentnb.runner import ended
 from agentnb.state import RunState
+from agentnb.tiers import model_of
 from agentnb.tools import Tool
 
 __all__ = ["Differences", "InDoubt", "differences", "settled"]
@@ -32,6 +36,7 @@ class Differences:
         changed: tools whose arguments, effect or reversibility have changed, as they are now.
         model: the one that is here, where the run began with another; else "".
         cheap_model: the same.
+        phases: the same for the models of single phases.
         said: all of it, one sentence each.
     """
 
@@ -40,6 +45,7 @@ class Differences:
     changed: Mapping[str, ToolFacts] | None = None
     model: str = ""
     cheap_model: str = ""
+    phases: Mapping[Phase, str] | None = None
     said: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
@@ -65,17 +71,17 @@ class Differences:
             without=self.missing,
             model=self.model,
             cheap_model=self.cheap_model,
+            phases=dict(self.phases or {}),
         )
 
 
-def differences(state: RunState, tools: Mapping[str, Tool], model: str, cheap_model: str) -> Differences:
+def differences(state: RunState, tools: Mapping[str, Tool], models: Lineup | None = None) -> Differences:
     """What is here, against what the run knows.
 
     Args:
         state: of the run.
         tools: those that are here, by name.
-        model: the one that is here.
-        cheap_model: the same.
+        models: those that are here; None where no model has a part in what comes.
     """
     head = state.head
     needed = {step.tool: step.id for step in reversed(state.left) if step.tool not in tools}
@@ -85,13 +91,17 @@ def differences(state: RunState, tools: Mapping[str, Tool], model: str, cheap_mo
         *(f"the tool {name!r} is not here" for name in missing),
         *(f"the tool {name!r} has changed: {_how(head.tools[name], now)}" for name, now in changed.items()),
     ]
-    others = {"model": "", "cheap_model": ""}
-    if not head.executes:  # in which no model has a part
-        for role, mine, its in (("model", model, head.model), ("cheap_model", cheap_model, head.cheap_model)):
-            if mine != its:
-                others[role] = mine
-                said.append(f"it began with {role}={its!r}, and here it is {mine!r}")
-    return Differences(missing, needed, changed, said=tuple(said), **others)
+    if models is None or head.executes:
+        return Differences(missing, needed, changed, said=tuple(said))
+    mine, its = models.names, {"model": head.model, "cheap_model": head.cheap_model}
+    others = {role: mine[role] if mine[role] != its[role] else "" for role in its}
+    said += [f"it began with {role}={its[role]!r}, and here it is {now!r}" for role, now in others.items() if now]
+    named = [phase for phase in PHASES if phase in head.phases or phase in models.phases]
+    phases = {p: models.of(p).ref for p in named if models.of(p).ref != model_of(head, p)}
+    said += [
+        f"its {phase} began with {model_of(head, phase)!r}, and here it is {now!r}" for phase, now in phases.items()
+    ]
+    return Differences(missing, needed, changed, phases=phases, said=tuple(said), **others)
 
 
 def _how(before: ToolFacts, now: ToolFacts) -> str:

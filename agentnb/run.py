@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol, Unpack
 
 from agentnb.actions import Validator, carry_out, drop, meant, require_at_rest
+from agentnb.alerts import Raised
 from agentnb.approval import Answer, binding, person
 from agentnb.budget import Spent
 from agentnb.checkpoint import load
 from agentnb.compare import Comparison, compare
+from agentnb.cost import Cost, Saved
 from agentnb.dryrun import Effect, effects_of
 from agentnb.errors import ConfigError, OnlyRecorded
 from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed, ToolRefused
@@ -143,9 +145,19 @@ class Run:
         return replace(self.state.spent, seconds=self.state.t)
 
     @property
-    def saved(self) -> dict[str, float]:
-        """What the prompt cache saved: {"usd": …, "tokens": …}."""
-        return {"usd": self.state.saved_usd, "tokens": self.state.saved_tokens}
+    def cost(self) -> Cost:
+        """What its model calls cost, by phase and by model, and what they would have cost on the strong model alone."""
+        return Cost(self.state.costs)
+
+    @property
+    def saved(self) -> Saved:
+        """What was saved: by our prompt cache, by the provider's cache and by tiers, each apart."""
+        return self.cost.saved
+
+    @property
+    def alerts(self) -> tuple[Raised, ...]:
+        """What was warned of, oldest first."""
+        return tuple(Raised(self.id, e.threshold, e.value, e.runs) for e in self.state.alerts)
 
     @property
     def pending(self) -> tuple[Pending, ...]:

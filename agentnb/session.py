@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from agentnb.alerts import Alert
 from agentnb.approval import Approver
-from agentnb.budget import Price, Usage
+from agentnb.budget import Price
 from agentnb.cassette import behind
+from agentnb.cost import PHASES
 from agentnb.errors import Interrupted, UnknownPrice
 from agentnb.events import Record, RunSuspended
 from agentnb.gate import Gate, Notify
 from agentnb.log import RunLog
 from agentnb.loop import drive
 from agentnb.models.base import Model
-from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying
+from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying, unpriced
+from agentnb.models.lineup import Lineup
 from agentnb.models.prices import price_of
 from agentnb.perform import Performer
 from agentnb.reading import READ_RESULT, is_reading, reading
@@ -33,8 +36,7 @@ class Means:
     """What a run acts with.
 
     Attributes:
-        model: plans and answers.
-        cheap_model: fills open arguments and criticises.
+        models: who is asked in each phase.
         tools: by name; those that the run did not begin with are left out.
         approver: who is asked before a gated call.
         notify: told when something waits for a person, or None.
@@ -42,10 +44,10 @@ class Means:
         sleep: how to wait, or None for a wait that a stop ends early.
         replies: the prompt cache, or None for none.
         fresh: True asks anew and replaces what the cache holds.
+        alerts: whom to tell where a threshold is passed.
     """
 
-    model: Model
-    cheap_model: Model
+    models: Lineup
     tools: Mapping[str, Tool]
     approver: Approver
     notify: Notify | None
@@ -53,6 +55,7 @@ class Means:
     sleep: Callable[[float], None] | None
     replies: ReplyCache | None
     fresh: bool
+    alerts: Sequence[Alert] = ()
 
 
 class Session:
@@ -77,11 +80,13 @@ class Session:
         tools = {name: means.tools[name] for name in log.state.head.tools if name in means.tools}
         if READ_RESULT.name in tools and is_reading(tools[READ_RESULT.name]):
             tools[READ_RESULT.name] = reading(log)
+        voices = {id(model): self._voice(model) for model in means.models}
         self._perform = Performer(
             log,
             tools,
-            strong=self._voice(means.model),
-            cheap=self._voice(means.cheap_model),
+            voices={phase: voices[id(means.models.of(phase))] for phase in PHASES},
+            strong=voices[id(means.models.model)],
+            alerts=means.alerts,
             gate=Gate(log, tools, means.approver, means.notify),
             runner=means.runner,
             sleep=means.sleep or self._sleep,
@@ -124,10 +129,11 @@ class Session:
             self._release()  # its thread appends nothing any more, wherever it hangs
 
     def _voice(self, model: Model) -> Voice:
-        price = price_for(model, self.log.state.budget.usd)
-        layers: list[Layer] = [retrying(self.log, self._means.sleep or self._sleep), metered(self.log, price)]
+        price, strong = price_for(model, self.log.state.budget.usd), self._means.models.model
+        better = price_for(strong, None) if price and model.ref != strong.ref else None
+        layers: list[Layer] = [retrying(self.log, self._means.sleep or self._sleep), metered(self.log, price, better)]
         if self._means.replies is not None and not model.ref.startswith("scripted"):
-            layers.insert(0, cached(self.log, self._means.replies, price, fresh=self._means.fresh))
+            layers.insert(0, cached(self.log, self._means.replies, price or unpriced, fresh=self._means.fresh))
         real = behind(model)
         thinking: int = getattr(real, "thinking_tokens", 0)
         endpoint: str = getattr(real, "endpoint", "")
@@ -138,8 +144,8 @@ class Session:
             raise Interrupted("stopped while waiting to try again")
 
 
-def price_for(model: Model, usd: float | None) -> Price:
-    """What `model` costs; 0 where nobody knows and no dollars are limited.
+def price_for(model: Model, usd: float | None) -> Price | None:
+    """What `model` costs, or None where nobody knows and no dollars are limited.
 
     Raises:
         UnknownPrice: nobody knows, and `usd` is to be held.
@@ -150,8 +156,4 @@ def price_for(model: Model, usd: float | None) -> Price:
         raise UnknownPrice(
             f"the price of {model.ref} is not known, so a budget of ${usd:g} cannot be held: limit tokens instead"
         )
-    return price or _unpriced
-
-
-def _unpriced(usage: Usage) -> float:  # noqa: ARG001 - a Price
-    return 0.0
+    return price

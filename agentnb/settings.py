@@ -21,6 +21,7 @@ VARIABLES: Mapping[str, str] = {
     "store": "AGENTNB_STORE",
     "model": "AGENTNB_MODEL",
     "cheap_model": "AGENTNB_CHEAP_MODEL",
+    "phases": "AGENTNB_PHASES",
     "cassette": "AGENTNB_CASSETTE",
     "mode": "AGENTNB_MODE",
 }
@@ -35,6 +36,7 @@ class Settings:
         store: folder of the journal and the prompt cache, relative to the working directory.
         model: plans and answers.
         cheap_model: fills arguments and criticises; "" for the same as `model`.
+        phases: other models for single phases, "critique=openai:NAME,answer=local:", or "".
         cassette: file that model calls are recorded to and replayed from, or "".
         mode: "live" asks models; "record" asks them and writes the cassette; "replay" answers from the cassette alone;
             "auto" replays where there is a cassette and the model cannot be called, and is live otherwise.
@@ -43,6 +45,7 @@ class Settings:
     store: str = ".agentnb"
     model: str = DEFAULT_MODEL
     cheap_model: str = ""
+    phases: str = ""
     cassette: str = ""
     mode: Mode = "auto"
 

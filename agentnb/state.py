@@ -7,11 +7,13 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from agentnb.budget import Budget, Spent
+from agentnb.cost import Line
 from agentnb.errors import IllegalTransition
 from agentnb.events import (
     ActionClaimed,
     ActionProposed,
     ActionSettled,
+    AlertRaised,
     ApprovalAsked,
     Item,
     Kept,
@@ -173,6 +175,8 @@ class RunState(NamedTuple):
     attempt: int = 1
     rejected: int = 0
     """Replies rejected in a row in the present phase."""
+    escalated: bool = False
+    """True where the strong model is asked in the present phase, in place of one whose replies were rejected."""
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
     refused: str = ""
@@ -243,8 +247,10 @@ class RunState(NamedTuple):
     finished: RunFinished | None = None
     spent: Spent = NOTHING
     reserved: Spent = NOTHING
-    saved_usd: float = 0.0
-    saved_tokens: int = 0
+    costs: tuple[Line, ...] = ()
+    """What each phase has used of each model, and what was saved on it."""
+    alerts: tuple[AlertRaised, ...] = ()
+    """What was warned of, oldest first."""
     t: float = 0.0
     at: float = 0.0
     """By the machine's clock when the last record was made."""

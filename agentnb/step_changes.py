@@ -35,6 +35,7 @@ from agentnb.state import Grant, Queued, RunState, Stage, Status
 
 __all__ = [
     "CLEAN",
+    "UNTRIED",
     "Changes",
     "action_claimed",
     "action_settled",
@@ -70,8 +71,12 @@ def require(holds: bool, otherwise: str, event: Event) -> None:  # noqa: FBT001 
         raise IllegalTransition(f"{event.kind}: {otherwise}")
 
 
+UNTRIED: Final[Changes] = {"rejected": 0, "escalated": False, "problems": ()}
+"""Of a phase in which no model has been asked yet."""
+
+
 CLEAN: Final[Changes] = {
-    "attempt": 1, "rejected": 0, "problems": (), "refused": "", "bound": None, "by_model": False, "raised": (),
+    **UNTRIED, "attempt": 1, "refused": "", "bound": None, "by_model": False, "raised": (),
     "approval": None, "approved": "", "reread": (), "claim": None, "cleared": False, "unsure": False, "doubt": "",
     "given_up": False, "call": "", "read": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip
@@ -93,7 +98,7 @@ def bound(state: RunState, e: ArgsBound) -> Changes:
     """A model filled the open arguments."""
     current(state, e.step, e)
     # What the present step's own tool brings after this is nothing that the model can have read.
-    return {"bound": e.args, "by_model": state.planned_clean is not None, "rejected": 0, "problems": ()}
+    return {"bound": e.args, "by_model": state.planned_clean is not None, **UNTRIED}
 
 
 def gate_raised(state: RunState, e: GateRaised) -> Changes:
@@ -243,7 +248,7 @@ def returned(state: RunState, e: ToolReturned) -> Changes:
 
 def _judgeable(state: RunState, e: ToolReturned) -> Changes:
     settled: Changes = {"claim": None, "cleared": False, "unsure": False, "doubt": "", "given_up": False}
-    rest: Changes = {**settled, "stage": Stage.JUDGE, "rejected": 0, "problems": ()}
+    rest: Changes = {**settled, "stage": Stage.JUDGE, **UNTRIED}
     return {"returned": e, **rest, **_taken_in(state, e.step)}
 
 

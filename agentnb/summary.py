@@ -10,12 +10,12 @@ from typing import Literal
 from agentnb import standing
 from agentnb.approval import person
 from agentnb.budget import Spent
+from agentnb.cost import NOTHING_SAVED, Cost, Saved
 from agentnb.course import ActionLine, Course, EffectLine
 from agentnb.events import (
     CallInDoubt,
     Event,
     ModelAsked,
-    ModelCached,
     ModelFailed,
     ModelReplied,
     ReadRepeated,
@@ -71,12 +71,19 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class PhaseCost:
-    """What one phase of the run used: plan, bind, critique or answer."""
+    """What one phase of the run used: plan, bind, critique, assess, summarise or answer.
+
+    Attributes:
+        strong_usd: what it would have cost on the strong model; None where that is not known, or the same.
+        models: which were asked, by name.
+    """
 
     phase: str
     calls: int = 0
     tokens: int = 0
     usd: float = 0.0
+    strong_usd: float | None = None
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,9 @@ class Summary:
 
     Attributes:
         bare: True leaves out what differs from one replay to the next: the id, the store and all times.
+        models: the strong one first.
+        saved: what was saved on its model calls, each way apart.
+        alerts: what somebody wanted to be warned of, one sentence each.
         reason: the stop reason in words, "" where it completed or still runs.
         now: what it is doing, while it runs.
         next: what to do next, as a line to type; "" where there is nothing to do.
@@ -114,10 +124,10 @@ class Summary:
     revisions: tuple[str, ...]
     decisions: tuple[str, ...]
     spent: Spent
-    saved_usd: float
-    saved_tokens: int
     now: str
     next: str
+    saved: Saved = NOTHING_SAVED
+    alerts: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     since: tuple[str, ...] = ()
     dry: bool = False
@@ -139,7 +149,6 @@ class Tally:
 
     bare: bool = False
     state: RunState = NEW
-    _phases: dict[str, PhaseCost] = field(default_factory=dict)
     _usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _asked: ModelAsked | None = None
@@ -158,30 +167,23 @@ class Tally:
         match event:
             case ModelAsked():
                 self._asked = event
-            case ModelReplied(usage=usage) if self._asked:
-                self._charge(self._asked, usage.input_tokens + usage.output_tokens, event.usd, event.seconds)
+            case ModelReplied() if self._asked:
+                self._charge(self._asked, event.usd, event.seconds)
             case ModelFailed() if self._asked:
-                held = self._asked.reserved
-                self._charge(self._asked, *((0, 0.0) if event.unbilled else (held.tokens, held.usd)), event.seconds)
+                self._charge(self._asked, 0.0 if event.unbilled else self._asked.reserved.usd, event.seconds)
             case RunForked():  # what came before was paid for by another run
-                self._phases.clear()
                 self._usd.clear()
                 self._asked = None
             case RunSuspended(withdrawn=True):
                 self._asked = None  # announced and not sent
             case RunResumed() if self._asked:  # lost with its process: it may have been billed, and stays charged
-                held = self._asked.reserved
-                self._charge(self._asked, held.tokens, held.usd, 0)
-            case ModelCached(phase=phase):
-                self._phases.setdefault(phase, PhaseCost(phase))
+                self._charge(self._asked, self._asked.reserved.usd, 0)
             case ToolReturned() | ToolRetried() | CallInDoubt() | ReadRepeated():
                 self._seconds[event.step] += event.seconds
             case _:
                 pass
 
-    def _charge(self, asked: ModelAsked, tokens: int, usd: float, seconds: float) -> None:
-        cost = self._phases.get(asked.phase, PhaseCost(asked.phase))
-        self._phases[asked.phase] = replace(cost, calls=cost.calls + 1, tokens=cost.tokens + tokens, usd=cost.usd + usd)
+    def _charge(self, asked: ModelAsked, usd: float, seconds: float) -> None:
         self._usd[asked.step] += usd
         self._seconds[asked.step] += seconds
         self._asked = None
@@ -191,12 +193,12 @@ class Tally:
         state, head = self.state, self.state.head
         end = state.finished
         effects = self._course.effects(state)
-        phases = (self._phases[name] for name in ("plan", "bind", "critique", "answer") if name in self._phases)
+        cost = Cost(state.costs)
         return Summary(
             run=head.run,
             status=state.status,
             task=head.task,
-            models=tuple(dict.fromkeys((head.model, head.cheap_model))),
+            models=tuple(dict.fromkeys((head.model, head.cheap_model, *head.phases.values()))),
             reason=f"{self._course.verdict}, rests" if standing.is_decided(state) else standing.reason(state),
             detail=self._detail(),
             output=end.output if end else "",
@@ -206,12 +208,12 @@ class Tally:
             since=tuple(self._course.since(state).values()),
             steps=tuple(self._line(step, place) for place, step in enumerate(state.plan.steps)) if state.plan else (),
             gauges=_gauges(state, bare=self.bare),
-            phases=tuple(phases),
+            phases=_phases(cost),
             revisions=tuple(self._course.revisions),
             decisions=tuple(self._course.decisions),
             spent=replace(state.spent, seconds=state.t),
-            saved_usd=state.saved_usd,
-            saved_tokens=state.saved_tokens,
+            saved=cost.saved,
+            alerts=tuple(e.threshold.in_words(e.value, e.runs, bare=self.bare) for e in state.alerts),
             now=standing.now(state),
             next=standing.way_on(state, len(effects)),
             dry=head.dry,
@@ -293,6 +295,14 @@ def summarise(records: Iterable[Record], *, bare: bool = False) -> Summary:
     for record in records:
         tally.add(record)
     return tally.summary()
+
+
+def _phases(cost: Cost) -> tuple[PhaseCost, ...]:
+    found = []
+    for phase, used in cost.by_phase.items():
+        strong = used.would_be_usd if used.moved_tokens else None
+        found.append(PhaseCost(phase, used.calls, used.tokens, used.usd, strong, cost.models_of(phase)))
+    return tuple(found)
 
 
 def _gauges(state: RunState, *, bare: bool) -> tuple[Gauge, ...]:

@@ -13,11 +13,14 @@ from typing import Any
 
 from agentnb import step_changes
 from agentnb.budget import Spent
+from agentnb.cost import Line, Used, charged, settled
 from agentnb.errors import DamagedRecord, IllegalTransition
 from agentnb.events import (
     ActionClaimed,
     ActionProposed,
     ActionSettled,
+    AlertFailed,
+    AlertRaised,
     ApprovalAnswered,
     ApprovalAsked,
     ApprovalExpired,
@@ -32,6 +35,7 @@ from agentnb.events import (
     MemorySummarised,
     ModelAsked,
     ModelCached,
+    ModelEscalated,
     ModelFailed,
     ModelReplied,
     PlanMade,
@@ -54,18 +58,21 @@ from agentnb.failures import next_step
 from agentnb.plan import Plan, Step
 from agentnb.remembered import noted, read_again, summarised
 from agentnb.state import NEW, NOTHING, Outcome, RunState, Stage, Status
-from agentnb.step_changes import CLEAN, Changes, current, require
+from agentnb.step_changes import CLEAN, UNTRIED, Changes, current, require
 from agentnb.trail import Trail
 
 __all__ = ["LEGAL", "apply", "fold"]
 
-_MODEL = frozenset({ModelAsked, ModelReplied, ModelFailed, ModelCached, ReplyRejected})
+_MODEL = frozenset({ModelAsked, ModelReplied, ModelFailed, ModelCached, ReplyRejected, ModelEscalated})
 
 
 _GATE = frozenset({GateRaised, ApprovalAsked, ApprovalAnswered, ApprovalExpired})
 
 
-_ANY = frozenset({LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended, RunImported})
+_ALERTS = frozenset({AlertRaised, AlertFailed})
+
+
+_ANY = _ALERTS | {LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended, RunImported}
 
 
 _QUEUE = frozenset({ActionClaimed, ActionSettled})
@@ -94,7 +101,7 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
     Stage.JUDGE: _MODEL | _ANY | _QUEUE | {StepJudged},
     Stage.ANSWER: _MODEL | _ANY | _QUEUE | {RunForked},
-    Stage.DONE: _QUEUE | {BudgetExtended, DoubtResolved, RunImported},
+    Stage.DONE: _ALERTS | _QUEUE | {BudgetExtended, DoubtResolved, RunImported},
 }
 """Which kinds of event each stage admits. What else has to hold is asked for in the handlers below."""
 
@@ -149,24 +156,54 @@ def _replied(state: RunState, e: ModelReplied) -> Changes:
         model_calls=1,
         working_seconds=e.seconds,
     )
-    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used}
+    got = settled(state.inflight.model, e.usage, e.usd, e.uncached_usd, e.strong_usd) if state.inflight else Used()
+    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used, "costs": _costs(state, got)}
 
 
 def _model_failed(state: RunState, e: ModelFailed) -> Changes:
     require(state.inflight is not None, "no model call is in flight", e)
     used = Spent(model_calls=1) if e.unbilled else state.reserved
-    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used + Spent(working_seconds=e.seconds)}
+    spent = state.spent + used + Spent(working_seconds=e.seconds)
+    return {"inflight": None, "reserved": NOTHING, "spent": spent, "costs": _costs(state, _lost(used))}
+
+
+def _costs(state: RunState, used: Used) -> tuple[Line, ...]:
+    """What the call in flight has used, added to what its phase has used of its model."""
+    asked = state.inflight
+    return charged(state.costs, asked.phase, asked.model, used) if asked else state.costs
+
+
+def _lost(used: Spent) -> Used:
+    """What is charged for a call without a reply."""
+    return Used(used.model_calls, used.input_tokens, used.output_tokens, used.usd)
 
 
 def _cached(state: RunState, e: ModelCached) -> Changes:
     require(state.inflight is None, "another model call is in flight", e)
     tokens = e.usage.input_tokens + e.usage.output_tokens
-    return {"saved_usd": state.saved_usd + e.saved_usd, "saved_tokens": state.saved_tokens + tokens}
+    return {"costs": charged(state.costs, e.phase, e.model, Used(hits=1, hit_tokens=tokens, hit_usd=e.saved_usd))}
 
 
 def _rejected(state: RunState, e: ReplyRejected) -> Changes:
     require(state.inflight is None, "a model call is in flight", e)
     return {"rejected": state.rejected + 1, "problems": e.problems}
+
+
+def _escalated(state: RunState, e: ModelEscalated) -> Changes:
+    require(state.inflight is None, "a model call is in flight", e)
+    require(state.rejected > 0, "no reply was rejected", e)
+    require(not state.escalated, "the strong model was asked already", e)
+    return {"escalated": True, "rejected": state.rejected - 1}  # it has one try
+
+
+def _alert_raised(state: RunState, e: AlertRaised) -> Changes:
+    require(all(was.threshold != e.threshold for was in state.alerts), "it was raised already", e)
+    return {"alerts": (*state.alerts, e)}
+
+
+def _alert_failed(state: RunState, e: AlertFailed) -> Changes:
+    require(bool(state.alerts), "no alert was raised", e)
+    return {}
 
 
 def _planned(state: RunState, e: PlanMade) -> Changes:
@@ -190,11 +227,11 @@ def _forked(state: RunState, e: RunForked) -> Changes:
     require(state.inflight is None, "a model call is in flight", e)
     require(state.claim is None, "a call is claimed", e)
     head = replace(
-        state.head, model=e.model, cheap_model=e.cheap_model, tools=e.tools, policy=e.policy, tags=e.tags,
-        budget=e.budget,
+        state.head, model=e.model, cheap_model=e.cheap_model, phases=e.phases, escalate=e.escalate, tools=e.tools,
+        policy=e.policy, tags=e.tags, budget=e.budget, alerts=e.alerts,
     )  # fmt: skip
     left: Changes = {
-        **CLEAN, "spent": NOTHING, "reserved": NOTHING, "saved_usd": 0.0, "saved_tokens": 0, "queue": (), "grants": (),
+        **CLEAN, "spent": NOTHING, "reserved": NOTHING, "costs": (), "alerts": (), "queue": (), "grants": (),
         "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None,
     }  # fmt: skip
     changes: Changes = {"started": head, "fork": e, "budget": e.budget, "status": Status.IN_PROGRESS, **left}
@@ -273,7 +310,7 @@ def _limited(state: RunState, e: LimitReached) -> Changes:
     if state.claim is not None:  # it did not act, and is asked about anew once there is room for it
         rest |= {**CLEAN, "bound": state.bound, "by_model": state.by_model, "raised": state.raised}
         rest["reopen"] = Stage.STEP
-    return {**rest, **short, "rejected": 0, "problems": ()}
+    return {**rest, **short, **UNTRIED}
 
 
 def _extended(state: RunState, e: BudgetExtended) -> Changes:
@@ -284,7 +321,7 @@ def _extended(state: RunState, e: BudgetExtended) -> Changes:
         raise IllegalTransition("budget_extended: the run did not stop at a limit")
     stop = "" if state.stop == limit.limit else state.stop
     again = {"status": Status.IN_PROGRESS, "stage": state.reopen, "stop": stop, "limit": None, "no_answer": None}
-    return {"budget": e.budget, "finished": None, "rejected": 0, "problems": (), **again}
+    return {"budget": e.budget, "finished": None, **UNTRIED, **again}
 
 
 def _suspended(state: RunState, e: RunSuspended) -> Changes:
@@ -306,15 +343,18 @@ def _resumed(state: RunState, e: RunResumed) -> Changes:
     # A call in flight when the last process ended may have been answered, and billed: it stays charged. Nobody bills
     # for a model on this machine.
     here = state.inflight is not None and state.inflight.model.startswith("local:")
-    spent = state.spent + (Spent(model_calls=1) if here else state.reserved)
+    lost = Spent(model_calls=1) if here else state.reserved
     unsure = state.unsure or (state.claim is not None and not state.cleared)
     fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False, "reread": ()}
-    return {"status": Status.IN_PROGRESS, "suspended": None, "spent": spent, **fresh, **_accepted(state, e)}
+    fresh |= {"spent": state.spent + lost, "costs": _costs(state, _lost(lost))}
+    return {"status": Status.IN_PROGRESS, "suspended": None, **fresh, **_accepted(state, e)}
 
 
 def _accepted(state: RunState, e: RunResumed) -> Changes:
     """What a person has accepted: other models, and other tools, for which nothing that was allowed before holds."""
-    head = replace(state.head, model=e.model or state.head.model, cheap_model=e.cheap_model or state.head.cheap_model)
+    was = state.head
+    model, cheap_model = e.model or was.model, e.cheap_model or was.cheap_model
+    head = replace(was, model=model, cheap_model=cheap_model, phases={**was.phases, **e.phases})
     changes: Changes = {"started": head, "without": (state.without | {*e.without}) - {*e.tools}}
     if not e.tools:
         return changes
@@ -346,6 +386,9 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ModelFailed: _model_failed,
     ModelCached: _cached,
     ReplyRejected: _rejected,
+    ModelEscalated: _escalated,
+    AlertRaised: _alert_raised,
+    AlertFailed: _alert_failed,
     PlanMade: _planned,
     ArgsBound: step_changes.bound,
     GateRaised: step_changes.gate_raised,

@@ -10,7 +10,7 @@ from agentnb.budget import amount
 from agentnb.course import ActionLine, EffectLine
 from agentnb.markdown import line
 from agentnb.state import Status
-from agentnb.summary import Gauge, Mark, StepLine, Summary
+from agentnb.summary import Gauge, Mark, PhaseCost, StepLine, Summary
 
 __all__ = [
     "GAUGES",
@@ -19,10 +19,12 @@ __all__ = [
     "LIVE_STEPS",
     "MARKS",
     "STATES",
+    "TOTAL",
     "actions_title",
     "asks",
     "call",
     "cost",
+    "cost_table",
     "count",
     "effects_title",
     "ended_steps",
@@ -36,6 +38,7 @@ __all__ = [
     "number",
     "plan_title",
     "priced",
+    "saved_said",
     "seconds",
     "shown",
     "told",
@@ -85,6 +88,12 @@ LIVE_STEPS, KEPT_STEPS = 12, 60
 LISTED = 30
 """Effects and actions shown."""
 
+TOTAL = "total"
+"""The name of a row that sums up the others."""
+
+_NAME = 40
+"""Characters of a phase and its models: so that a line of the plain text stays under 100 columns."""
+
 _TOLD = 8
 """Steps that were not done, of which each is named."""
 
@@ -132,6 +141,7 @@ def _replayed(s: Summary) -> Summary:
         unknowns=tuple(map(same, s.unknowns)),
         undone=tuple(map(same, s.undone)),
         since=tuple(map(same, s.since)),
+        alerts=tuple(map(same, s.alerts)),
         revisions=tuple(map(same, s.revisions)),
         decisions=tuple(map(same, s.decisions)),
         steps=tuple(replace(step, note=same(step.note), seconds=None) for step in s.steps),
@@ -183,13 +193,16 @@ def cost(s: Summary) -> str:
     used = money(s.spent.usd) if priced(s) else count(s.spent.tokens, "token") if s.spent.tokens else ""
     if used and not priced(s) and s.models and all(model.partition(":")[0] == "local" for model in s.models):
         used += ", local: $0"
-    saved = money(s.saved_usd) if s.saved_usd else count(s.saved_tokens, "token") if s.saved_tokens else ""
+    cache = s.saved.cache
+    saved = money(cache.usd) if cache.usd else count(cache.tokens, "token") if cache.tokens else ""
     return ", ".join(part for part in (used, saved and f"saved {saved}") if part)
 
 
 def priced(s: Summary) -> bool:
     """True where dollars were spent, saved or limited; a free model's columns of zeros tell nobody anything."""
-    return bool(s.spent.usd or s.saved_usd or any(gauge.limit == "usd" for gauge in s.gauges))
+    return bool(s.spent.usd or s.saved.cache.usd or s.saved.tiers.usd) or any(
+        gauge.limit == "usd" for gauge in s.gauges
+    )
 
 
 def money(value: float) -> str:
@@ -275,7 +288,51 @@ def told(s: Summary) -> list[tuple[str, str, list[str]]]:
     more = [f"and {count(len(s.undone) - _TOLD, 'more step')}"] if len(s.undone) > _TOLD else []
     undone = ("Not done", "bad", [*(line(x, 240) for x in s.undone[:_TOLD]), *more])
     since = ("Since then", "ask", [line(x, 240) for x in s.since[:LISTED]])
-    return [found for found in (undone, since) if found[2]]
+    alerts = ("Alert", "ask", [line(x, 240) for x in s.alerts[:LISTED]])
+    return [found for found in (undone, since, alerts) if found[2]]
+
+
+def saved_said(s: Summary) -> list[str]:
+    """What was saved in each way, in dollars; [] where the prompt cache was the only one, which the cost tells."""
+    ways = (
+        (s.saved.cache.usd, "by the prompt cache", ""),
+        (s.saved.provider.usd, "by the provider's cache", "the provider's cache cost {} more than it saved"),
+        (s.saved.tiers.usd, "by cheaper models", "other models cost {} more than the strong one would have"),
+    )
+    if not any(usd for usd, _, _ in ways[1:]):
+        return []
+    return [f"saved {money(usd)} {by}" if usd > 0 else dear.format(money(-usd)) for usd, by, dear in ways if usd]
+
+
+def cost_table(s: Summary) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of what each phase cost; the dearer alternative and the models where there are any."""
+    tiers = any(phase.strong_usd is not None for phase in s.phases)
+    several = len({model for phase in s.phases for model in phase.models}) > 1
+    heads = ["Phase", "Calls", "Tokens", *["Dollars"] * priced(s), *["On the strong model"] * tiers]
+    rows = [[_asked(phase, several=several), *_amounts(s, phase, tiers=tiers)] for phase in s.phases]
+    if tiers:
+        total = PhaseCost(
+            TOTAL,
+            sum(phase.calls for phase in s.phases),
+            sum(phase.tokens for phase in s.phases),
+            sum(phase.usd for phase in s.phases),
+            sum(phase.usd if phase.strong_usd is None else phase.strong_usd for phase in s.phases),
+        )
+        rows.append([total.phase, *_amounts(s, total, tiers=True)])
+    return heads, rows
+
+
+def _asked(phase: PhaseCost, *, several: bool) -> str:
+    """The phase, with its models where the run has several: without their providers, to stay short."""
+    models = [model.partition(":")[2] or model for model in phase.models]
+    named = f" · {', '.join(models)}" if several and models else ""
+    return line(f"{line(phase.phase, 20)}{named}", _NAME)
+
+
+def _amounts(s: Summary, phase: PhaseCost, *, tiers: bool) -> list[str]:
+    strong = phase.usd if phase.strong_usd is None else phase.strong_usd
+    amounts = [number(phase.calls), number(phase.tokens)]
+    return [*amounts, *[money(phase.usd)] * priced(s), *[money(strong)] * tiers]
 
 
 def call(of: EffectLine | ActionLine) -> str:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agentnb import Agent, Budget, ScriptedModel
 from agentnb.budget import OverBudget, Price, Usage
+from agentnb.cost import Cost, Saving
 from agentnb.errors import FailureClass, Interrupted, ModelError
 from agentnb.events import (
     Event,
@@ -132,7 +133,7 @@ def test_a_hit_costs_nothing_and_counts_as_saved() -> None:
     state = bench.log.state
     assert (reply.text, reply.cached, bench.kinds) == ("hi", True, ["model_cached"])
     assert (state.spent.model_calls, state.spent.tokens, state.spent.usd) == (0, 0, 0.0)
-    assert (state.saved_tokens, state.saved_usd) == (15, 0.15)
+    assert Cost(state.costs).saved.cache == Saving(0.15, 15)
 
 
 def test_a_hit_needs_no_budget() -> None:
@@ -437,7 +438,7 @@ def test_a_second_run_of_the_same_task_is_free(tmp_path: Any) -> None:
         agent = Agent(model, tools=[add], store=tmp_path / "s")
         first, second = agent.run("add"), agent.run("add")
     assert (second.output, second.spent.model_calls, second.spent.tokens) == ("3", 0, 0)
-    assert second.saved["tokens"] == first.spent.tokens
+    assert second.saved.cache.tokens == first.spent.tokens
     assert [r.event.kind for r in second.events].count("model_cached") == 3
 
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentnb.alerts import Threshold
 from agentnb.budget import Budget, Spent, Usage
+from agentnb.cost import Cost
 from agentnb.decide import (
     Action,
     AskPerson,
@@ -22,6 +24,7 @@ from agentnb.decide import (
     Propose,
     SettleDoubt,
     Simulate,
+    Warn,
     WriteAnswer,
     decide,
     finished_by_model,
@@ -30,6 +33,8 @@ from agentnb.decide import (
 from agentnb.errors import FailureClass, IllegalTransition
 from agentnb.events import (
     ActionProposed,
+    AlertFailed,
+    AlertRaised,
     ApprovalAnswered,
     ApprovalAsked,
     ApprovalExpired,
@@ -45,6 +50,7 @@ from agentnb.events import (
     LimitReached,
     ModelAsked,
     ModelCached,
+    ModelEscalated,
     ModelFailed,
     ModelReplied,
     PlanMade,
@@ -63,6 +69,7 @@ from agentnb.events import (
 from agentnb.plan import Step, numbered, references
 from agentnb.policy import Policy, ToolFacts
 from agentnb.state import NEW, RunState, Status
+from agentnb.tiers import model_of
 from agentnb.trail import Trail
 from agentnb.transitions import LEGAL, apply, fold
 
@@ -78,6 +85,7 @@ TOOLS = {
 }
 VALID_S = 8.0
 """Seconds for which an approval holds in these runs: a few records."""
+ALERTS = (Threshold("usd", 0.25), Threshold("tokens", 200, "triage"), Threshold("working_seconds", 2, "", 3))
 WHY = st.sampled_from(["", "no such column", "x" * 50])
 
 
@@ -102,7 +110,9 @@ class Walk:
                 run="r1",
                 task="t",
                 model="m",
-                cheap_model="m",
+                cheap_model=draw(st.sampled_from(["m", "c"])),
+                escalate=draw(st.booleans()),
+                alerts=draw(st.sampled_from([(), ALERTS])),
                 tools=state_of_tools,
                 budget=budget,
                 policy=Policy(approve=approve, answer_within_s=5, valid_s=VALID_S),
@@ -132,7 +142,8 @@ class Walk:
             self.add(LimitReached(limit="tokens", needed=9, left=1, cap=10, phase=phase))
             return False
         reserved = Spent(usd=0.5, input_tokens=100, output_tokens=50, model_calls=1)
-        self.add(ModelAsked(phase=phase, model="m", key="k", attempt=1, reserved=reserved, step=step))
+        model = self.state.head.model if self.state.escalated else model_of(self.state.head, phase)
+        self.add(ModelAsked(phase=phase, model=model, key="k", attempt=1, reserved=reserved, step=step))
         if self.draw(st.integers(0, 99 if self.calm else 9)) == 0:  # the process dies here, or a person stops it
             self.rest(withdrawn=self.draw(st.booleans()))
             return False
@@ -154,6 +165,10 @@ class Walk:
         match action:
             case Note(event):
                 self.add(event)
+            case Warn(event):
+                self.add(event)
+                if self.draw(st.integers(0, 3)) == 0:
+                    self.add(AlertFailed(message="ValueError: x"))
             case MakePlan():
                 if self.ask_model("plan"):
                     self.plan()
@@ -382,6 +397,46 @@ def test_every_walk_ends_and_every_prefix_is_legal(walk: Walk) -> None:
         assert list(before.outcomes) == list(state.outcomes)[: len(before.outcomes)]  # finished steps are never altered
         decide(state)
     assert fold(walk.records) == walk.state
+
+
+@settings(max_examples=200, deadline=None)
+@given(walks())
+def test_the_strong_model_is_asked_once_in_the_place_of_a_cheaper_one(walk: Walk) -> None:
+    """Only where that is wanted, after the last try of another model, and never a second time in a row."""
+    state = NEW
+    for record in walk.records:
+        before, state = state, apply(state, record)
+        if isinstance(record.event, ModelEscalated):
+            head = before.head
+            assert (head.escalate, before.escalated, before.rejected >= 3) == (True, False, True)
+            assert (record.event.was, record.event.model) == (head.cheap_model, head.model) != (head.model, head.model)
+            assert state.escalated
+        if isinstance(record.event, StepJudged) and record.event.reason.startswith("no valid verdict"):
+            assert before.escalated or not before.head.escalate or before.head.cheap_model == before.head.model
+
+
+@settings(max_examples=200, deadline=None)
+@given(walks())
+def test_an_alert_is_raised_once_where_its_threshold_is_passed(walk: Walk) -> None:
+    """However the run goes on, rests and ends; of a mean, and of another kind of task, decide says nothing."""
+    raised = [record.event.threshold for record in walk.records if isinstance(record.event, AlertRaised)]
+    used = walk.state.spent.plus(Spent(), walk.state.t)
+    mine = [found for found in walk.state.head.alerts if found.last == 1 and not found.task_type]
+    assert sorted(raised, key=str) == sorted((found for found in mine if found.passed_by(used)), key=str)
+
+
+@settings(max_examples=200, deadline=None)
+@given(walks())
+def test_what_each_phase_and_model_cost_adds_up_to_what_was_spent(walk: Walk) -> None:
+    """At every place: dollars, tokens and calls, by phase as by model."""
+    state = NEW
+    for record in walk.records:
+        state = apply(state, record)
+        cost, spent = Cost(state.costs), state.spent
+        for parts in ([cost.total], cost.by_phase.values(), cost.by_model.values()):
+            assert sum(part.tokens for part in parts) == spent.tokens
+            assert sum(part.calls for part in parts) == spent.model_calls
+            assert sum(part.usd for part in parts) == pytest.approx(spent.usd)
 
 
 @settings(max_examples=200, deadline=None)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agentnb.budget import Budget
 from agentnb.codec import decode, encode
+from agentnb.cost import PHASES
 from agentnb.errors import DamagedRecord, NotJSON
 from agentnb.events import (
     FORMAT,
@@ -76,7 +77,7 @@ def _types() -> None:
     st.register_type_strategy(MemoryPolicy, MEMORIES)
 
 
-OURS = ("kind", "format", "tools", "tags", "others")
+OURS = ("kind", "format", "tools", "tags", "others", "phases")
 """Fields that have a strategy below, or no choice."""
 
 
@@ -87,6 +88,7 @@ def events(draw: st.DrawFn) -> Any:
     own = {name: st.from_type(hint) for name, hint in hints.items() if name not in OURS}
     if kind in (RunStarted, RunForked, RunResumed):
         own["tools"] = st.dictionaries(st.text(), st.from_type(ToolFacts), max_size=2)
+        own["phases"] = st.dictionaries(st.sampled_from(PHASES), st.text(), max_size=2)
     if kind in (RunStarted, RunForked):
         own["tags"] = st.dictionaries(st.text(), st.text(), max_size=2)
     if kind is ApprovalAnswered:

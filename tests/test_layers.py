@@ -18,11 +18,12 @@ PACKAGE = Path(__file__).parent.parent / "agentnb"
 LAYERS = """
     errors
     budget
+    alerts cost
     plan trail policy
     failures retry breaker values
     checks events
     codec state settings
-    step_changes
+    step_changes tiers
     remembered
     transitions
     decide
@@ -30,9 +31,11 @@ LAYERS = """
     store.seal store.network
     store.heads store.layout store.lock store.text_cache store.group
     ledger checkpoint
+    receipts
     store.disk store.replies log
     bundle store.housekeeping store.checkup
     models.base
+    models.lineup
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
         models.scripted models.anthropic models.openai models.local models.cache models.chain models.resolve
     preview guards runner gist
@@ -63,6 +66,7 @@ LAYERS = """
     fork resume
     run
     agent
+    spending
     trace audit metrics search calibration otel
     notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing notebook.asking
         notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentnb.budget import Spent
+from agentnb.cost import Saved, Saving
 from agentnb.course import ActionLine, EffectLine
 from agentnb.markdown import LONGEST_PARSED, clean, to_html
 from agentnb.render import as_html, as_text
@@ -50,8 +51,7 @@ RUNNING = Summary(
     revisions=(),
     decisions=(),
     spent=Spent(usd=0.031, input_tokens=9000, output_tokens=412, seconds=63.0, working_seconds=14.2),
-    saved_usd=0.019,
-    saved_tokens=3000,
+    saved=Saved(Saving(0.019, 3000)),
     now="step 3 of 4: calling query",
     next="%agent resume r7-kestrel",
 )
@@ -237,14 +237,18 @@ def summaries() -> st.SearchStrategy[Summary]:
     limits = st.sampled_from(["usd", "tokens", "steps", "seconds", "working_seconds"])
     gauge = st.builds(Gauge, limits, AMOUNT, AMOUNT, st.floats(0.001, 1e9))
     effect = st.builds(EffectLine, FREE, FREE, FREE, st.lists(FREE, max_size=2).map(tuple))
+    phase = st.builds(
+        PhaseCost, FREE, st.integers(0, 999), st.integers(0, 10**9), AMOUNT, st.none() | AMOUNT, st.tuples(FREE)
+    )
+    saving = st.builds(Saving, AMOUNT | AMOUNT.map(float.__neg__), st.integers(0, 10**6))
     queued = st.sampled_from(["waits", "in_doubt", "done", "dropped"])
     action = st.builds(ActionLine, st.integers(0, 99), FREE, FREE, FREE, queued, FREE)
     return st.builds(
         Summary, run=FREE, status=st.sampled_from(Status), task=FREE, models=st.tuples(FREE), reason=FREE, detail=FREE,
         output=st.text(alphabet="*_`#|->[]()! \n\"'<&1aé漢\x1b\u202e", max_size=200) | FREE, confidence=FREE,
         unknowns=st.tuples(FREE), steps=steps.map(tuple), gauges=st.lists(gauge, max_size=3).map(tuple),
-        phases=st.tuples(st.builds(PhaseCost, FREE, st.integers(0, 999), st.integers(0, 10**9), AMOUNT)),
-        revisions=st.tuples(FREE), decisions=st.tuples(FREE), saved_usd=AMOUNT, saved_tokens=st.integers(0, 10**6),
+        phases=st.tuples(phase, phase), saved=st.builds(Saved, saving, saving, saving),
+        revisions=st.tuples(FREE), decisions=st.tuples(FREE), alerts=st.lists(FREE, max_size=2).map(tuple),
         spent=st.builds(Spent, usd=AMOUNT, input_tokens=st.integers(0, 10**9), seconds=AMOUNT, working_seconds=AMOUNT),
         now=FREE, next=FREE, bare=st.booleans(), dry=st.booleans(), executes=FREE,
         effects=(st.lists(effect, max_size=3) | effect.map(lambda one: [one] * 40)).map(tuple),
@@ -517,7 +521,7 @@ def test_a_free_model_has_no_dollars() -> None:
         COMPLETED,
         models=("local:qwen2.5-coder-1.5b",),
         spent=replace(COMPLETED.spent, usd=0.0),
-        saved_usd=0.0,
+        saved=Saved(Saving(0.0, 3000)),
         gauges=GAUGES[1:],
         phases=(PhaseCost("plan", 1, 9412),),
     )
@@ -599,8 +603,7 @@ def test_an_empty_run_has_a_card() -> None:
             now="",
             next="",
             spent=Spent(),
-            saved_usd=0,
-            saved_tokens=0,
+            saved=Saved(),
         )
         check_html(as_html(empty))
         assert as_text(empty).startswith(STATES[status])

@@ -10,6 +10,7 @@ from agentnb.agent import Agent
 from agentnb.approval import Answer, ApprovalRequest, Request
 from agentnb.errors import ConfigError
 from agentnb.events import RunResumed
+from agentnb.models.lineup import Lineup
 from agentnb.models.scripted import ScriptedModel
 from agentnb.plan import Step
 from agentnb.reading import with_reading
@@ -156,7 +157,9 @@ def test_what_is_as_it_was_is_no_difference(store: DiskStore) -> None:
     """More tools than the run had are none either."""
     it = resting(store)
     tools = with_reading({made.name: made for made in (sending(), add)})
-    assert not differences(it.state, tools, "scripted", "scripted")
-    assert differences(it.state, tools, "scripted", "other").said == (
+    same, other = ScriptedModel([]), ScriptedModel([], ref="other")
+    assert not differences(it.state, tools, Lineup(same, same))
+    assert not differences(it.state, tools, Lineup(same, same, {"critique": same}))
+    assert differences(it.state, tools, Lineup(same, other)).said == (
         "it began with cheap_model='scripted', and here it is 'other'",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 
 from agentnb import Agent, ScriptedModel
 from agentnb.budget import Usage
+from agentnb.cost import Saved
 from agentnb.errors import FailureClass, ModelError
 from agentnb.models.base import ModelReply, ModelRequest
 from agentnb.models.scripted import UnexpectedCall
@@ -91,4 +91,4 @@ def test_it_costs_what_a_test_wants_it_to() -> None:
     free = Agent(ScriptedModel(lines), tools=[add], store=MemoryStore()).run("x")
     dear = Agent(ScriptedModel(lines, price=lambda u: u.output_tokens / 2), tools=[add], store=MemoryStore()).run("x")
     assert (free.spent.usd, dear.spent.usd) == (0.0, dear.spent.output_tokens / 2)
-    assert json.loads(json.dumps(dear.saved)) == {"usd": 0.0, "tokens": 0}
+    assert dear.saved == Saved()

@@ -9,12 +9,19 @@ from hypothesis import strategies as st
 from agentnb.errors import ConfigError
 from agentnb.settings import DEFAULT_MODEL, MODES, VARIABLES, Settings
 
-VALUES = {"store": "s", "model": "anthropic:x", "cheap_model": "local:", "cassette": "c.jsonl", "mode": "live"}
+VALUES = {
+    "store": "s",
+    "model": "anthropic:x",
+    "cheap_model": "local:",
+    "phases": "answer=local:",
+    "cassette": "c.jsonl",
+    "mode": "live",
+}
 
 
 def test_without_anything_set_the_defaults_hold() -> None:
     """A local model, a folder beside the notebook, and a mode that works with and without a model."""
-    assert Settings.of({}) == Settings(".agentnb", DEFAULT_MODEL, "", "", "auto")
+    assert Settings.of({}) == Settings(".agentnb", DEFAULT_MODEL, "", "", "", "auto")
     assert DEFAULT_MODEL.startswith("local:")
 
 

@@ -18,6 +18,7 @@ import tenacity
 from pydantic import TypeAdapter
 
 from agentnb.budget import OverBudget, Price, Refusal, Spent, Usage, affordable_output, worst_cost_usd
+from agentnb.cost import uncached
 from agentnb.decide import kept_back
 from agentnb.errors import CassetteError, ConfigError, FailureClass, ModelError, StoreError
 from agentnb.events import Event, ModelAsked, ModelCached, ModelFailed, ModelReplied
@@ -26,7 +27,7 @@ from agentnb.models.base import Model, ModelReply, ModelRequest, input_bound
 from agentnb.retry import wait_s
 from agentnb.store.base import ReplyCache
 
-__all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying"]
+__all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying", "unpriced"]
 
 MAX_TRIES = 4
 LONGEST_WAIT_S = 60.0
@@ -90,8 +91,13 @@ def provider(model: Model) -> Ask:
     return ask
 
 
-def metered(log: RunLog, price: Price) -> Layer:
+def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> Layer:
     """The one place where money is spent: reserve the worst case, clamp or refuse, settle to what was used.
+
+    Args:
+        log: the run.
+        price: of the model; None where nobody knows, and it counts as nothing.
+        strong: of the strong model, where this is another one and both prices are known.
 
     Raises (when asked):
         OverBudget: a cap does not cover the request.
@@ -99,7 +105,7 @@ def metered(log: RunLog, price: Price) -> Layer:
 
     def layer(ask: Ask) -> Ask:
         def metered_ask(question: Question) -> Generator[Event, None, ModelReply]:
-            request, reserved = _reserve(log, price, question)
+            request, reserved = _reserve(log, price or unpriced, question)
             yield ModelAsked(
                 phase=request.phase,
                 model=request.model,
@@ -122,16 +128,23 @@ def metered(log: RunLog, price: Price) -> Layer:
             yield ModelReplied(
                 text=log.keep(reply.text),
                 usage=reply.usage,
-                usd=price(reply.usage),
+                usd=price(reply.usage) if price else 0.0,
                 seconds=seconds,
                 stop=reply.stop,
                 model=reply.model,
+                uncached_usd=uncached(price, reply.usage) if price else None,
+                strong_usd=strong(reply.usage) if strong else None,
             )
             return reply
 
         return metered_ask
 
     return layer
+
+
+def unpriced(usage: Usage) -> float:  # noqa: ARG001 - a Price
+    """Nothing: what is counted where nobody knows the price."""
+    return 0.0
 
 
 def _reserve(log: RunLog, price: Price, question: Question) -> tuple[ModelRequest, Spent]:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 
+from agentnb.cost import PHASES
 from agentnb.errors import ConfigError
 
 __all__ = [
@@ -129,6 +130,13 @@ def _tag(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _phase(text: str) -> tuple[str, str]:
+    phase, equals, model = text.partition("=")
+    if not (equals and model):
+        raise argparse.ArgumentTypeError(f"{text!r} gives no phase a model: write PHASE=MODEL, as in critique=local:")
+    return _one_of(*PHASES)(phase), model
+
+
 def _change(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (equals and name):
@@ -140,6 +148,9 @@ _CELL: Final[Sequence[Spec]] = (
     _spec("name", nargs="?", type=_name, metavar="NAME", help="variable that the Run is bound to, whatever happens"),
     _spec("--model", metavar="MODEL", help='plans and answers: "anthropic:NAME", "openai:NAME", "local:NAME"'),
     _spec("--cheap-model", metavar="MODEL", help="fills in arguments and criticises; the same as --model if not given"),
+    _spec("--phase", action="append", type=_phase, metavar="PHASE=MODEL",
+          help=f"another model for {', '.join(PHASES)}; may be given more than once"),
+    _spec("--escalate", action="store_true", help="ask --model once where a cheaper one gives nothing usable"),
     _spec("--tools", type=_list, metavar="A,B", default="", help="functions that may be called, by name"),
     *_caps(liftable=True),
     _spec("--approve", type=_policy, metavar="|".join(APPROVE),
@@ -154,6 +165,8 @@ _CELL: Final[Sequence[Spec]] = (
     _spec("--cassette", metavar="FILE", help="file of recorded model calls"),
     _spec("--plan", metavar="NAME", help="variable with the steps to carry out; models fill only what starts with $?"),
     _spec("--params", metavar="NAME", help="variable with a mapping, in which the cell's {names} are looked up first"),
+    _spec("--alert", action="append", metavar="usd=N",
+          help="warn above so many usd, tokens, seconds or working_seconds; or a variable with an Alert"),
     _spec("--tag", action="append", type=_tag, metavar="K=V", help="kept with the run; may be given more than once"),
     _spec("--store", metavar="DIR", help="folder in which runs are kept"),
 )  # fmt: skip
@@ -193,6 +206,7 @@ _WHY: Final = _spec("why", nargs="?", metavar="WHY", help="the rest of the line,
 _MODELS: Final = (
     _spec("--model", metavar="MODEL", help="plans and answers from here on"),
     _spec("--cheap-model", metavar="MODEL", help="fills in arguments and criticises from here on"),
+    _spec("--phase", action="append", type=_phase, metavar="PHASE=MODEL", help="another model for one phase"),
 )
 _STORE: Final = _spec("--store", metavar="DIR", help="folder in which runs are kept")
 
@@ -247,6 +261,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "extend": Command(
         "RUN [NAME] --tokens N …", "raise caps and go on", (_RUN, _BOUND, *_caps(liftable=False), _STORE)
+    ),
+    "cost": Command(
+        "[--by task_type|model|phase|status|TAG] [--since 7d]",
+        "what the runs have cost, and what was saved",
+        (
+            _spec("--by", default="task_type", metavar="WHAT", help="model, phase, status, or the key of a tag"),
+            _spec("--since", metavar="WHEN", help="a date, 2026-11-26, or how long ago: 30m, 12h, 7d"),
+            _STORE,
+        ),
     ),
     "pending": Command("[RUN]", "what waits for a person, each with the number of its step", (_MAYBE_RUN, _STORE)),
     "approve": Command(

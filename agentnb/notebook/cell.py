@@ -16,9 +16,11 @@ from agentnb.notebook.cell_error import CellError, in_two_lines
 from agentnb.notebook.expand import expand
 from agentnb.notebook.host import host_of
 from agentnb.notebook.namespace import (
+    alerts_named,
     function_named,
     model_named,
     params_named,
+    phases_named,
     plan_named,
     policy_named,
     require_free,
@@ -31,6 +33,7 @@ from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.state import Status
 from agentnb.summary import Summary
+from agentnb.tiers import phases_in
 from agentnb.wording import ended_steps
 
 if TYPE_CHECKING:
@@ -125,6 +128,8 @@ def carry_out(
         shell,
         model=model_named(args.model or chosen.model, names),
         cheap_model=model_named(args.cheap_model or chosen.cheap_model, names) or None,
+        phases=phases_named({**phases_in(chosen.phases), **dict(args.phase or ())}, names),
+        escalate=args.escalate,
         tools=tools_named(args.tools, names),
         budget=budget_of(args),
         approve=policy_named(args.approve, names),
@@ -134,6 +139,7 @@ def carry_out(
         fresh=args.fresh,
         approver=function_named(args.approver, names, "--approver"),
         notify=function_named(args.notify, names, "--notify"),
+        alerts=alerts_named(args.alert or (), names),
         idle_s=idle_s,
     )
     try:

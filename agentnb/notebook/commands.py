@@ -221,6 +221,7 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "diff": going_on.diff,
     "pending": going_on.pending,
     "cassette": _cassette,
+    "cost": keeping.cost,
     "doctor": keeping.doctor,
     "export": keeping.export,
     "gc": keeping.gc,

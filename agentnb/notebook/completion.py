@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from agentnb.cost import PHASES
 from agentnb.notebook.arguments import APPROVE, CAPS, CELL_FLAGS, COMMANDS, UNLIMITED
 from agentnb.notebook.namespace import Names, models_in, tools_in
 
@@ -49,9 +50,11 @@ def complete(event: Event, names: Names, model: str, store: Path) -> list[str]:
     return _from_last_delimiter(word, found)
 
 
-def _of_cell(previous: str, word: str, names: Names, model: str) -> Sequence[str]:
+def _of_cell(previous: str, word: str, names: Names, model: str) -> Sequence[str]:  # noqa: PLR0911 - a table of flags
     if previous in ("--model", "--cheap-model"):
         return [*dict.fromkeys((model, *_MODELS)), *models_in(names)]
+    if previous == "--phase":
+        return [f"{phase}={name}" for phase in PHASES for name in (model, *_MODELS, *models_in(names))]
     if previous == "--tools":
         before = word.rpartition(",")[0]
         return [f"{before},{name}" if before else name for name in tools_in(names) if name not in before.split(",")]

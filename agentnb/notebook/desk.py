@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, RunNotFound
 from agentnb.notebook.cell import CellAgent
-from agentnb.notebook.namespace import model_named, model_of_run, require_free, tools_of_run
+from agentnb.notebook.namespace import (
+    alerts_of_run,
+    model_named,
+    model_of_run,
+    phases_named,
+    require_free,
+    tools_of_run,
+)
 from agentnb.run import Run
 from agentnb.settings import Settings
 from agentnb.store.disk import DiskStore
@@ -96,12 +103,16 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Ru
     run = full_id(store, args.run, desk.names)
     head = load(store, run)[0].head
     model, cheap_model = (getattr(args, role, None) or "" for role in ("model", "cheap_model"))
+    other = phases_named(dict(getattr(args, "phase", None) or ()), desk.names)
     agent = CellAgent(
         desk.shell,
         model=model_named(model, desk.names) if model else model_of_run(head.model, desk.names),
         cheap_model=model_named(cheap_model or model, desk.names)
         if cheap_model or model
         else model_of_run(head.cheap_model, desk.names),
+        phases={**{p: model_of_run(ref, desk.names) for p, ref in head.phases.items()}, **other},
+        escalate=head.escalate,
+        alerts=alerts_of_run(head.alerts, desk.names),
         tools=tools_of_run(head.tools, desk.names, all_of_them=not accept_changes),
         budget=head.budget,
         approve=head.policy,

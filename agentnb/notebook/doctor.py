@@ -14,6 +14,7 @@ from agentnb.errors import AgentError
 from agentnb.models.resolve import available
 from agentnb.notebook.host import Host
 from agentnb.settings import VARIABLES, Settings
+from agentnb.tiers import phases_in
 
 __all__ = ["diagnosis", "why_not"]
 
@@ -28,7 +29,7 @@ _VARIABLES = (
 
 def diagnosis(host: Host, settings: Settings, environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """(what, how it is) of everything that a run here depends on; never the value of a variable."""
-    models = dict.fromkeys(filter(None, (settings.model, settings.cheap_model)))
+    models = dict.fromkeys(filter(None, (settings.model, settings.cheap_model, *phases_in(settings.phases).values())))
     return [
         ("agentnb", __version__),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),

@@ -13,13 +13,15 @@ from agentnb.errors import ConfigError
 from agentnb.listing import Listing
 from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import diagnosis
+from agentnb.notebook.fetching import Counting
 from agentnb.notebook.host import host_of
 from agentnb.notebook.listing import show
 from agentnb.policy import Policy
+from agentnb.spending import costs
 from agentnb.store.checkup import Checked, Found, check
 from agentnb.store.housekeeping import Garbage, collect, survey
 
-__all__ = ["doctor", "export", "gc", "take_in"]
+__all__ = ["cost", "doctor", "export", "gc", "take_in"]
 
 _LISTED = 50
 
@@ -57,6 +59,14 @@ def _saved(checked: Checked, folder: Path) -> int:
         file = folder / f"{found.run}.jsonl"
         written(file, found.run, found.records, dict(found.values), whole=not found.problem)
     return len(kept)
+
+
+def cost(desk: Desk, args: Namespace) -> None:
+    """Show what the runs have cost."""
+    store = desk.store(args)
+    with Counting(host_of(desk.shell)) as progress:
+        found = costs(store, by=args.by, since=args.since, progress=progress)
+    show(found)
 
 
 def export(desk: Desk, args: Namespace) -> None:

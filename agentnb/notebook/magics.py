@@ -33,6 +33,7 @@ class AgentMagics(Magics):
     store = Unicode("", help="folder in which runs are kept; '' for AGENTNB_STORE, or .agentnb").tag(config=True)
     model = Unicode("", help="plans and answers; '' for AGENTNB_MODEL, or the default local model").tag(config=True)
     cheap_model = Unicode("", help="criticises; '' for AGENTNB_CHEAP_MODEL, or the model").tag(config=True)
+    phases = Unicode("", help="'critique=MODEL,answer=MODEL'; '' for AGENTNB_PHASES, or none").tag(config=True)
     cassette = Unicode("", help="file of recorded model calls; '' for AGENTNB_CASSETTE, or none").tag(config=True)
     mode = Enum(["", *MODES], default_value="", help="where replies come from; '' for AGENTNB_MODE, or auto").tag(
         config=True
@@ -60,6 +61,7 @@ class AgentMagics(Magics):
             store=self.store,
             model=self.model,
             cheap_model=self.cheap_model,
+            phases=self.phases,
             cassette=self.cassette,
             mode=self.mode,
         )

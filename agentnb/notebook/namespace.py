@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 from agentnb.errors import ConfigError
 
 if TYPE_CHECKING:
+    from agentnb.alerts import Alert, Threshold
     from agentnb.models.base import Model
     from agentnb.policy import Policy
     from agentnb.tools import Tool
 
 __all__ = [
     "Names",
+    "alerts_named",
+    "alerts_of_run",
     "function_named",
     "model_named",
     "model_of_run",
     "models_in",
     "params_named",
+    "phases_named",
     "plan_named",
     "policy_named",
     "require_free",
@@ -99,6 +103,43 @@ def model_named(text: str, names: Names) -> str | Model:
 def model_of_run(ref: str, names: Names) -> str | Model:
     """The model that a run began with: an object of the notebook that goes by `ref`, else `ref`."""
     return next((value for value in reversed(list(names.values())) if _is_model(value) and value.ref == ref), ref)
+
+
+def phases_named(phases: Mapping[Any, str], names: Names) -> dict[Any, str | Model]:
+    """The models of single phases, each as `model_named` finds it."""
+    return {phase: model_named(text, names) for phase, text in phases.items()}
+
+
+def alerts_named(texts: Iterable[str], names: Names) -> list[Alert]:
+    """The alerts that these words stand for: "usd=0.10", or a variable with an Alert or several.
+
+    Raises:
+        ConfigError: a word that is neither.
+    """
+    from agentnb.alerts import Alert, measured
+
+    found: list[Alert] = []
+    for text in texts:
+        if "=" in text:
+            found.append(measured(text))
+            continue
+        value = _defined(text, names, "--alert")
+        several = list(value) if isinstance(value, (list, tuple)) else [value]
+        if wrong := [one for one in several if not isinstance(one, Alert)]:
+            raise ConfigError(f"--alert {text} holds a {type(wrong[0]).__name__}: give an Alert, or usd=0.10")
+        found += several
+    return found
+
+
+def alerts_of_run(thresholds: tuple[Threshold, ...], names: Names) -> list[Alert]:
+    """The alerts that a run began with: those of the notebook that are the same, with their callbacks."""
+    from agentnb.alerts import Alert, alerts_of
+
+    listed = (value if isinstance(value, (list, tuple)) else [value] for value in names.values())
+    here = {alert: alert for some in listed for alert in some if isinstance(alert, Alert)}
+    held = [alert for alert in here if set(alert.thresholds) <= set(thresholds)]
+    rest = {*thresholds}.difference(*(alert.thresholds for alert in held))
+    return [*held, *alerts_of(tuple(found for found in thresholds if found in rest))]
 
 
 def plan_named(name: str | None, names: Names) -> Any:

@@ -11,6 +11,8 @@ from agentnb.events import (
     ActionClaimed,
     ActionProposed,
     ActionSettled,
+    AlertFailed,
+    AlertRaised,
     ApprovalAnswered,
     ApprovalAsked,
     ArgsBound,
@@ -26,6 +28,7 @@ from agentnb.events import (
     MemorySummarised,
     ModelAsked,
     ModelCached,
+    ModelEscalated,
     ModelFailed,
     ModelReplied,
     PlanMade,
@@ -64,7 +67,7 @@ def _started(e: RunStarted) -> str:
 
 
 def _resumed(e: RunResumed) -> str:
-    changes = [*e.tools, *filter(None, (e.model, e.cheap_model))]
+    changes = [*e.tools, *filter(None, (e.model, e.cheap_model, *e.phases.values()))]
     parts = [f"with another {', '.join(changes)}"] * bool(changes) + [f"without {', '.join(e.without)}"] * bool(
         e.without
     )
@@ -131,6 +134,9 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     ActionProposed: lambda e: f"{e.step} {e.tool} {_short(e.args)}{_gated(e.reasons)}",
     ActionClaimed: lambda e: f"{e.step} by {who(e.by)}",
     ActionSettled: lambda e: f"{e.step} {e.status} by {who(e.by)} {_short(e.result)} {e.message}",
+    ModelEscalated: lambda e: f"{e.step} {e.phase}: {e.model} is asked in place of {e.was}",
+    AlertRaised: lambda e: e.threshold.in_words(e.value, e.runs),
+    AlertFailed: lambda e: f"its callback failed: {e.message}",
     StepJudged: lambda e: f"{e.step} {e.verdict}, by {e.by}: {e.reason}",
 }
 """What is said of each kind; of one that is not here, its name says all."""

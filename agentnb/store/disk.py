@@ -7,7 +7,7 @@ the database. Its rows, all but values sealed (seal.py):
     b/<sha256>                      a value kept aside, once for every run
     r/<number>                      a run's id; stays when the run goes, so that no number comes again
     g/removals                      how often something was taken away
-    x/<key>                         a row that is added once: the ledger, answers, pending actions, checkpoints
+    x/<key>                         a row that is added once: ledger, answers, pending actions, checkpoints, receipts
 """
 
 from __future__ import annotations
@@ -371,7 +371,7 @@ _BEGUN: Final = (
     " WHERE j.key = 'j/' || substr(r.value, ?) || '/0000000000') ORDER BY key"
 )
 _REMOVALS: Final = "g/removals"
-_OWN: Final = ("j/", "x/c/", "x/a/", "x/p/")
+_OWN: Final = ("j/", "x/c/", "x/a/", "x/p/", "x/u/")
 """What the keys of a run's own rows begin with, before its id; those of the ledger outlive it."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
 _SAVE: Final = "`%agent doctor --store` says what can be read, and saves it"

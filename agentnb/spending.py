@@ -1,0 +1,249 @@
+"""What the runs of a store have cost, by kind of task, model, phase, status or any tag."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from html import escape
+from itertools import compress
+from pathlib import Path
+from typing import Final
+
+from agentnb.alerts import TASK_TYPE
+from agentnb.cost import Saved, Saving, Used
+from agentnb.errors import ConfigError
+from agentnb.listing import aligned
+from agentnb.markdown import line
+from agentnb.receipts import Receipt, receipts
+from agentnb.render import number_rows, style_sheet
+from agentnb.store.base import Store
+from agentnb.store.disk import DiskStore
+from agentnb.wording import TOTAL, count, money, number
+
+__all__ = ["CostRow", "Spending", "aggregated", "costs", "moment"]
+
+_P95: Final = 0.95
+_NAME: Final = 32
+_AGO: Final = re.compile(r"(\d{1,6}) ?([mhd])\Z")
+_HEADS: Final = ("Runs", "Dollars", "Mean", "p95", "Tokens")
+_STYLE: Final = ".agentnb.agentnb .spent{width:100%}.agentnb.agentnb .spent>*>*>:last-child{padding-right:0}"
+"""What only this card has; the style sheet of all cards travels in every saved output."""
+_WAYS: Final = ("Saved by cache", "Saved by provider", "Saved by tiers")
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """What some runs have cost, or the parts of them that one model or phase has.
+
+    Attributes:
+        name: what they have in common; "" of those that lack the tag.
+        runs: how many there are.
+        used: what they used in all, and what was saved.
+        mean_usd: US dollars of one on average.
+        p95_usd: what 95 of 100 of them cost at most, in US dollars: the nearest rank.
+    """
+
+    name: str
+    runs: int
+    used: Used
+    mean_usd: float
+    p95_usd: float
+
+    @property
+    def usd(self) -> float:
+        """US dollars of all of them."""
+        return self.used.usd
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all of them, in and out."""
+        return self.used.tokens
+
+    @property
+    def saved(self) -> Saved:
+        """What was saved, each way apart."""
+        return self.used.saved
+
+    @property
+    def lower_bound(self) -> bool:
+        """True where a model was asked whose price is not known: then the dollars are a lower bound."""
+        return self.used.unpriced > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Rows of costs; a notebook shows them as a table. Iterate it for the rows.
+
+    Attributes:
+        by: what they are grouped by.
+        rows: the dearest first.
+        total: all runs, each once.
+    """
+
+    by: str
+    rows: tuple[CostRow, ...]
+    total: CostRow
+
+    def __iter__(self) -> Iterator[CostRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def as_text(self) -> str:
+        """Aligned columns, and what the marks in them mean."""
+        if not self.rows:
+            return self._title
+        heads, rows = self._table()
+        return "\n".join([self._title, *aligned([heads, *rows]), *self._notes])
+
+    def as_html(self) -> str:
+        """A card with a table; everything in it is escaped."""
+        if not self.rows:
+            return f"<p>{escape(self._title)}</p>"
+        heads, rows = self._table()
+        head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+        body = number_rows(rows, total=len(self.rows) > 1)
+        table = f'<table class="n spent"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        notes = "".join(f"<footer>{escape(note)}</footer>" for note in self._notes)
+        title = f"<header><b>{escape(self._title)}</b></header>"
+        card = f'<article class="agentnb mathjax_ignore tex2jax_ignore">{title}<div>{table}</div>{notes}</article>'
+        return f"<style>{style_sheet()}{_STYLE}</style>{card}"
+
+    def __repr__(self) -> str:
+        return self.as_text()
+
+    def _repr_html_(self) -> str:
+        return self.as_html()
+
+    @property
+    def _title(self) -> str:
+        if not self.rows:
+            return "No runs to count"
+        return f"Cost of {count(self.total.runs, 'run')} by {line(self.by, _NAME)}"
+
+    @property
+    def _notes(self) -> list[str]:
+        return ["≥ a model's price is not known: at least so much"] if self.total.lower_bound else []
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings and cells; a way to save of which nothing came is left out."""
+        whole = [*self.rows, *([self.total] if len(self.rows) > 1 else [])]
+        ways = [[_saving(saving.usd) for saving in _ways(row.saved)] for row in whole]
+        some = [any(row[place] for row in ways) for place in range(3)]
+        cells = [
+            [_name(row, self), number(row.runs), *_dollars(row), number(row.tokens), *compress(saved, some)]
+            for row, saved in zip(whole, ways, strict=True)
+        ]
+        return [line(self.by, _NAME), *_HEADS, *compress(_WAYS, some)], cells
+
+
+def costs(
+    store: Store | Path | str = ".agentnb",
+    *,
+    by: str = TASK_TYPE,
+    since: datetime | date | timedelta | str | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Spending:
+    """What the runs of `store` have cost.
+
+    Args:
+        store: a store, or its folder.
+        by: "model", "phase", "status", or the key of a tag, such as "task_type".
+        since: only runs whose last record is not older than this moment, day or time ago, see `moment`.
+        progress: told after each run how many there were, and how many there are in all.
+
+    Raises:
+        ConfigError: there is no store there, or `since` cannot be read.
+    """
+    if isinstance(store, (str, Path)):
+        if not Path(store).expanduser().exists():
+            raise ConfigError(
+                f"there is no store at {Path(store).expanduser().absolute()}: an Agent's first run makes one"
+            )
+        store = DiskStore(store)
+    start = moment(since) if since is not None else -math.inf
+    return aggregated([found for found in receipts(store, progress) if found.at >= start], by)
+
+
+def aggregated(found: Iterable[Receipt], by: str) -> Spending:
+    """`found` in rows."""
+    groups: dict[str, list[Used]] = defaultdict(list)
+    whole = []
+    for receipt in found:
+        whole.append(receipt.cost.total)
+        for name, used in _parts(receipt, by).items():
+            groups[name].append(used)
+    rows = (_row(name, parts) for name, parts in groups.items())
+    return Spending(by, tuple(sorted(rows, key=lambda row: (-row.usd, -row.tokens, row.name))), _row("", whole))
+
+
+def _parts(receipt: Receipt, by: str) -> Mapping[str, Used]:
+    """The run, or what each model or phase has of it."""
+    match by:
+        case "model":
+            return receipt.cost.by_model
+        case "phase":
+            return receipt.cost.by_phase
+        case "status":
+            return {str(receipt.status): receipt.cost.total}
+        case _:
+            return {receipt.tags.get(by, ""): receipt.cost.total}
+
+
+def _row(name: str, parts: Sequence[Used]) -> CostRow:
+    dollars = sorted(part.usd for part in parts)
+    mean = math.fsum(dollars) / len(dollars) if dollars else 0.0
+    p95 = dollars[math.ceil(_P95 * len(dollars)) - 1] if dollars else 0.0
+    return CostRow(name, len(parts), sum(parts, Used()), mean, p95)
+
+
+def moment(since: datetime | date | timedelta | str) -> float:
+    """`since` as seconds since 1970; what has no zone is taken as local time.
+
+    >>> moment("1970-01-02T00:00+00:00")
+    86400.0
+
+    Raises:
+        ConfigError: a text that is neither a date ("2026-11-26", "2026-11-26T14:00") nor how long ago ("30m", "12h",
+            "7d").
+    """
+    if isinstance(since, timedelta):
+        return (datetime.now(UTC) - since).timestamp()
+    if isinstance(since, datetime):
+        return since.timestamp()
+    if isinstance(since, date):
+        return datetime.combine(since, time()).timestamp()
+    if ago := _AGO.match(since.strip()):
+        unit = {"m": "minutes", "h": "hours", "d": "days"}[ago[2]]
+        return moment(timedelta(**{unit: int(ago[1])}))
+    try:
+        return datetime.fromisoformat(since.strip()).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError(
+            f"{since!r} is no time: give a date like 2026-11-26, one with a time like 2026-11-26T14:00, or how long"
+            " ago, like 30m, 12h or 7d"
+        ) from None
+
+
+def _ways(saved: Saved) -> tuple[Saving, ...]:
+    return saved.cache, saved.provider, saved.tiers
+
+
+def _saving(usd: float) -> str:
+    return f"−{money(-usd)}" if usd < 0 else money(usd) if usd else ""
+
+
+def _name(row: CostRow, of: Spending) -> str:
+    if row is of.total:
+        return TOTAL
+    return line(row.name, _NAME) or f"(no {line(of.by, 20)})"
+
+
+def _dollars(row: CostRow) -> list[str]:
+    least = "≥ " if row.lower_bound else ""
+    return [f"{least}{money(usd)}" for usd in (row.usd, row.mean_usd, row.p95_usd)]
