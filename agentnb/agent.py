@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from agentnb.alerts import Alert, Threshold
+from agentnb.alerts import Alert, Threshold, alerts_in
 from agentnb.approval import Approver, nobody
 from agentnb.budget import Budget, Phase
 from agentnb.cassette import Cassette, Recording, Replaying
@@ -113,7 +113,7 @@ class Agent:
         self._wiring = Wiring(tape, mode)
         self.lineup = self._wiring.lineup(model, cheap_model, phases or {})
         self.escalate = escalate
-        self.alerts = tuple(alerts)
+        self.alerts = alerts_in(alerts)
         self.clock = clock or (Clock(monotonic=lambda: 0.0, stopped=True) if self.replaying else Clock())
         self.store, self.replies = _stores(store)
 

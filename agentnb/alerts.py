@@ -7,14 +7,14 @@ belongs to the process that drives the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from agentnb.budget import Spent, amount
 from agentnb.errors import ConfigError
 
-__all__ = ["TASK_TYPE", "Alert", "Measure", "Raised", "Threshold", "alerts_of", "measured"]
+__all__ = ["TASK_TYPE", "Alert", "Measure", "Raised", "Threshold", "alerts_in", "alerts_of", "measured"]
 
 Measure = Literal["usd", "tokens", "seconds", "working_seconds"]
 _MEASURES: Final[tuple[Measure, ...]] = ("usd", "tokens", "seconds", "working_seconds")
@@ -120,6 +120,19 @@ class Alert:
         """Its amounts, each by itself."""
         given = ((name, getattr(self, name)) for name in _MEASURES)
         return tuple(Threshold(name, value, self.task_type, self.last) for name, value in given if value is not None)
+
+
+def alerts_in(given: Iterable[object]) -> tuple[Alert, ...]:
+    """`given`, each of which has to be an Alert.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    found = tuple(given)
+    for one in found:
+        if not isinstance(one, Alert):
+            raise ConfigError(f"{one!r} is no Alert: give e.g. Alert(usd=0.10)")
+    return found  # type: ignore[return-value]
 
 
 def measured(text: str) -> Alert:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Listing", "aligned"]
+__all__ = ["Listing", "aligned", "columns"]
 
 _WIDEST = 100
 _UNBROKEN = 24
@@ -51,10 +52,18 @@ class Listing:
         return f'<div class="agentnb"><div>{table}</div>{note}</div>'
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes: Chinese, Japanese and Korean letters take two each."""
+    return len(text) + sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """A table of numbers as lines: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    first, *rest = (max(map(columns, column)) for column in zip(*rows, strict=True))
+    return [
+        "  ".join([name + " " * (first - columns(name)), *map(str.rjust, cells, rest)]).rstrip()
+        for name, *cells in rows
+    ]
 
 
 def _row(cells: Sequence[str]) -> str:

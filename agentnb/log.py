@@ -194,7 +194,7 @@ class RunLog:
             if not now.waiting:
                 return ()
             more, mark = _checkpoint(self.run, now)
-            more |= receipt_row(now.state, now.waiting)
+            more |= receipt_row(self.run, now.state, now.waiting)
             again, self._tried = self._tried == now.waiting[-1].seq, now.waiting[-1].seq
             try:
                 self.store.append(self.run, now.waiting, blobs, {**now.rows, **more})

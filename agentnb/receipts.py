@@ -8,15 +8,15 @@ records are read instead.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agentnb.alerts import Threshold
 from agentnb.budget import Spent
 from agentnb.checkpoint import load
-from agentnb.codec import written
 from agentnb.cost import Cost, Line
 from agentnb.errors import DamagedRecord, RunNotFound
 from agentnb.events import AlertRaised, BudgetExtended, Record, RunResumed
@@ -60,21 +60,31 @@ class Receipt:
         return Cost(self.lines)
 
 
-def receipt_of(state: RunState) -> Receipt:
-    """The receipt of a run in this state."""
+def receipt_of(run: str, state: RunState) -> Receipt:
+    """The receipt of `run`, which is in this state."""
     spent = state.spent.plus(Spent(), state.t)
-    return Receipt(state.head.run, state.status, state.at, spent, dict(state.head.tags), state.costs)
+    return Receipt(run, state.status, state.at, spent, dict(state.head.tags), state.costs)
 
 
-def receipt_row(state: RunState, fresh: Iterable[Record]) -> dict[str, str]:
-    """The row that goes with the commit of `fresh`, after which the run is in `state`; {} where none is due.
+def receipt_row(run: str, state: RunState, fresh: Iterable[Record]) -> dict[str, str]:
+    """The row that goes with the commit of `fresh`, after which `run` is in `state`; {} where none is due.
 
     One is due where the run rests, and where it is woken: so the last row of a run under way says that it is.
     """
     rests = state.suspended is not None or state.finished is not None
     if not rests and not any(isinstance(record.event, (RunResumed, BudgetExtended)) for record in fresh):
         return {}
-    return {f"{_LEAD}{state.head.run}/{state.seq:010d}": written(_codec(), receipt_of(state))}
+    return {f"{_LEAD}{run}/{state.seq:010d}": _text_of(receipt_of(run, state))}
+
+
+def _text_of(receipt: Receipt) -> str:
+    """JSON without what is 0; written by hand, for whoever writes receipts need not be able to read them."""
+    lines = [{"phase": line.phase, "model": line.model, "used": _some(asdict(line.used))} for line in receipt.lines]
+    return json.dumps({**asdict(replace(receipt, lines=())), "spent": _some(asdict(receipt.spent)), "lines": lines})
+
+
+def _some(amounts: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in amounts.items() if value}
 
 
 def receipts(store: Store, progress: Callable[[int, int], object] | None = None) -> Iterator[Receipt]:
@@ -89,7 +99,7 @@ def receipts(store: Store, progress: Callable[[int, int], object] | None = None)
         found = kept.get(run)
         if found is None:
             with suppress(DamagedRecord, RunNotFound):  # one that cannot be read, or is gone by now
-                found = receipt_of(load(store, run)[0])
+                found = receipt_of(run, load(store, run)[0])
         if found is not None:
             yield found
         if progress is not None:

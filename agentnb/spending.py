@@ -30,7 +30,10 @@ _P95: Final = 0.95
 _NAME: Final = 32
 _AGO: Final = re.compile(r"(\d{1,6}) ?([mhd])\Z")
 _HEADS: Final = ("Runs", "Dollars", "Mean", "p95", "Tokens")
-_STYLE: Final = ".agentnb.agentnb .spent{width:100%}.agentnb.agentnb .spent>*>*>:last-child{padding-right:0}"
+_STYLE: Final = (
+    ".agentnb.agentnb .spent{width:100%}.agentnb .spent th:first-child{min-width:90px}"
+    ".agentnb.agentnb .spent>*>*>:last-child{padding-right:0}.agentnb .wide{overflow-x:auto}"
+)
 """What only this card has; the style sheet of all cards travels in every saved output."""
 _WAYS: Final = ("Saved by cache", "Saved by provider", "Saved by tiers")
 
@@ -111,7 +114,8 @@ class Spending:
         table = f'<table class="n spent"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         notes = "".join(f"<footer>{escape(note)}</footer>" for note in self._notes)
         title = f"<header><b>{escape(self._title)}</b></header>"
-        card = f'<article class="agentnb mathjax_ignore tex2jax_ignore">{title}<div>{table}</div>{notes}</article>'
+        inner = f'{title}<div class="wide">{table}</div>{notes}'
+        card = f'<article class="agentnb mathjax_ignore tex2jax_ignore">{inner}</article>'
         return f"<style>{style_sheet()}{_STYLE}</style>{card}"
 
     def __repr__(self) -> str:

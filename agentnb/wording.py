@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from agentnb.budget import amount
 from agentnb.course import ActionLine, EffectLine
+from agentnb.listing import columns
 from agentnb.markdown import line
 from agentnb.state import Status
 from agentnb.summary import Gauge, Mark, PhaseCost, StepLine, Summary
@@ -91,8 +92,8 @@ LISTED = 30
 TOTAL = "total"
 """The name of a row that sums up the others."""
 
-_NAME = 40
-"""Characters of a phase and its models: so that a line of the plain text stays under 100 columns."""
+_NAME = 36
+"""Columns of a phase and its models: so that a line of the plain text stays under 100."""
 
 _TOLD = 8
 """Steps that were not done, of which each is named."""
@@ -326,7 +327,8 @@ def _asked(phase: PhaseCost, *, several: bool) -> str:
     """The phase, with its models where the run has several: without their providers, to stay short."""
     models = [model.partition(":")[2] or model for model in phase.models]
     named = f" · {', '.join(models)}" if several and models else ""
-    return line(f"{line(phase.phase, 20)}{named}", _NAME)
+    said = line(f"{line(phase.phase, 20)}{named}", _NAME)
+    return said if columns(said) <= _NAME else line(said, _NAME // 2)
 
 
 def _amounts(s: Summary, phase: PhaseCost, *, tiers: bool) -> list[str]:

@@ -82,7 +82,7 @@ class Cells:
 def notebook_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
     """A shell with the extension, the tools of `parts`, and an empty store."""
     monkeypatch.chdir(folder)
-    for name in ("STORE", "MODEL", "CHEAP_MODEL", "CASSETTE", "MODE"):
+    for name in ("STORE", "MODEL", "CHEAP_MODEL", "PHASES", "CASSETTE", "MODE"):
         monkeypatch.delenv(f"AGENTNB_{name}", raising=False)
     config = Config()
     config.HistoryManager.enabled = False

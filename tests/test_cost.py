@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from agentnb import Agent, Alert, Budget, ScriptedModel, costs
 from agentnb.alerts import Raised, Threshold, alerts_of, measured
 from agentnb.budget import Spent, Usage
+from agentnb.bundle import export_run, import_run
 from agentnb.checkpoint import load
 from agentnb.cost import PHASES, Cost, Line, Saved, Saving, Used, charged, settled, uncached
 from agentnb.errors import ConfigError, FailureClass, ModelError
 from agentnb.events import AlertFailed, ModelEscalated, Record, RunStarted
 from agentnb.models.base import ModelReply, ModelRequest
-from agentnb.receipts import Receipt, receipt_of, receipts
+from agentnb.policy import Policy
+from agentnb.receipts import Receipt, receipt_of, receipt_row, receipts
 from agentnb.render import as_html, as_text
 from agentnb.run import Run
 from agentnb.spending import aggregated, moment
@@ -347,6 +349,8 @@ def test_an_alert_that_says_nothing_is_refused(wrong: dict[str, Any], why: str) 
     """With what to give."""
     with pytest.raises(ConfigError, match=why):
         Alert(**wrong)
+    with pytest.raises(ConfigError, match=r"0\.1 is no Alert: give e\.g\. Alert\(usd=0\.10\)"):
+        Agent(ScriptedModel([]), alerts=[0.1], store=MemoryStore())  # type: ignore[list-item]
 
 
 def test_alerts_in_a_few_characters() -> None:
@@ -376,13 +380,28 @@ def test_a_receipt_is_what_the_fold_gives(tmp_path: Path) -> None:
     agent = Agent(Priced("m", [plan(step("note", text="x")), answer()]), tools=[note], store=store)
     waits = agent.run("note it", tags={"task_type": "t"})
     assert waits.status is Status.AWAITING_APPROVAL
-    assert list(receipts(store)) == [receipt_of(load(store, waits.id)[0])]
+    assert list(receipts(store)) == [receipt_of(waits.id, load(store, waits.id)[0])]
     waits.approve()
-    assert list(receipts(store)) == [receipt_of(load(store, waits.id)[0])]
+    assert list(receipts(store)) == [receipt_of(waits.id, load(store, waits.id)[0])]
     driven = agent.begin("another")
     under_way = list(receipts(store))[-1]
     assert (under_way.run, under_way.status) == (driven.log.run, Status.IN_PROGRESS)
     driven.suspend()
+
+
+def test_a_receipt_goes_with_its_run(tmp_path: Path) -> None:
+    """It is one of the run's own rows; and a run that was taken in from a file has one under its name here."""
+    store, other = DiskStore(tmp_path / "a"), DiskStore(tmp_path / "b")
+    first, second = tiered(store), tiered(store)
+    tiered(other)
+    export_run(store, second.id, tmp_path / "run.jsonl")
+    taken = import_run(other, tmp_path / "run.jsonl", Policy(), Budget())
+    assert [found.run for found in receipts(other)] == other.runs()
+    assert costs(other).total.usd == pytest.approx(costs(store).total.usd)
+    assert other.rows(f"u/{taken}/")
+    assert store.remove([first.id], [], store.newest())
+    assert [found.run for found in receipts(store)] == [second.id]
+    assert len(store.rows("u/")) == 1
 
 
 def test_an_altered_receipt_is_not_believed(tmp_path: Path) -> None:
@@ -391,6 +410,17 @@ def test_an_altered_receipt_is_not_believed(tmp_path: Path) -> None:
     run = tiered(store)
     store._rows("UPDATE Cache SET value = replace(value, '\"usd\"', '\"uzd\"') WHERE key LIKE 'x/u/%'")
     assert [found.spent.usd for found in receipts(store)] == [run.spent.usd]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PHASES), st.text(), USED), max_size=4), st.dictionaries(st.text(), st.text()))
+def test_a_receipt_is_read_as_it_was_written(found: list[tuple[Any, str, Used]], tags: dict[str, str]) -> None:
+    """Whatever is in it."""
+    store = MemoryStore()
+    run = tiered(store, tags=tags)
+    state = run.state._replace(costs=tuple(Line(*one) for one in found))
+    [row] = receipt_row(run.id, state, ()).items()
+    store._rows = dict([row])
+    assert list(receipts(store)) == [receipt_of(run.id, state)]
 
 
 def test_runs_without_receipts_are_folded() -> None:

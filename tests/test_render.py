@@ -181,7 +181,9 @@ def check_html(html: str) -> Page:
     for name, value in page.attributes:
         assert name in ATTRIBUTES
         assert name != "href" or re.match(r"https?://[^\s\"'<>]+$", value, re.IGNORECASE)
-        assert name != "style" or re.fullmatch(r"--r:\d+%|text-align:(center|right)", value)
+        assert name != "style" or re.fullmatch(
+            r"--r:\d+%|text-align:(center|right)|border-top:1px solid var\(--line\)", value
+        )
         assert name != "start" or value.isdecimal()
     assert html.encode()
     check_letters(html)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from agentnb.errors import ConfigError
 
@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 Names = Mapping[str, Any]
+_FEW: Final = 100
+"""Items of a list of the notebook that are looked at: it may hold anything."""
 
 
 def tools_in(names: Names) -> dict[str, Tool]:
@@ -135,8 +137,8 @@ def alerts_of_run(thresholds: tuple[Threshold, ...], names: Names) -> list[Alert
     """The alerts that a run began with: those of the notebook that are the same, with their callbacks."""
     from agentnb.alerts import Alert, alerts_of
 
-    listed = (value if isinstance(value, (list, tuple)) else [value] for value in names.values())
-    here = {alert: alert for some in listed for alert in some if isinstance(alert, Alert)}
+    listed = (value[:_FEW] if isinstance(value, (list, tuple)) else [value] for value in list(names.values()))
+    here = dict.fromkeys(alert for some in listed for alert in some if isinstance(alert, Alert))
     held = [alert for alert in here if set(alert.thresholds) <= set(thresholds)]
     rest = {*thresholds}.difference(*(alert.thresholds for alert in held))
     return [*held, *alerts_of(tuple(found for found in thresholds if found in rest))]
