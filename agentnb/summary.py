@@ -33,6 +33,9 @@ from agentnb.transitions import apply
 
 __all__ = ["Gauge", "PhaseCost", "StepLine", "Summary", "Tally", "summarise"]
 
+PROVIDERS = ("anthropic", "openai")
+"""Whose models are never free: where such a call cost nothing, its price is not known."""
+
 Mark = Literal["done", "simulated", "empty", "failed", "skipped", "proposed", "dropped", "running", "waiting", "todo"]
 
 
@@ -85,6 +88,7 @@ class Summary:
 
     Attributes:
         bare: True leaves out what differs from one replay to the next: the id, the store and all times.
+        unpriced: True where a model was asked whose price nobody knows: it is in `spent` with its tokens only.
         reason: the stop reason in words, "" where it completed or still runs.
         now: what it is doing, while it runs.
         next: what to do next, as a line to type; "" where there is nothing to do.
@@ -125,6 +129,7 @@ class Summary:
     forked: str = ""
     effects: tuple[EffectLine, ...] = ()
     actions: tuple[ActionLine, ...] = ()
+    unpriced: bool = False
     bare: bool = False
 
 
@@ -143,6 +148,7 @@ class Tally:
     _usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _asked: ModelAsked | None = None
+    _unpriced: bool = False
     _course: Course = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,6 +172,7 @@ class Tally:
             case RunForked():  # what came before was paid for by another run
                 self._phases.clear()
                 self._usd.clear()
+                self._unpriced = False
                 self._asked = None
             case RunSuspended(withdrawn=True):
                 self._asked = None  # announced and not sent
@@ -183,6 +190,7 @@ class Tally:
         cost = self._phases.get(asked.phase, PhaseCost(asked.phase))
         self._phases[asked.phase] = replace(cost, calls=cost.calls + 1, tokens=cost.tokens + tokens, usd=cost.usd + usd)
         self._usd[asked.step] += usd
+        self._unpriced |= tokens > 0 and not usd and asked.model.partition(":")[0] in PROVIDERS
         self._seconds[asked.step] += seconds
         self._asked = None
 
@@ -219,6 +227,7 @@ class Tally:
             forked=f"{state.fork.origin} at {state.fork.at}" if state.fork else "",
             effects=effects,
             actions=self._course.actions(state),
+            unpriced=self._unpriced,
             bare=self.bare,
         )
 

@@ -149,12 +149,13 @@ def _replied(state: RunState, e: ModelReplied) -> Changes:
         model_calls=1,
         working_seconds=e.seconds,
     )
-    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used}
+    spent = state.spent + (used.uncounted() if e.usage.uncounted else used)
+    return {"inflight": None, "reserved": NOTHING, "spent": spent}
 
 
 def _model_failed(state: RunState, e: ModelFailed) -> Changes:
     require(state.inflight is not None, "no model call is in flight", e)
-    used = Spent(model_calls=1) if e.unbilled else state.reserved
+    used = Spent(model_calls=1) if e.unbilled else state.reserved.uncounted()
     return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used + Spent(working_seconds=e.seconds)}
 
 
@@ -306,7 +307,7 @@ def _resumed(state: RunState, e: RunResumed) -> Changes:
     # A call in flight when the last process ended may have been answered, and billed: it stays charged. Nobody bills
     # for a model on this machine.
     here = state.inflight is not None and state.inflight.model.startswith("local:")
-    spent = state.spent + (Spent(model_calls=1) if here else state.reserved)
+    spent = state.spent + (Spent(model_calls=1) if here else state.reserved.uncounted())
     unsure = state.unsure or (state.claim is not None and not state.cleared)
     fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False, "reread": ()}
     return {"status": Status.IN_PROGRESS, "suspended": None, "spent": spent, **fresh, **_accepted(state, e)}

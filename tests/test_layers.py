@@ -34,7 +34,8 @@ LAYERS = """
     bundle store.housekeeping store.checkup
     models.base
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
-        models.scripted models.anthropic models.openai models.local models.cache models.chain models.resolve
+        models.counts models.cache models.scripted models.anthropic models.openai models.local models.chain
+        models.resolve
     preview guards runner gist
     tools
     reading

@@ -122,7 +122,7 @@ def metered(log: RunLog, price: Price) -> Layer:
             yield ModelReplied(
                 text=log.keep(reply.text),
                 usage=reply.usage,
-                usd=price(reply.usage),
+                usd=worst_cost_usd(price, reply.usage) if reply.usage.uncounted else price(reply.usage),
                 seconds=seconds,
                 stop=reply.stop,
                 model=reply.model,
