@@ -155,6 +155,8 @@ class _Answer:
         self._tier = chunk.service_tier or self._tier
         for choice in chunk.choices or ():
             self._choices += 1
+            if choice.index:  # an answer beside the first, which we did not ask for
+                continue
             self._parts.append(choice.delta.content or "")
             self._refusal.append(choice.delta.refusal or "")
             self._finish = choice.finish_reason or self._finish
