@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -25,9 +25,6 @@ from agentnb.models.prices import price_of
 from agentnb.run import Run
 from agentnb.state import Status
 from tests.loopback import Play, answering, event, failing, playing, streaming
-
-if TYPE_CHECKING:
-    from llmock.pytest_plugin import LLMock
 
 T, R, P, I = FailureClass.TRANSIENT, FailureClass.RATE_LIMITED, FailureClass.PERMISSION, FailureClass.INVALID_DATA  # noqa: E741
 ONCE, ALWAYS = 1, MAX_TRIES
@@ -128,14 +125,14 @@ def test_faults(
     tmp_path: Path,
     *,
     provider: str,
-    fault: Callable[[LLMock], object],
+    fault: Callable[[Any], object],
     failure: FailureClass,
     asked: int,
     billed: bool,
 ) -> None:
     """Its class, as many requests as that class is worth, and a bill for what may have been begun."""
     pytest.importorskip("llmock", reason="llmock is not installed: it comes with the extra `test`")
-    llmock: LLMock = request.getfixturevalue("llmock")
+    llmock = request.getfixturevalue("llmock")
     fault(llmock)
     it = course(model_of(provider, llmock.base_url(provider).removesuffix("/v1")), tmp_path)
     check(it, failure, asked, billed=billed)
@@ -148,18 +145,18 @@ def test_faults(
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda m: m.slow_first_token(30, times=None),
-        lambda m: m.stall(seconds=30, times=None),
-        lambda m: m.delay(30, times=None),
+        lambda m: m.slow_first_token(3, times=None),
+        lambda m: m.stall(seconds=3, times=None),
+        lambda m: m.delay(3, times=None),
     ],
     ids=["slow first byte", "stall", "slow answer"],
 )
 def test_silence(
-    request: pytest.FixtureRequest, tmp_path: Path, provider: str, fault: Callable[[LLMock], object]
+    request: pytest.FixtureRequest, tmp_path: Path, provider: str, fault: Callable[[Any], object]
 ) -> None:
     """The time that is left ends the call, and what it may have cost is charged."""
     pytest.importorskip("llmock", reason="llmock is not installed: it comes with the extra `test`")
-    llmock: LLMock = request.getfixturevalue("llmock")
+    llmock = request.getfixturevalue("llmock")
     fault(llmock)
     it = course(model_of(provider, llmock.base_url(provider).removesuffix("/v1")), tmp_path, working_seconds=0.5)
     check(it, T, ONCE, billed=True)
