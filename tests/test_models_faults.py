@@ -151,9 +151,7 @@ def test_faults(
     ],
     ids=["slow first byte", "stall", "slow answer"],
 )
-def test_silence(
-    request: pytest.FixtureRequest, tmp_path: Path, provider: str, fault: Callable[[Any], object]
-) -> None:
+def test_silence(request: pytest.FixtureRequest, tmp_path: Path, provider: str, fault: Callable[[Any], object]) -> None:
     """The time that is left ends the call, and what it may have cost is charged."""
     pytest.importorskip("llmock", reason="llmock is not installed: it comes with the extra `test`")
     llmock = request.getfixturevalue("llmock")

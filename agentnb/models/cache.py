@@ -4,8 +4,12 @@ Only Anthropic does. What is marked costs 1.25 times its price when it is writte
 five minutes: a mark costs a quarter where no second call shares it, and pays from the second call on (1.35 against 2).
 
 A call shares what another one wrote only if their reply schemas are the same, because the provider puts the schema
-before everything else. So a plan and an answer, asked for once a run, are not marked: nothing would read them. All that
-is asked once a step is marked, as far as the beginning is long enough for the model; the provider ignores shorter ones.
+before everything else. So what is asked for once a run or once in many steps (a plan, a summary, the answer) is not
+marked: nothing would read it in time. All that is asked once a step is marked, as far as the beginning is long enough
+for the model; the provider ignores shorter ones.
+
+There are four marks. Parts are added at the end, and the provider finds what was written for a beginning with fewer of
+them: so the last part has one. The first three have the others, for when something changes behind them.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ __all__ = ["MOST_MARKS", "least_tokens", "marks"]
 MOST_MARKS = 4
 """Anthropic takes no more in one request."""
 
-_ONCE_A_RUN: frozenset[Phase] = frozenset({"plan", "answer"})
+_SELDOM: frozenset[Phase] = frozenset({"plan", "summarise", "answer"})
 _BYTES_PER_TOKEN = 4
 
 _LEAST_TOKENS: tuple[tuple[re.Pattern[str], int], ...] = (
@@ -41,18 +45,18 @@ def least_tokens(name: str) -> int:
 
 
 def marks(name: str, phase: Phase, parts: Sequence[str]) -> frozenset[int]:
-    """The places in `parts` after which a cache mark pays, at most four: the first, which last longest.
+    """The places in `parts` after which a cache mark pays, at most four: the first three and the last.
 
     Args:
         name: of the Claude model.
         phase: what the call is for.
         parts: what is sent, in order and without the part that is new in every call.
     """
-    if phase in _ONCE_A_RUN:
+    if phase in _SELDOM:
         return frozenset()
     least, so_far, found = least_tokens(name) * _BYTES_PER_TOKEN, 0, []
     for place, part in enumerate(parts):
         so_far += len(part.encode("utf-8", "surrogatepass"))
         if part and so_far >= least:
             found.append(place)
-    return frozenset(found[:MOST_MARKS])
+    return frozenset((*found[: MOST_MARKS - 1], *found[-1:]))
