@@ -19,7 +19,7 @@ export PYTHON UV
 
 help: ## list the targets
 	@printf 'make TARGET [PYTHON=python3.12] [UV=no]\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 # ------------------------------------------------------------------------------------------------- what people run
 
@@ -38,12 +38,18 @@ test: lint system kernels ## install and run every test, as .ci/run does
 	$(call say,weights of the small local model)
 	@$(PY) -m agentnb.models.weights smollm2
 	$(call say,unit and property tests)
-	@$(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/bench --ignore tests/browser
+	@$(PYTEST) -n $(JOBS) --dist loadfile --ignore tests/bench --ignore tests/browser --ignore tests/traffic
 	$(call say,a real JupyterLab in Chromium)
 	@$(PYTEST) tests/browser || { echo "once more, what failed: a browser on a loaded machine"; $(PYTEST) --last-failed tests/browser; }
 	$(call say,notebooks by replay: no key and no network)
 	@AGENTNB_MODE=replay AGENTNB_NO_NETWORK=1 $(PYTEST) --nbval --nbval-current-env notebooks
 	$(call say,all passed)
+
+test-traffic: .venv/.dev ## recorded traffic of both providers, from the source distributions of well-known packages
+	$(call say,source distributions with recorded traffic)
+	@$(PY) -m tests.traffic.packages
+	$(call say,what our adapters make of it)
+	@$(PYTEST) tests/traffic
 
 lint: .venv/.dev ## ruff, its formatter and mypy, without changing anything
 	$(call say,ruff check)
@@ -59,7 +65,7 @@ format: .venv/.dev ## format, and mend what ruff can mend
 
 coverage: .venv/.dev kernels ## branch coverage of the tests
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest --ignore tests/bench
+	@$(PY) -m coverage run -m pytest --ignore tests/bench --ignore tests/traffic
 	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage report
 
@@ -106,4 +112,4 @@ kernels: .venv/.dev
 	$(call say,kernels for the click tests)
 	@$(PY) tools/kernels.py
 
-.PHONY: help demo test lint format coverage bench record clean system kernels
+.PHONY: help demo test test-traffic lint format coverage bench record clean system kernels

@@ -42,12 +42,22 @@ class Usage:
         output_tokens: all output tokens, reasoning included.
         cache_read_tokens: the part of `input_tokens` that the provider read from its prompt cache.
         cache_write_tokens: the part of `input_tokens` that the provider wrote to its prompt cache.
+        cache_write_1h_tokens: the part of `cache_write_tokens` that is kept for an hour, which costs more than the
+            usual five minutes.
+        reasoning_tokens: the part of `output_tokens` that was spent on thinking, where the provider says so.
+        terms: what else the provider says that its price depends on: "batch", "flex", "priority", "fast", or "us" for
+            work done in the United States only. None of them, and it is the list price.
+        uncounted: True where the provider sent no count: the numbers are then the most that the call can have used.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    terms: tuple[str, ...] = ()
+    uncounted: bool = False
 
 
 class Price(Protocol):
@@ -58,15 +68,28 @@ class Price(Protocol):
 
 
 def worst_cost_usd(price: Price, usage: Usage) -> float:
-    """An upper bound in US dollars of a call that uses at most `usage`, however its input is cached."""
-    plain = price(Usage(usage.input_tokens, usage.output_tokens))
-    written = price(Usage(usage.input_tokens, usage.output_tokens, cache_write_tokens=usage.input_tokens))
-    return max(plain, written)
+    """An upper bound in US dollars of a call that uses at most `usage`, however its input is cached.
+
+    Terms that make a call cheaper (batch, flex) are below it. Of those that make it dearer, "us" is within it, since an
+    account may be set to it; nothing that we send lets a provider keep a cache for an hour, or bill for speed.
+    """
+    most = Usage(usage.input_tokens, usage.output_tokens)
+    written = replace(most, cache_write_tokens=usage.input_tokens)
+    return max(price(replace(one, terms=terms)) for one in (most, written) for terms in ((), ("us",)))
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Amounts of everything that a budget limits: spent, reserved, or both added."""
+    """Amounts of everything that a budget limits: spent, reserved, or both added.
+
+    A call whose provider sent no count, or that failed and may have been billed, is charged with the most that it can
+    have used: caps hold whatever the bill says. That part is known as uncounted, so the bill lies between `least_usd`
+    and `usd`, and the tokens between `least_tokens` and `tokens`.
+
+    Attributes:
+        uncounted_usd: the part of `usd` that no provider has counted.
+        uncounted_tokens: the part of `tokens` that no provider has counted.
+    """
 
     usd: float = 0.0
     input_tokens: int = 0
@@ -76,11 +99,27 @@ class Spent:
     tool_calls: int = 0
     seconds: float = 0.0
     working_seconds: float = 0.0
+    uncounted_usd: float = 0.0
+    uncounted_tokens: int = 0
 
     @property
     def tokens(self) -> int:
         """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
+
+    @property
+    def least_usd(self) -> float:
+        """What the providers have counted, in US dollars: a lower bound of the bill."""
+        return max(0.0, self.usd - self.uncounted_usd)
+
+    @property
+    def least_tokens(self) -> int:
+        """What the providers have counted, in tokens: a lower bound of what was used."""
+        return self.tokens - self.uncounted_tokens
+
+    def uncounted(self) -> Spent:
+        """The same amounts, known as counted by nobody: an upper bound."""
+        return replace(self, uncounted_usd=self.usd, uncounted_tokens=self.tokens)
 
     def __add__(self, other: Spent) -> Spent:
         return self.plus(other, self.seconds + other.seconds)
@@ -96,6 +135,8 @@ class Spent:
             self.tool_calls + other.tool_calls,
             seconds,
             self.working_seconds + other.working_seconds,
+            self.uncounted_usd + other.uncounted_usd,
+            self.uncounted_tokens + other.uncounted_tokens,
         )
 
 

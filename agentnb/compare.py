@@ -16,7 +16,7 @@ from agentnb.preview import dump
 from agentnb.render import style_sheet
 from agentnb.state import Outcome, RunState
 from agentnb.summary import Summary, Tally
-from agentnb.wording import MARKS, STATES, count, money, number, priced, seconds
+from agentnb.wording import MARKS, STATES, count, dollars, number, priced, seconds, tokens
 
 __all__ = ["Comparison", "Pair", "Side", "compare"]
 
@@ -185,8 +185,8 @@ def _facts(s: Summary) -> Iterator[tuple[str, str]]:
     yield "models", ", ".join(s.models)
     yield "model calls", number(s.spent.model_calls)
     yield "tool calls", number(s.spent.tool_calls)
-    yield "tokens", number(s.spent.tokens)
-    yield "dollars", money(s.spent.usd) if priced(s) else ""
+    yield "tokens", tokens(s) if s.spent.uncounted_tokens else number(s.spent.tokens)
+    yield "dollars", dollars(s) if priced(s) else ""
     yield "working time", "" if s.bare else seconds(s.spent.working_seconds)
     yield "confidence", s.confidence
     yield "answer", line(s.output, _MOST)

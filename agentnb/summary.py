@@ -33,6 +33,9 @@ from agentnb.transitions import apply
 
 __all__ = ["Gauge", "PhaseCost", "StepLine", "Summary", "Tally", "summarise"]
 
+PROVIDERS = ("anthropic", "openai")
+"""Whose models are never free: where such a call cost nothing, its price is not known."""
+
 Mark = Literal["done", "simulated", "empty", "failed", "skipped", "proposed", "dropped", "running", "waiting", "todo"]
 
 
@@ -95,6 +98,7 @@ class Summary:
         models: the strong one first.
         saved: what was saved on its model calls, each way apart.
         alerts: what somebody wanted to be warned of, one sentence each.
+        unpriced: True where a model was asked whose price nobody knows: it is in `spent` with its tokens only.
         reason: the stop reason in words, "" where it completed or still runs.
         now: what it is doing, while it runs.
         next: what to do next, as a line to type; "" where there is nothing to do.
@@ -135,6 +139,7 @@ class Summary:
     forked: str = ""
     effects: tuple[EffectLine, ...] = ()
     actions: tuple[ActionLine, ...] = ()
+    unpriced: bool = False
     bare: bool = False
 
 
@@ -152,6 +157,7 @@ class Tally:
     _usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _asked: ModelAsked | None = None
+    _unpriced: bool = False
     _course: Course = field(init=False)
 
     def __post_init__(self) -> None:
@@ -168,11 +174,14 @@ class Tally:
             case ModelAsked():
                 self._asked = event
             case ModelReplied() if self._asked:
+                tokens = event.usage.input_tokens + event.usage.output_tokens
+                self._unpriced |= tokens > 0 and not event.usd and self._asked.model.partition(":")[0] in PROVIDERS
                 self._charge(self._asked, event.usd, event.seconds)
             case ModelFailed() if self._asked:
                 self._charge(self._asked, 0.0 if event.unbilled else self._asked.reserved.usd, event.seconds)
             case RunForked():  # what came before was paid for by another run
                 self._usd.clear()
+                self._unpriced = False
                 self._asked = None
             case RunSuspended(withdrawn=True):
                 self._asked = None  # announced and not sent
@@ -221,6 +230,7 @@ class Tally:
             forked=f"{state.fork.origin} at {state.fork.at}" if state.fork else "",
             effects=effects,
             actions=self._course.actions(state),
+            unpriced=self._unpriced,
             bare=self.bare,
         )
 

@@ -157,12 +157,13 @@ def _replied(state: RunState, e: ModelReplied) -> Changes:
         working_seconds=e.seconds,
     )
     got = settled(state.inflight.model, e.usage, e.usd, e.uncached_usd, e.strong_usd) if state.inflight else Used()
-    return {"inflight": None, "reserved": NOTHING, "spent": state.spent + used, "costs": _costs(state, got)}
+    spent = state.spent + (used.uncounted() if e.usage.uncounted else used)
+    return {"inflight": None, "reserved": NOTHING, "spent": spent, "costs": _costs(state, got)}
 
 
 def _model_failed(state: RunState, e: ModelFailed) -> Changes:
     require(state.inflight is not None, "no model call is in flight", e)
-    used = Spent(model_calls=1) if e.unbilled else state.reserved
+    used = Spent(model_calls=1) if e.unbilled else state.reserved.uncounted()
     spent = state.spent + used + Spent(working_seconds=e.seconds)
     return {"inflight": None, "reserved": NOTHING, "spent": spent, "costs": _costs(state, _lost(used))}
 
@@ -343,7 +344,7 @@ def _resumed(state: RunState, e: RunResumed) -> Changes:
     # A call in flight when the last process ended may have been answered, and billed: it stays charged. Nobody bills
     # for a model on this machine.
     here = state.inflight is not None and state.inflight.model.startswith("local:")
-    lost = Spent(model_calls=1) if here else state.reserved
+    lost = Spent(model_calls=1) if here else state.reserved.uncounted()
     unsure = state.unsure or (state.claim is not None and not state.cleared)
     fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False, "reread": ()}
     fresh |= {"spent": state.spent + lost, "costs": _costs(state, _lost(lost))}

@@ -27,6 +27,7 @@ __all__ = [
     "cost",
     "cost_table",
     "count",
+    "dollars",
     "effects_title",
     "ended_steps",
     "facts",
@@ -42,6 +43,7 @@ __all__ = [
     "saved_said",
     "seconds",
     "shown",
+    "tokens",
     "told",
     "window",
 ]
@@ -190,8 +192,8 @@ def _times(s: Summary) -> str:
 
 
 def cost(s: Summary) -> str:
-    """Dollars where there are any, else tokens: an unknown price is not shown as none."""
-    used = money(s.spent.usd) if priced(s) else count(s.spent.tokens, "token") if s.spent.tokens else ""
+    """Dollars where there are any, else tokens: an unknown price is not shown as none, nor a guess as a bill."""
+    used = dollars(s) if priced(s) else tokens(s)
     if used and not priced(s) and s.models and all(model.partition(":")[0] == "local" for model in s.models):
         used += ", local: $0"
     cache = s.saved.cache
@@ -204,6 +206,22 @@ def priced(s: Summary) -> bool:
     return bool(s.spent.usd or s.saved.cache.usd or s.saved.tiers.usd) or any(
         gauge.limit == "usd" for gauge in s.gauges
     )
+
+
+def dollars(s: Summary) -> str:
+    """What the run cost; as a lower bound where a provider sent no count, or nobody knows the price of a model."""
+    least, most = money(s.spent.least_usd), money(s.spent.usd)
+    if s.unpriced:
+        return f"at least {least}"
+    return f"at least {least}, at most {most}" if s.spent.uncounted_usd else most
+
+
+def tokens(s: Summary) -> str:
+    """The tokens that the run used, "" where none were; as a lower bound where a provider sent no count."""
+    if not s.spent.tokens:
+        return ""
+    most = count(s.spent.tokens, "token")
+    return f"at least {number(s.spent.least_tokens)}, at most {most}" if s.spent.uncounted_tokens else most
 
 
 def money(value: float) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["Play", "Recorded", "Server", "answering", "event", "failing", "playing", "streaming"]
+__all__ = ["Play", "Recorded", "Reply", "Server", "answering", "event", "failing", "playing", "streaming"]
 
 Play = tuple[bytes | float, ...]
 """One response: bytes to send and seconds to wait, in order; then the connection is closed."""
+
+Reply = Callable[["Recorded"], Play]
+"""What makes a response of the request, for a server that has to know what was asked."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def streaming(*parts: bytes | float, cut: bool = False) -> Play:
 class _Loopback(ThreadingHTTPServer):
     daemon_threads = False  # so that `server_close` waits for them, and no test ends before its server
 
-    def __init__(self, plays: tuple[Play, ...]) -> None:
+    def __init__(self, plays: tuple[Play | Reply, ...]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.plays = plays
         self.turn = itertools.count()
@@ -80,10 +83,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", "0")))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.seen.requests.append(Recorded(self.path, headers, json.loads(raw or b"{}")))
+        recorded = Recorded(self.path, headers, json.loads(raw or b"{}"))
+        self.server.seen.requests.append(recorded)
         self.close_connection = True
+        play = self.server.plays[min(next(self.server.turn), len(self.server.plays) - 1)]
         with suppress(OSError):
-            for part in self.server.plays[min(next(self.server.turn), len(self.server.plays) - 1)]:
+            for part in play(recorded) if callable(play) else play:
                 if isinstance(part, bytes):
                     self.wfile.write(part)
                 else:
@@ -105,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def playing(*plays: Play) -> Iterator[Server]:
+def playing(*plays: Play | Reply) -> Iterator[Server]:
     """A server that answers the n-th request with the n-th play; the last one is repeated."""
     server = _Loopback(plays)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -37,7 +37,8 @@ LAYERS = """
     models.base
     models.lineup
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
-        models.scripted models.anthropic models.openai models.local models.cache models.chain models.resolve
+        models.counts models.cache models.scripted models.anthropic models.openai models.local models.chain
+        models.resolve
     preview guards runner gist
     tools
     reading

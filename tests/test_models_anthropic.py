@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -16,7 +17,7 @@ from opentelemetry import trace
 
 from agentnb.budget import Usage
 from agentnb.errors import FailureClass, Interrupted, MissingKey, MissingPackage, ModelError, NetworkForbidden
-from agentnb.models.anthropic import AnthropicModel
+from agentnb.models.anthropic import AnthropicModel, _blocks
 from agentnb.models.base import ModelRequest, input_bound
 from tests.loopback import Play, Server, answering, event, failing, playing, streaming
 
@@ -27,8 +28,13 @@ SCHEMA = {
     "required": ["city"],
     "additionalProperties": False,
 }
-COUNTS = {"input_tokens": 100, "cache_read_input_tokens": 30, "cache_creation_input_tokens": 7, "output_tokens": 1}
-ENDED = {"output_tokens": 42}
+COUNTS: dict[str, Any] = {
+    "input_tokens": 100,
+    "cache_read_input_tokens": 30,
+    "cache_creation_input_tokens": 7,
+    "output_tokens": 1,
+}
+ENDED: dict[str, Any] = {"output_tokens": 42}
 
 
 class Tracing(trace.NoOpTracerProvider):
@@ -66,7 +72,7 @@ def named(kind: str, **rest: Any) -> bytes:
     return event({"type": kind, **rest}, kind)
 
 
-def begun(usage: dict[str, int] | None = COUNTS) -> bytes:
+def begun(usage: dict[str, Any] | None = COUNTS) -> bytes:
     message = {"id": "m", "type": "message", "role": "assistant", "model": "claude-test-1", "content": []}
     return named("message_start", message=message | ({"usage": usage} if usage else {}))
 
@@ -75,7 +81,7 @@ def said(text: str) -> bytes:
     return named("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
 
 
-def ended(stop: str | None = "end_turn", usage: dict[str, int] | None = ENDED) -> bytes:
+def ended(stop: str | None = "end_turn", usage: dict[str, Any] | None = ENDED) -> bytes:
     delta = named("message_delta", delta={"stop_reason": stop}, **({"usage": usage} if usage else {}))
     return delta + named("message_stop")
 
@@ -122,13 +128,62 @@ def test_nothing_is_sent_that_was_not_asked_for(monkeypatch: pytest.MonkeyPatch)
     assert "traceparent" not in sent.headers
 
 
-@pytest.mark.parametrize(("system", "marked"), [("x" * 4095, False), ("x" * 4096, True), ("é" * 2048, True)])
-def test_only_a_long_system_text_is_cached(system: str, marked: bool) -> None:  # noqa: FBT001
-    """The cache marker is set from 1024 tokens on, reckoned as four bytes each."""
+LONG = "x" * 4096
+
+
+def marked(name: str = "claude-test", **changes: Any) -> list[str]:
+    """The first letters of the blocks that are marked to be cached, in the order in which they are sent."""
     with playing(streaming(begun(), ended())) as server:
-        model(server).ask(request(system=system))
-    (block,) = server.requests[0].body["system"]
-    assert ("cache_control" in block) is marked
+        replace(model(server), name=name).ask(request(**{"phase": "critique", "prompt": "Where?", **changes}))
+    body = server.requests[0].body
+    content = body["messages"][0]["content"]
+    blocks = [*body.get("system", ()), *(content if isinstance(content, list) else ())]
+    assert all(block["text"].strip() for block in blocks)
+    return [block["text"][0] for block in blocks if block.get("cache_control") == {"type": "ephemeral"}]
+
+
+@pytest.mark.parametrize(("system", "cached"), [("x" * 4095, []), (LONG, ["x"]), ("é" * 2048, ["é"])])
+def test_only_a_long_beginning_is_cached(system: str, cached: list[str]) -> None:
+    """The mark is set from 1024 tokens on, reckoned as four bytes each."""
+    assert marked(system=system) == cached
+
+
+def test_parts_of_the_context_are_marked_once_the_beginning_is_long_enough() -> None:
+    """The parts are blocks of their own, so that one that changes does not spoil what stands before it.
+
+    Of many the first three and the last have a mark: what is added to the end goes on from the last.
+    """
+    assert marked(system="s" * 4000, context=("a" * 96, "b", "c")) == ["a", "b", "c"]
+    assert marked(system="s" * 4096, context=("a", "b", "c", "d", "e")) == ["s", "a", "b", "e"]
+    assert marked(system="s" * 4096, context=("", " ", "b")) == ["s", "b"]
+    blocks = _blocks("claude-test", request(context=("plan", "memory")))
+    assert "".join(block["text"] for block in blocks[1:]) == request(context=("plan", "memory")).user
+    assert marked(system="s", context=("a", "b")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("claude-sonnet-4-5-20250929", 1024),
+        ("claude-opus-4-8", 1024),
+        ("claude-opus-4-7", 2048),
+        ("claude-3-haiku-20240307", 2048),
+        ("claude-opus-4-5", 4096),
+        ("claude-haiku-4-5", 4096),
+        ("claude-opus-5", 512),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")  # the SDK knows when each of them ends
+def test_each_model_has_a_least_length(name: str, least: int) -> None:
+    """What the provider would not cache is not marked."""
+    assert marked(name, system="s" * (4 * least)) == ["s"]
+    assert marked(name, system="s" * (4 * least - 1)) == []
+
+
+@pytest.mark.parametrize("phase", ["plan", "summarise", "answer"])
+def test_what_is_asked_seldom_is_not_cached(phase: str) -> None:
+    """Nothing would read it: its schema, which the provider puts before everything else, is that of no other call."""
+    assert marked(system=LONG, context=(LONG,), phase=phase) == []
 
 
 def test_no_system_text_no_block() -> None:
@@ -160,7 +215,7 @@ def test_missing_counts_are_charged_at_the_bound() -> None:
     """A gateway that leaves out the usage does not make the call free."""
     with playing(streaming(begun(None), said("x"), ended(usage=None))) as server:
         reply = model(server).ask(request())
-    assert reply.usage == Usage(input_bound(request()), 1024)
+    assert reply.usage == Usage(input_bound(request()), 1024, uncounted=True)
 
 
 def test_late_counts_replace_early_ones() -> None:
@@ -168,6 +223,35 @@ def test_late_counts_replace_early_ones() -> None:
     late = {"input_tokens": 110, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 5, "output_tokens": 9}
     with playing(streaming(begun(), ended(usage=late))) as server:
         assert model(server).ask(request()).usage == Usage(115, 9, 0, 5)
+
+
+def test_all_that_decides_the_price_is_taken_over() -> None:
+    """Writes that are kept for an hour, thinking, and the terms: each has a price, or is shown."""
+    more = {
+        "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 5},
+        "service_tier": "batch",
+        "inference_geo": "us",
+        "speed": "standard",
+    }
+    late = ENDED | {"output_tokens_details": {"thinking_tokens": 40}}
+    with playing(streaming(begun(COUNTS | more), ended(usage=late))) as server:
+        usage = model(server).ask(request()).usage
+    assert usage == Usage(137, 42, 30, 7, 5, 40, ("batch", "us"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"input_tokens": None},
+        {"input_tokens": -5},
+        {"input_tokens": "many"},
+        {"output_tokens": 1.5},
+    ],
+)
+def test_counts_that_cannot_be_true_are_none(wrong: dict[str, Any]) -> None:
+    """A gateway that counts less than nothing does not give money back."""
+    with playing(streaming(begun(COUNTS | wrong), ended(usage=None))) as server:
+        assert model(server).ask(request()).usage == Usage(input_bound(request()), 1024, uncounted=True)
 
 
 @pytest.mark.parametrize(

@@ -97,19 +97,40 @@ def test_usage_counts_the_system_prompt_as_written_once_then_read(model: LocalMo
 
 
 @pytest.mark.local
+def test_usage_counts_each_part_of_the_context_as_written_once_then_read(model: LocalModel) -> None:
+    """What stays of the parts is read from memory; from the first part that is another one on, it is read anew."""
+    system, plan = "You know a lot about rivers. " * 10, "The plan: name a river, then another one. " * 10
+    memories = ["So far: nothing is known of it. " * 10, "So far: the Rhine has been named. " * 10]
+    first, again, other, back = (
+        ask(model, prompt, system, context=context).usage
+        for prompt, context in [
+            ("Name one.", (plan, memories[0])),
+            ("Name two.", (plan, memories[0])),
+            ("Name one.", (plan, memories[1])),
+            ("Name one.", ()),
+        ]
+    )
+    assert (first.cache_read_tokens, again.cache_write_tokens, back.cache_write_tokens) == (0, 0, 0)
+    assert again.cache_read_tokens == first.cache_write_tokens > other.cache_read_tokens > back.cache_read_tokens > 50
+    assert other.cache_write_tokens > 50
+    for usage in (first, again, other):
+        assert usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens < 20
+
+
+@pytest.mark.local
 @pytest.mark.slow
 def test_same_request_same_text_whatever_came_between(model: LocalModel) -> None:
+    contexts = ((), ("Plan: look up. " * 9,), ("Plan: look up. " * 9, "Seen: clouds. " * 9))
     questions = [
-        (prompt, system, schema, temperature)
+        (prompt, system, context, schema, temperature)
         for prompt in ("List three colours of the sky.", "List three colours of a house.")
-        for system in ("You are careful. " * 30, "You are quick. " * 30, "")
-        for schema in (None, SCHEMA)
-        for temperature in (0.0, 0.8)
+        for system in ("You are careful. " * 30, "")
+        for context, schema, temperature in zip((*contexts, ()), (None, SCHEMA) * 2, (0.0, 0.8, 0.8, 0.0), strict=True)
     ]
     seen: dict[str, str] = {}
-    for prompt, system, schema, temperature in questions + questions[::-1] + questions[::3]:
-        text = ask(model, prompt, system, schema=schema, temperature=temperature).text
-        key = json.dumps([prompt, system, schema, temperature])
+    for prompt, system, context, schema, temperature in questions + questions[::-1] + questions[::5]:
+        text = ask(model, prompt, system, context=context, schema=schema, temperature=temperature).text
+        key = json.dumps([prompt, system, context, schema, temperature])
         assert seen.setdefault(key, text) == text
 
 

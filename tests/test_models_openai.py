@@ -28,7 +28,7 @@ SCHEMA = {
     "required": ["city"],
     "additionalProperties": False,
 }
-COUNTS = {
+COUNTS: dict[str, Any] = {
     "prompt_tokens": 120,
     "completion_tokens": 42,
     "total_tokens": 162,
@@ -103,6 +103,53 @@ def test_cache_writes_are_counted() -> None:
         assert model(server).ask(request()).usage == Usage(120, 42, 10, 90)
 
 
+def test_reasoning_and_the_tier_are_taken_over() -> None:
+    """Thinking is part of the output, and the tier that served the call decides its price."""
+    usage = COUNTS | {"completion_tokens_details": {"reasoning_tokens": 40}}
+    for tier, terms in [("flex", ("flex",)), ("priority", ("priority",)), ("default", ()), (None, ())]:
+        last = event({**json.loads(chunk(usage=usage).decode().removeprefix("data: ")), "service_tier": tier})
+        with playing(streaming(said("x", finish="stop"), last, DONE)) as server:
+            got = model(server).ask(request()).usage
+        assert got == Usage(120, 42, 64, reasoning_tokens=40, terms=terms)
+
+
+@pytest.mark.parametrize(
+    ("counts", "usage"),
+    [
+        ({"prompt_tokens": None}, None),
+        ({"completion_tokens": -1}, None),
+        ({"prompt_tokens_details": {"cached_tokens": 500}}, Usage(120, 42, 120)),
+        ({"prompt_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 100}}, Usage(120, 42, 100, 20)),
+        ({"prompt_tokens_details": None}, Usage(120, 42)),
+    ],
+)
+def test_counts_that_cannot_be_true(counts: dict[str, Any], usage: Usage | None) -> None:
+    """A part is never more than its whole, and what is no count is charged at the bound."""
+    with playing(streaming(said("x"), ended(usage=COUNTS | counts))) as server:
+        got = model(server).ask(request()).usage
+    assert got == (usage or Usage(input_bound(request()), 1024, uncounted=True))
+
+
+def test_only_openai_itself_is_told_how_to_cache_and_at_which_price() -> None:
+    """The key is that of the beginning, schema and system, so that it changes with neither prompt nor context."""
+    own = [
+        _arguments("gpt-test", request(**changes), "https://api.openai.com/v1")
+        for changes in ({}, {"prompt": "Who?", "context": ("plan",)}, {"system": "Be long."}, {"schema": SCHEMA})
+    ]
+    assert {one["service_tier"] for one in own} == {"default"}
+    keys = [one["prompt_cache_key"] for one in own]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+    for address in ("https://mine.openai.azure.com/openai/v1", "http://127.0.0.1:8080/v1"):
+        assert not _arguments("gpt-test", request(), address).keys() & {"service_tier", "prompt_cache_key"}
+
+
+def test_what_lasts_is_sent_first() -> None:
+    """Context stands before the prompt, in order: the provider's own cache goes by the beginning."""
+    (message,) = _arguments("gpt-test", request(system="", context=("plan", "memory")), "")["messages"]
+    assert message["content"] == "plan\n\nmemory\n\nWhere?"
+
+
 def test_prose() -> None:
     """Without a schema no format is asked for, and the text comes back untouched."""
     with playing(streaming(said("Os"), said("lo"), ended())) as server:
@@ -174,7 +221,7 @@ def test_refusal() -> None:
 def test_missing_counts_are_charged_at_the_bound(last: bytes) -> None:
     """A server that counts nothing does not make the call free; nor does it fail a complete answer."""
     with playing(streaming(said("x"), last)) as server:
-        assert model(server).ask(request()).usage == Usage(input_bound(request()), 1024)
+        assert model(server).ask(request()).usage == Usage(input_bound(request()), 1024, uncounted=True)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentnb.budget import Usage, worst_cost_usd
 from agentnb.errors import MissingPackage
@@ -37,14 +39,71 @@ def test_cached_tokens_are_counted_once() -> None:
     assert cost("openai:gpt-5.1", Usage(1000, cache_read_tokens=1000)) < cost("openai:gpt-5.1", Usage(1000))
 
 
-def test_worst_case_bounds_every_way_of_caching() -> None:
-    """Whatever part of the input the provider caches, the reserved amount covers it."""
-    for ref in ("anthropic:claude-sonnet-4-5", "openai:gpt-5.1", "openai:gpt-4o"):
-        price = price_of(ref)
-        assert price is not None
-        worst = worst_cost_usd(price, Usage(1000, 100))
-        for read, written in [(0, 0), (1000, 0), (0, 1000), (400, 600), (400, 0)]:
-            assert price(Usage(1000, 100, read, written)) <= worst
+def test_an_hour_in_the_cache_costs_twice_the_input() -> None:
+    """The writes that are kept for an hour are part of all writes, and dearer than those of five minutes."""
+    plain = cost("anthropic:claude-sonnet-4-5", Usage(1000))
+    mixed = Usage(1000, cache_write_tokens=1000, cache_write_1h_tokens=400)
+    assert cost("anthropic:claude-sonnet-4-5", mixed) == pytest.approx(plain * (0.6 * 1.25 + 0.4 * 2))
+
+
+@pytest.mark.parametrize(
+    ("ref", "terms", "factor"),
+    [
+        ("anthropic:claude-sonnet-4-5", ("batch",), 0.5),
+        ("anthropic:claude-opus-4-8", ("fast",), 2),
+        ("anthropic:claude-opus-4-8", ("us",), 1.1),
+        ("anthropic:claude-opus-4-8", ("batch", "us"), 0.55),
+        ("openai:gpt-5.1", ("flex",), 0.5),
+        ("openai:gpt-5.1", ("priority",), 2),
+        ("openai:gpt-5.1", ("batch",), 0.5),
+        ("openai:gpt-5.1", ("never-heard-of",), 1),
+    ],
+)
+def test_terms_change_the_price(ref: str, terms: tuple[str, ...], factor: float) -> None:
+    """A batch is half the price, and so on; terms that the table does not know are at the list price."""
+    assert cost(ref, Usage(1000, 100, terms=terms)) == pytest.approx(factor * cost(ref, Usage(1000, 100)))
+
+
+@pytest.mark.parametrize(
+    ("ref", "length", "factor_in", "factor_out"),
+    [("anthropic:claude-sonnet-4-5", 200_000, 2, 1.5), ("openai:gpt-5.4", 272_000, 2, 1.5)],
+)
+def test_above_a_length_the_whole_call_is_dearer(ref: str, length: int, factor_in: float, factor_out: float) -> None:
+    """One token more than the length, cached ones counted, and every token is charged at the higher price."""
+    within, above = cost(ref, Usage(length)), cost(ref, Usage(length + 1))
+    assert above == pytest.approx(within * factor_in, rel=1e-4)
+    one = cost(ref, Usage(length, 100)) - within
+    assert cost(ref, Usage(length + 1, 100)) - above == pytest.approx(one * factor_out)
+    read = cost(ref, Usage(length, cache_read_tokens=length))
+    assert cost(ref, Usage(length + 1, cache_read_tokens=length)) > factor_in * read
+
+
+POSSIBLE = ((), ("us",), ("flex",), ("batch",), ("batch", "us"))
+"""The terms that a call of ours can come back with: it is sent neither a tier nor a speed that costs more."""
+
+
+@given(
+    st.sampled_from([
+        "anthropic:claude-sonnet-4-5", "anthropic:claude-opus-4-8", "anthropic:claude-haiku-4-5",
+        "anthropic:claude-3-haiku", "openai:gpt-4o", "openai:gpt-5.1", "openai:gpt-5.4", "openai:gpt-5.6-sol",
+    ]),
+    st.integers(0, 400_000),
+    st.integers(0, 50_000),
+    st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    st.sampled_from(POSSIBLE),
+)  # fmt: skip
+def test_worst_case_bounds_the_bill(
+    ref: str, most_in: int, most_out: int, shares: list[float], terms: tuple[str, ...]
+) -> None:
+    """Whatever part of what was allowed is used, read, written, thought, or done on other terms: it was reserved."""
+    price = price_of(ref)
+    assert price is not None
+    used, answered, read, written = shares
+    sent, said = int(most_in * used), int(most_out * answered)
+    cached = int(sent * read)
+    kept = int((sent - cached) * written)
+    usage = Usage(sent, said, cached, kept, reasoning_tokens=said, terms=terms)
+    assert price(usage) <= worst_cost_usd(price, Usage(most_in, most_out)) * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("ref", ["local", "local:", "local:qwen2.5-coder-1.5b", "scripted", "scripted:demo"])

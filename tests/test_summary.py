@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ from agentnb.run import Run
 from agentnb.state import Status
 from agentnb.summary import Summary, Tally, summarise
 from agentnb.transitions import fold
+from agentnb.wording import cost
 from tests.parts import MemoryStore, add, answer, bind, broken, note, plan, step, table, verdict
 
 
@@ -66,6 +68,36 @@ MOVES: dict[str, tuple[Event, ...]] = {
     "stopped": (RunSuspended(reason="interrupted"), RunResumed(process=2)),
     "withdrawn": (RunSuspended(reason="closed", withdrawn=True), RunResumed(process=2)),
 }
+
+
+UNCOUNTED = replace(REPLIED, usage=Usage(100, 50, uncounted=True), usd=0.5)
+
+
+@pytest.mark.parametrize(
+    ("ends", "least", "most", "said"),
+    [
+        ([REPLIED, REPLIED], 0.5, 0.5, "$0.500"),
+        ([REPLIED, UNCOUNTED], 0.25, 0.75, "at least $0.250, at most $0.750"),
+        ([REPLIED, *MOVES["billed"]], 0.25, 0.75, "at least $0.250, at most $0.750"),
+        ([REPLIED, *MOVES["unbilled"]], 0.25, 0.25, "$0.250"),
+        ([REPLIED, *MOVES["crash"]], 0.25, 0.75, "at least $0.250, at most $0.750"),
+    ],
+)
+def test_what_nobody_counted_is_charged_and_told_apart(ends: list[Event], least: float, most: float, said: str) -> None:
+    """Caps are held against the most that it can have cost; a person sees what the providers have counted, too."""
+    summary = summarise(records(*[event for end in ends for event in (asked("plan"), end)]))
+    assert (summary.spent.least_usd, summary.spent.usd) == (least, most)
+    assert cost(summary) == said
+    assert summary.spent.least_tokens == 15 * len([end for end in ends if end is REPLIED])
+
+
+def test_a_model_without_a_price_makes_the_cost_a_lower_bound() -> None:
+    """What a server of unknown price charges is not shown as nothing, once other calls have cost something."""
+    elsewhere = replace(asked("plan"), model="openai:gpt-test")
+    journal = records(asked("plan"), REPLIED, elsewhere, replace(REPLIED, usd=0.0))
+    assert cost(summarise(journal)) == "at least $0.250"
+    here = replace(elsewhere, model="local:smollm2")
+    assert cost(summarise(records(asked("plan"), REPLIED, here, replace(REPLIED, usd=0.0)))) == "$0.250"
 
 
 @settings(max_examples=200)

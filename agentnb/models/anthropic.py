@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentnb.budget import Usage
 from agentnb.errors import FailureClass, MissingPackage, ModelError
-from agentnb.models.base import ModelReply, ModelRequest, Stop, input_bound
+from agentnb.models.base import ModelReply, ModelRequest, Stop
+from agentnb.models.cache import marks
+from agentnb.models.counts import at_most, count, field, usage_of
 from agentnb.models.network import http_client
 from agentnb.models.schema import restored_text, strict_schema
 from agentnb.models.streaming import ProviderModel, Stream
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AnthropicModel"]
 
-_CACHED_FROM_BYTES = 4 * 1024
-"""A system text shorter than some 1024 tokens is not cached by any Claude model, so marking it gains nothing."""
-
 _STOPS: dict[str, Stop] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -31,10 +30,12 @@ _STOPS: dict[str, Stop] = {
 }
 """Every other stop reason (end_turn, stop_sequence) is an end: we send no tools that a turn could stop for."""
 
+_Block = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class AnthropicModel(ProviderModel["RawMessageStreamEvent"]):
-    """A Claude model: streamed, with the schema enforced by the provider and the system text in its prompt cache.
+    """A Claude model: streamed, with the schema enforced by the provider, and its prompt cache used where it pays.
 
     The SDK never retries, follows no redirect and sends no traces: retries are the run's matter and count against its
     budget. No temperature is sent, as the API of the SDK takes none. Each call has its own HTTP client (15 ms), so a
@@ -80,20 +81,31 @@ class AnthropicModel(ProviderModel["RawMessageStreamEvent"]):
 
 def _arguments(name: str, request: ModelRequest) -> dict[str, Any]:
     """What is sent, as the SDK's keyword arguments."""
+    blocks = _blocks(name, request)
     arguments: dict[str, Any] = {
         "model": name,
         "max_tokens": request.max_output_tokens,
-        "messages": [{"role": "user", "content": request.user}],
+        "messages": [{"role": "user", "content": blocks[1:] if request.context and request.prompt else request.user}],
     }
     if request.system:
-        block: dict[str, Any] = {"type": "text", "text": request.system}
-        if len(request.system.encode("utf-8", "surrogatepass")) >= _CACHED_FROM_BYTES:
-            block["cache_control"] = {"type": "ephemeral"}
-        arguments["system"] = [block]
+        arguments["system"] = blocks[:1]
     if request.schema is not None:
         schema = strict_schema(request.schema, nullable_optionals=False)
         arguments["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     return arguments
+
+
+def _blocks(name: str, request: ModelRequest) -> list[_Block]:
+    """Blocks of text: the system's, one for each part of the context, and the prompt's; marked where caching pays.
+
+    Together they are the same text as `request.user`, and none but the system's is blank, which the API refuses.
+    """
+    stable = [request.system, *(f"{part}\n\n" for part in request.context if part.strip())]
+    marked = marks(name, request.phase, stable)
+    blocks: list[_Block] = [{"type": "text", "text": text} for text in stable]
+    for place in marked:
+        blocks[place]["cache_control"] = {"type": "ephemeral"}
+    return [*blocks, {"type": "text", "text": request.prompt}] if request.prompt.strip() else blocks
 
 
 class _Answer:
@@ -138,15 +150,27 @@ class _Answer:
 
         The counts at the end are totals and replace those at the beginning, where they are given.
         """
-        read = self._count("cache_read_input_tokens")
-        written = self._count("cache_creation_input_tokens")
         plain, output = self._count("input_tokens"), self._count("output_tokens")
         if plain is None or output is None:
-            # No count came: charge what the call can have used at most, rather than nothing.
-            return Usage(input_bound(request), request.max_output_tokens)
-        return Usage(plain + (read or 0) + (written or 0), output, read or 0, written or 0)
+            return at_most(request)
+        read = self._count("cache_read_input_tokens") or 0
+        written = self._count("cache_creation_input_tokens") or 0
+        return usage_of(
+            plain + read + written,
+            output,
+            read=read,
+            written=written,
+            written_1h=self._count("cache_creation", "ephemeral_1h_input_tokens"),
+            reasoning=self._count("output_tokens_details", "thinking_tokens"),
+            terms=_terms(self._begun),
+        )
 
-    def _count(self, name: str) -> int | None:
-        late: int | None = getattr(self._ended, name, None)
-        early: int | None = getattr(self._begun, name, None)
-        return early if late is None else late
+    def _count(self, *path: str) -> int | None:
+        late = count(self._ended, *path)
+        return count(self._begun, *path) if late is None else late
+
+
+def _terms(usage: ProviderUsage | None) -> tuple[str, ...]:
+    """What the price depends on besides the counts; what is standard is no term."""
+    said = (field(usage, name) for name in ("service_tier", "speed", "inference_geo"))
+    return tuple(term for term in said if term in ("batch", "priority", "fast", "us") and isinstance(term, str))

@@ -128,7 +128,7 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
             yield ModelReplied(
                 text=log.keep(reply.text),
                 usage=reply.usage,
-                usd=price(reply.usage) if price else 0.0,
+                usd=_charged(price, reply.usage),
                 seconds=seconds,
                 stop=reply.stop,
                 model=reply.model,
@@ -145,6 +145,13 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
 def unpriced(usage: Usage) -> float:  # noqa: ARG001 - a Price
     """Nothing: what is counted where nobody knows the price."""
     return 0.0
+
+
+def _charged(price: Price | None, usage: Usage) -> float:
+    """Dollars of a call; the most that they can be where its provider has not counted, 0 where nobody knows a price."""
+    if price is None:
+        return 0.0
+    return worst_cost_usd(price, usage) if usage.uncounted else price(usage)
 
 
 def _reserve(log: RunLog, price: Price, question: Question) -> tuple[ModelRequest, Spent]:

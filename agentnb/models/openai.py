@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agentnb.budget import Usage
 from agentnb.errors import FailureClass, MissingPackage, ModelError
-from agentnb.models.base import ModelReply, ModelRequest, Stop, input_bound
+from agentnb.models.base import ModelReply, ModelRequest, Stop
+from agentnb.models.counts import at_most, count, usage_of
 from agentnb.models.network import host_of, http_client
 from agentnb.models.schema import restored_text, strict_schema
 from agentnb.models.streaming import ProviderModel, Stream
@@ -26,6 +29,9 @@ _NO_TEMPERATURE = re.compile(r"(?:.*/)?(?:gpt-[5-9]|o\d)")
 """Models that refuse a temperature: the reasoning ones, with a reseller's prefix or without ("openai/gpt-5.1")."""
 
 _THINKING = 4096
+_OWN_HOST = "api.openai.com"
+_TERMS = ("flex", "priority", "fast", "batch")
+"""Service tiers with a price of their own; "default" is the list price."""
 
 _STOPS: dict[str, Stop] = {"length": "length", "content_filter": "refusal"}
 """Every other finish reason (stop, and whatever a compatible server invents) is an end."""
@@ -49,6 +55,10 @@ class OpenAIModel(ProviderModel["ChatCompletionChunk"]):
 
     OpenAI itself is sent `max_completion_tokens`, a compatible server `max_tokens`, which all of them understand. A
     temperature is sent unless the model's name is that of a reasoning model (gpt-5 and later, o1, o3, ...).
+
+    OpenAI caches beginnings of 1024 tokens and more by itself; it is sent a `prompt_cache_key`, so that calls with the
+    same beginning reach the same machine. It is also told `service_tier` "default", so that no setting of a project
+    makes a call dearer than was reserved for it.
 
     Args:
         name: as the server writes it: "gpt-5.1".
@@ -115,7 +125,15 @@ def _arguments(name: str, request: ModelRequest, address: str) -> dict[str, Any]
             "type": "json_schema",
             "json_schema": {"name": "answer", "strict": True, "schema": schema},
         }
+    if host_of(address) == _OWN_HOST:
+        arguments |= {"service_tier": "default", "prompt_cache_key": _cache_key(request)}
     return arguments
+
+
+def _cache_key(request: ModelRequest) -> str:
+    """What calls with the same beginning have in common: the schema, which the provider puts first, and the system."""
+    beginning = json.dumps([request.schema, request.system], sort_keys=True)
+    return f"agentnb-{hashlib.sha256(beginning.encode()).hexdigest()[:32]}"
 
 
 class _Answer:
@@ -127,14 +145,18 @@ class _Answer:
         self._model = ""
         self._finish: str | None = None
         self._usage: CompletionUsage | None = None
+        self._tier: str | None = None
         self._choices = 0
 
     def take(self, chunk: ChatCompletionChunk) -> None:
         """Adds one chunk; the last one has the usage and no choice."""
         self._model = chunk.model or self._model
         self._usage = chunk.usage or self._usage
+        self._tier = chunk.service_tier or self._tier
         for choice in chunk.choices or ():
             self._choices += 1
+            if choice.index:  # an answer beside the first, which we did not ask for
+                continue
             self._parts.append(choice.delta.content or "")
             self._refusal.append(choice.delta.refusal or "")
             self._finish = choice.finish_reason or self._finish
@@ -148,7 +170,7 @@ class _Answer:
         if self._finish is None:
             what = "the stream ended before the answer did" if self._choices else "the answer holds no choice at all"
             raise ModelError(f"{ref}: {what}; try again in a moment", FailureClass.TRANSIENT)
-        usage = _counted(self._usage, request)
+        usage = _counted(self._usage, self._tier, request)
         if refusal := "".join(self._refusal):
             return ModelReply(refusal, usage, "refusal", self._model)
         text = "".join(self._parts)
@@ -157,13 +179,16 @@ class _Answer:
         return ModelReply(text, usage, _STOPS.get(self._finish, "end"), self._model)
 
 
-def _counted(theirs: CompletionUsage | None, request: ModelRequest) -> Usage:
+def _counted(theirs: CompletionUsage | None, tier: str | None, request: ModelRequest) -> Usage:
     """Ours from theirs, whose `prompt_tokens` hold the cached ones too, as ours do."""
-    if theirs is None:
-        # A compatible server that counts nothing: charge what the call can have used at most, rather than nothing.
-        return Usage(input_bound(request), request.max_output_tokens)
-    details = theirs.prompt_tokens_details
-    # `getattr`: the SDKs before 3.51 have no count of what was written.
-    written: int | None = getattr(details, "cache_write_tokens", None)
-    read = (details.cached_tokens if details else None) or 0
-    return Usage(theirs.prompt_tokens, theirs.completion_tokens, read, written or 0)
+    total, output = count(theirs, "prompt_tokens"), count(theirs, "completion_tokens")
+    if total is None or output is None:
+        return at_most(request)
+    return usage_of(
+        total,
+        output,
+        read=count(theirs, "prompt_tokens_details", "cached_tokens"),
+        written=count(theirs, "prompt_tokens_details", "cache_write_tokens"),
+        reasoning=count(theirs, "completion_tokens_details", "reasoning_tokens"),
+        terms=(tier,) if tier in _TERMS else (),
+    )

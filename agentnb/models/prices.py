@@ -1,4 +1,8 @@
-"""What a call costs, at the provider's list price: from the table that genai-prices ships, without any network."""
+"""What a call costs, at the provider's list price: from the table that genai-prices ships, without any network.
+
+The table knows what is read from and written to caches, tiers above a context length (the whole call is dearer then),
+and the prices of batches and service tiers, which go by the terms that came back with the usage.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,17 @@ _LISTED = {
     "openai": ("api.openai.com", "OPENAI_BASE_URL"),
 }
 """For each provider with a list price: the one host that charges it, and what moves calls elsewhere."""
+
+_CONTEXT = {
+    "batch": {"processing": "batch"},
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "fast": {"speed": "fast", "service_tier": "fast"},
+}
+"""What genai-prices calls the terms that a provider sends back."""
+
+_US_ONLY = 1.1
+"""Anthropic's factor on all prices of a call that was kept in the United States; the table does not have it."""
 
 
 def price_of(ref: str, base_url: str | None = None) -> Price | None:
@@ -62,7 +77,9 @@ def _listed(provider: str, name: str) -> Price | None:
     # 2 µs for a usage seen before against 90 µs: a budget prices the same worst case several times over.
     @lru_cache(maxsize=1024)
     def price(usage: Usage) -> float:
-        return float(calc_price(_as_theirs(usage), name, provider_id=provider).total_price)
+        context = {key: value for term in usage.terms for key, value in _CONTEXT.get(term, {}).items()}
+        listed = calc_price(_as_theirs(usage), name, provider_id=provider, price_context=context or None)
+        return float(listed.total_price) * (_US_ONLY if provider == "anthropic" and "us" in usage.terms else 1)
 
     try:
         price(Usage())
@@ -80,4 +97,5 @@ def _as_theirs(usage: Usage) -> ProviderUsage:
         output_tokens=usage.output_tokens,
         cache_read_tokens=usage.cache_read_tokens,
         cache_write_tokens=usage.cache_write_tokens,
+        cache_write_1h_tokens=usage.cache_write_1h_tokens,
     )
