@@ -72,6 +72,7 @@ class Tool:
         extract: what of its result prompts show; see `tool`.
         failures: what its exceptions, status codes and messages mean; none of them says that it acted.
         breaker: keeps it from being called while it keeps failing; shared by all runs of this process.
+        facts: what the policy needs to know of it.
     """
 
     name: str
@@ -95,16 +96,11 @@ class Tool:
     extract: Extract = None
     failures: Failures = field(default_factory=dict)
     breaker: Breaker = field(default_factory=Breaker, repr=False)
+    facts: ToolFacts = field(init=False, repr=False)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function itself, as if it were no tool."""
-        return self.function(*args, **kwargs)
-
-    @property
-    def facts(self) -> ToolFacts:
-        """What the policy needs to know of it."""
+    def __post_init__(self) -> None:
         text = json.dumps(self.parameters, sort_keys=True)
-        return ToolFacts(
+        facts = ToolFacts(
             effect=self.effect,
             reversibility=self.reversibility,
             schema=hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -113,6 +109,11 @@ class Tool:
             idempotent=self.idempotent,
             reconcile=self.reconcile is not None,
         )
+        object.__setattr__(self, "facts", facts)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, as if it were no tool."""
+        return self.function(*args, **kwargs)
 
     def validated(self, args: Mapping[str, JSON]) -> dict[str, Any]:
         """The keyword arguments that the function takes, coerced to its types.
