@@ -8,6 +8,8 @@ PY := .venv/bin/python
 NOTEBOOK := 01_quickstart.ipynb
 # All of them are recorded, unless one is named: make record NOTEBOOK=02_approvals.ipynb
 RECORDED := $(if $(filter file,$(origin NOTEBOOK)),$(notdir $(sort $(wildcard notebooks/*.ipynb))),$(NOTEBOOK))
+# all: everything anew; new: only what the cassette lacks.
+RECORD ?= all
 JOBS ?= 2
 PYTEST := $(PY) -m pytest
 
@@ -73,7 +75,7 @@ bench: build/venv-bench/.bench ## measure the loop's own cost against what it mu
 	$(call say,benchmarks)
 	@build/venv-bench/bin/python -m pytest tests/bench -s
 
-record: .venv/.demo ## record the notebooks' cassettes anew from the real model, then their outputs from the cassettes
+record: .venv/.demo ## record the notebooks' cassettes anew from the real model (RECORD=new: only what is missing), then their outputs from the cassettes
 	$(call say,the model's weights)
 	@$(PY) -m agentnb.models.weights
 	@set -e; for notebook in $(RECORDED); do $(MAKE) "record/$$notebook"; done
@@ -81,8 +83,8 @@ record: .venv/.demo ## record the notebooks' cassettes anew from the real model,
 # What was recorded for prompts that are asked no more would stay in the cassette for ever: it begins empty.
 record/%: .venv/.demo
 	$(call say,recording $*)
-	@rm -f notebooks/$(*:.ipynb=.cassette.jsonl)
-	@AGENTNB_MODE=record $(PY) tools/run_notebook.py notebooks/$* notebooks/$*
+	@$(if $(filter new,$(RECORD)),:,rm -f notebooks/$(*:.ipynb=.cassette.jsonl))
+	@AGENTNB_MODE=$(if $(filter new,$(RECORD)),new,record) $(PY) tools/run_notebook.py notebooks/$* notebooks/$*
 	$(call say,replaying it once so that what it shows is what a replay shows)
 	@AGENTNB_MODE=replay AGENTNB_NO_NETWORK=1 $(PY) tools/run_notebook.py notebooks/$* notebooks/$*
 

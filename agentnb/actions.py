@@ -113,7 +113,7 @@ def _made(
         raise  # it stays claimed: in doubt
     except BaseException as error:  # noqa: BLE001 - a tool may raise anything, SystemExit too; all of it is a result
         seconds = log.clock.monotonic() - began
-        said = in_words(error)
+        said = in_words(error, log.redact)
         if isinstance(error, NotJSON):  # it has returned, so it has acted
             said = f"its result is not kept: {error}"
             return ActionSettled(step=action.step, status="done", by=by, message=said, seconds=seconds)
@@ -146,7 +146,7 @@ def _settled_doubt(
     if tool.idempotent:
         return False
     if tool.reconcile is not None:
-        found = _found(tool, action, key, runner)
+        found = _found(log, tool, action, key, runner)
         if found is None:
             said = "reconcile= says that it did not happen"
             log.append(ActionSettled(step=action.step, status="failed", by="reconcile", message=said))
@@ -159,22 +159,25 @@ def _settled_doubt(
     )
 
 
-def _found(tool: Tool, action: Pending, key: str, runner: Runner) -> JSON:
+def _found(log: RunLog, tool: Tool, action: Pending, key: str, runner: Runner) -> JSON:
     """What the tool's `reconcile` says; where the action was given up and still runs, its end is waited for first.
 
     Raises:
         ConfigError: it could not tell; the action is in doubt as before.
     """
+    trouble = ""
     try:
         over = ended(key, tool.timeout_s)
         found = runner(lambda: as_json(tool.happened(tool.validated(dict(action.args)), key)), tool.timeout_s)
     except (KeyboardInterrupt, Interrupted):
         raise
-    except BaseException as error:  # a user's code, and whatever it raises means the same
+    except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
+        trouble = in_words(error, log.redact)
+    if trouble:  # raised out here: what the function raised may quote a secret, and would hang on to the error
         raise ConfigError(
             f"whether {action.step} {tool.name} was carried out is not known, and its reconcile function could not"
-            f" tell ({in_words(error)}): look, and say --done or --not-done (in_doubt= in Python)"
-        ) from error
+            f" tell ({trouble}): look, and say --done or --not-done (in_doubt= in Python)"
+        )
     if found is None and not over:
         raise ConfigError(f"{action.step} {tool.name}: {STILL_RUNS}")
     return found

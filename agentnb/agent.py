@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from agentnb.alerts import Alert, Threshold, alerts_in
 from agentnb.approval import Approver, nobody
 from agentnb.budget import Budget, Phase
-from agentnb.cassette import Cassette, Recording, Replaying
+from agentnb.cassette import Cassette, Recording, Replaying, behind
 from agentnb.checkpoint import load
 from agentnb.codec import head_of
 from agentnb.dryrun import execution_plan
@@ -29,6 +29,7 @@ from agentnb.planner import plan_problems
 from agentnb.policy import MemoryPolicy, Policy
 from agentnb.prompt_text import LONGEST_TASK
 from agentnb.reading import with_reading
+from agentnb.redact import Redactor
 from agentnb.resume import InDoubt, differences, settled
 from agentnb.run import Run
 from agentnb.runner import Runner, run_here
@@ -37,7 +38,7 @@ from agentnb.settings import DEFAULT_MODEL, Mode
 from agentnb.state import RunState
 from agentnb.store.base import Hold, ReplyCache, Store
 from agentnb.tools import Tool, toolbox
-from agentnb.wiring import Wiring, require_affordable, require_callable
+from agentnb.wiring import Wiring, keys_of, require_affordable, require_callable
 
 __all__ = ["Agent"]
 
@@ -59,8 +60,10 @@ class Agent:
         memory: how much prompts say of what was found so far, and when it is summarised, see `MemoryPolicy`.
         store: where runs are kept: a folder, or a store object.
         cassette: file of recorded model calls, see `mode`.
-        mode: "auto", "live", "replay" or "record", see `Settings`.
+        mode: "auto", "live", "replay", "record" or "new", see `Settings`.
         fresh: True asks models anew instead of taking replies from the prompt cache.
+        secrets: texts by name that are never recorded, sent to a model or shown: `[redacted:NAME]` stands in their
+            place. Keys in the environment and those given to models need not be named.
         approver: who is asked; nobody, if left out: the run then waits for `Run.approve`. One that raises denies.
         notify: told when something waits for a person, before anybody is asked: a function of an `ApprovalRequest`.
         alerts: what to warn of, in the output and by a callback, see `Alert`.
@@ -88,6 +91,7 @@ class Agent:
         cassette: Cassette | Path | str | None = None,
         mode: Mode = "auto",
         fresh: bool = False,
+        secrets: Mapping[str, str] | None = None,
         approver: Approver = nobody,
         notify: Notify | None = None,
         alerts: Iterable[Alert] = (),
@@ -109,8 +113,10 @@ class Agent:
         self.notify = notify
         self.runner = runner
         self.sleep = sleep
+        self._named = dict(secrets or {})
+        Redactor(self._named)  # raises where one cannot be used
         tape = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None
-        self._wiring = Wiring(tape, mode)
+        self._wiring = Wiring(tape, mode, lambda: self.redact)
         self.lineup = self._wiring.lineup(model, cheap_model, phases or {})
         self.escalate = escalate
         self.alerts = alerts_in(alerts)
@@ -121,6 +127,14 @@ class Agent:
     def replaying(self) -> bool:
         """True where models answer from a cassette: what a run shows then leaves out ids and times."""
         return isinstance(self.lineup.model, Replaying)
+
+    @property
+    def redact(self) -> Redactor:
+        """Takes out of a text what is secret now: what was named, the models' keys, and keys in the environment."""
+        return self._redactor(*self.lineup)
+
+    def _redactor(self, *models: Model) -> Redactor:
+        return Redactor.here(self._named, keys_of(map(behind, models)))
 
     def run(
         self,
@@ -232,7 +246,7 @@ class Agent:
     def begin_execution(self, run: str) -> Session:
         """The run that does what a dry run has shown, not yet driven; arguments and errors as `execute`."""
         records = list(self.store.read(run))
-        log = RunLog.reopened(self.store, run, self.clock)
+        log = RunLog.reopened(self.store, run, self.clock, self.redact)
         again = [name for name in self.store.runs() if _executed(self.store, name) == run]
         told = f"{run} was executed before, by {', '.join(again)}" if again else ""
         steps = [
@@ -265,7 +279,7 @@ class Agent:
         where = cut(run, list(self.store.read(run)), at)
         event = parted(where, changed, self.tools, self.policy, lineup, escalate=self.escalate, alerts=self._thresholds)
         require_affordable(event.budget.usd, *lineup)
-        log = RunLog(self.store, self.store.new_run_id(), self.clock)
+        log = RunLog(self.store, self.store.new_run_id(), self.clock, redact=self._redactor(*lineup))
         means = replace(self._means, models=lineup)
 
         def begin() -> tuple[Record, ...]:
@@ -283,7 +297,7 @@ class Agent:
         dry: bool = False,
         executes: str = "",
     ) -> Session:
-        log = RunLog(self.store, self.store.new_run_id(), self.clock)
+        log = RunLog(self.store, self.store.new_run_id(), self.clock, redact=self.redact)
         start = RunStarted(
             run=log.run,
             task=task.strip().encode("utf-8", "replace").decode(),
@@ -324,7 +338,7 @@ class Agent:
         """A run that is there already, ready to be driven; arguments and errors as `resume`."""
         hold = self.held(run)
         try:
-            log = RunLog.reopened(self.store, run, self.clock)
+            log = RunLog.reopened(self.store, run, self.clock, self.redact)
         except BaseException:
             hold.release(ended=False)
             raise
@@ -365,6 +379,8 @@ class Agent:
 
     def _checked(self, plan: Plan | Sequence[Step | Mapping[str, JSON]]) -> tuple[Step, ...]:
         steps = numbered(steps_of(plan))
+        if found := self.redact.named_in(*(step.args for step in steps)):
+            raise ConfigError(f"the plan holds the secret {', '.join(found)}: let the tool read it itself")
         if problems := plan_problems(steps, self.tools):
             raise ConfigError(f"the plan cannot be carried out: {'; '.join(problems)}")
         return steps

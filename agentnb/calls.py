@@ -31,6 +31,7 @@ from agentnb.failures import Failure, classify, timed_out
 from agentnb.log import RunLog
 from agentnb.plan import JSON, Step, references
 from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare, prepare_later
+from agentnb.redact import Redactor
 from agentnb.retry import wait_s
 from agentnb.runner import Runner, ended
 from agentnb.tools import Tool
@@ -189,7 +190,7 @@ class _Making:
             self.tool.breaker.succeeded()
             said = f"its result is not kept: {error}"
             return ToolReturned(step=self.step.id, status="ok", seconds=seconds, message=said)
-        failed = _Failed(classify(error, self.tool.failures), in_words(error), seconds)
+        failed = _Failed(classify(error, self.tool.failures), in_words(error, self.log.redact), seconds)
         if failed.kind.failure.worth_retrying and not cut_short:
             self.tool.breaker.failed(failed.said)
         else:
@@ -227,7 +228,7 @@ class _Making:
         except (KeyboardInterrupt, Interrupted, OverBudget):
             raise
         except BaseException as error:  # noqa: BLE001 - as of the tool itself
-            return f"reading anew failed: {in_words(error)}"
+            return f"reading anew failed: {in_words(error, self.log.redact)}"
         return ""
 
 
@@ -278,7 +279,7 @@ def look_whether_it_happened(log: RunLog, tool: Tool, step: Step, run: Runner) -
     except OverBudget as error:
         return f"there was no time to ask its reconcile function: {error}"
     except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
-        return f"its reconcile function could not tell: {in_words(error)}"
+        return f"its reconcile function could not tell: {in_words(error, log.redact)}"
     if found is None and not over:
         return STILL_RUNS
     if found is None and claim.attempt >= tool.tries:
@@ -304,11 +305,12 @@ def read_again(log: RunLog, tool: Tool, read: Step, run: Runner) -> Iterator[Eve
         else:
             kwargs, key = call.kwargs, f"{key_of(log, tool, read, call)}/again"
             value = run(lambda: tool.result(kwargs, key), min(tool.timeout_s, _seconds_left(log, tool)))
-            result, problem = log.keep(value), failed_check(read.check, value) or ""
+            result = log.keep(value)
+            problem = failed_check(read.check, log.value(result)) or ""  # as the first reading was kept
     except (KeyboardInterrupt, Interrupted, OverBudget):
         raise
     except BaseException as error:  # noqa: BLE001 - as of any call
-        problem = f"it could not be read again: {in_words(error)}"
+        problem = f"it could not be read again: {in_words(error, log.redact)}"
     yield ReadRepeated(step=read.id, seconds=log.clock.monotonic() - began, result=result, problem=problem)
     if problem:
         why = f"{read.id} {read.title or read.tool}: {problem}"
@@ -326,7 +328,7 @@ def simulate(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event:
     except (KeyboardInterrupt, Interrupted, OverBudget):
         raise
     except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
-        return ToolRefused(step=step.id, problems=(f"its simulation failed: {in_words(error)}",))
+        return ToolRefused(step=step.id, problems=(f"its simulation failed: {in_words(error, log.redact)}",))
     state = log.state
     policy = ("the policy asks",) if state.asked_about(step) else ()
     if tool.effect == "destructive":
@@ -371,8 +373,11 @@ def _too_late(log: RunLog, tool: Tool) -> str:
     return ""
 
 
-def in_words(error: BaseException) -> str:
-    """What an exception says, short enough for a record and with its type where it is not one of ours."""
+def in_words(error: BaseException, redact: Redactor) -> str:
+    """What an exception says, short enough for a record and with its type where it is not one of ours.
+
+    Secrets go first: of one that the cut goes through, a part would stay that nobody recognises.
+    """
     try:
         text = str(error)
     except Exception as worse:  # noqa: BLE001 - a tool's exception may not even have a text
@@ -380,4 +385,4 @@ def in_words(error: BaseException) -> str:
     said = (
         text if isinstance(error, (ToolFailure, NotJSON)) and text else f"{type(error).__name__}: {text}".rstrip(": ")
     )
-    return said[:LONGEST_MESSAGE].encode("utf-8", "replace").decode()
+    return redact(said)[:LONGEST_MESSAGE].encode("utf-8", "replace").decode()

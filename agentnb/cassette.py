@@ -1,68 +1,33 @@
 """Cassettes: the model calls of a notebook in one reviewable text file, from which anybody reruns it with no key.
 
-JSON Lines. The first line says what the file is; a `text` line holds a prompt's stable part or a schema once, under its
-hash; a `call` line holds a request and what was answered. A cassette comes with a repository, so it is hostile input:
-JSON only, sizes bounded, and the key of every call is computed anew from its request.
+What the file looks like is said in `tape.py`.
 """
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-import os
-import time
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from agentnb.budget import Phase, Usage
-from agentnb.errors import CassetteError, CassetteMiss
+from agentnb.errors import CassetteError, CassetteMiss, ModelUnavailable
 from agentnb.models.base import Model, ModelReply, ModelRequest
+from agentnb.redact import Redactor
+from agentnb.tape import HOW, Call, Tape, nominal_s, read, short, write
 
-__all__ = ["Cassette", "Recording", "Replaying", "behind"]
+__all__ = ["Cassette", "Recording", "Replaying", "asked_here", "behind", "may_answer_alone"]
 
-FORMAT: Final = 1
-_LARGEST_FILE: Final = 64 << 20
-_HOW = "record it with a model at hand: set AGENTNB_MODE=record (or %config AgentMagics.mode) and run the notebook"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Reply(_Strict):
-    text: str
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    stop: Literal["end", "length", "refusal"]
-    model: str
-    seconds: float
-
-
-class _Call(_Strict):
-    phase: Phase
-    key: str
-    model: str
-    system: str
-    schema_: str | None
-    max_output_tokens: int
-    temperature: float | None
-    endpoint: str = ""
-    context: list[str] = []
-    prompt: str
-    reply: _Reply
-
-    @property
-    def texts(self) -> set[str]:
-        """The hashes of the texts that it refers to."""
-        return {self.system, *self.context, *filter(None, (self.schema_,))}
+_ASKED: Final[dict[Path, set[str]]] = {}
+"""The keys that this process has asked of each file: in a kernel, what its notebook still uses."""
+_WRITING: Final = threading.Lock()
+"""Two threads of a process that record into one file: what one has read, the other must not have replaced."""
+_COMPARED: Final = 2000
+"""Characters at the end of a prompt by which the nearest one is found."""
+_NAMED: Final = 3
 
 
 class Cassette:
@@ -77,20 +42,21 @@ class Cassette:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._texts: dict[str, str] = {}
-        self._calls: dict[str, list[_Call]] = defaultdict(list)
         self._taken: dict[str, int] = defaultdict(int)
         self._recorded: set[str] = set()
-        if self._there():
-            self._load()
+        self._tape = read(self.path) if self._there() else Tape()
+        self._asked = _ASKED.setdefault(_place(self.path), set())
 
     def __len__(self) -> int:
-        return sum(map(len, self._calls.values()))
+        return sum(map(len, self._tape.calls.values()))
+
+    def __contains__(self, request: ModelRequest) -> bool:
+        return bool(self._tape.calls.get(short(request.key())))
 
     @property
     def models(self) -> list[str]:
         """The models that it was recorded from."""
-        return sorted({call.model for calls in self._calls.values() for call in calls})
+        return sorted({call.model for calls in self._tape.calls.values() for call in calls})
 
     def reply(self, request: ModelRequest) -> ModelReply:
         """What was answered to `request`; the same request asked again gets the next answer, and the last one for ever.
@@ -98,63 +64,43 @@ class Cassette:
         Raises:
             CassetteMiss: it was never asked; says which recorded request is nearest and where they differ.
         """
-        calls = self._calls.get(request.key())
+        key = short(request.key())
+        calls = self._tape.calls.get(key)
         if not calls:
-            raise CassetteMiss(self._missing(request))
-        place = min(self._taken[calls[0].key], len(calls) - 1)
-        self._taken[calls[0].key] += 1
-        held = calls[place].reply
-        usage = Usage(held.input_tokens, held.output_tokens, held.cache_read_tokens, held.cache_write_tokens)
-        return ModelReply(held.text, usage, held.stop, held.model, seconds=held.seconds)
+            raise CassetteMiss(f"{self.lacks(request)}: {HOW}")
+        self._asked.add(key)
+        place = min(self._taken[key], len(calls) - 1)
+        self._taken[key] += 1
+        return calls[place].answered
 
-    def add(self, request: ModelRequest, reply: ModelReply, seconds: float) -> None:
-        """Take in a call and write the file, whole and atomically."""
-        schema = None if request.schema is None else self._shared(json.dumps(request.schema, ensure_ascii=False))
-        usage = reply.usage
-        call = _Call(
-            phase=request.phase,
-            key=request.key(),
-            model=request.model,
-            system=self._shared(request.system),
-            schema_=schema,
-            max_output_tokens=request.max_output_tokens,
-            temperature=request.temperature,
-            endpoint=request.endpoint,
-            context=[self._shared(text) for text in request.context],
-            prompt=request.prompt,
-            reply=_Reply(
-                text=reply.text,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cache_read_tokens=usage.cache_read_tokens,
-                cache_write_tokens=usage.cache_write_tokens,
-                stop=reply.stop,
-                model=reply.model,
-                seconds=round(seconds, 3),
-            ),
-        )
-        self._take_in_others()
-        if call.key not in self._recorded:  # what an earlier recording had to say to it
-            self._calls[call.key] = []
-            self._recorded.add(call.key)
-        self._calls[call.key].append(call)
-        self.save()
+    def add(self, request: ModelRequest, reply: ModelReply) -> None:
+        """Take in a call and write the file, whole and atomically; what an earlier recording answered to it goes."""
+        with _WRITING:
+            call = self._tape.call_of(request, reply)
+            self._take_in_others()
+            if call.key not in self._recorded:
+                self._tape.calls[call.key] = []
+                self._recorded.add(call.key)
+            self._tape.calls[call.key].append(call)
+            self._asked.add(call.key)
+            write(self.path, self._tape)
 
     def save(self) -> None:
-        """Write the file beside itself first, then put it in place; texts that no call uses any more are left out."""
-        calls = [call for held in self._calls.values() for call in held]
-        used = {name for call in calls for name in call.texts}
-        lines: list[Mapping[str, Any]] = [{"agentnb_cassette": FORMAT}]
-        lines += [{"text": digest, "is": text} for digest, text in self._texts.items() if digest in used]
-        lines += [{"call": call.model_dump(exclude_defaults=True)} for call in calls]
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        draft = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        try:
-            draft.write_bytes(text.encode("utf-8", "replace"))  # bytes: the same file on every system
-            draft.replace(self.path)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise CassetteError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        """Write the file in the present format, whole and atomically; texts that no call uses are left out."""
+        write(self.path, self._tape)
+
+    def lacks(self, request: ModelRequest) -> str:
+        """That `request` was never asked, in words: which recorded one is nearest, and in what they differ."""
+        held = f"{self.path} has no reply to this {request.phase} request of {request.model}"
+        recorded = [calls[0] for calls in self._tape.calls.values() if calls[0].phase == request.phase]
+        if not recorded:
+            return f"{held}, and none to any {request.phase} request"
+        wanted = _parts(request)
+        nearest = max(recorded, key=lambda call: _likeness(self._parts_of(call), wanted))
+        return f"{held}; the nearest recorded one, {nearest.key}, {_difference(self._parts_of(nearest), wanted)}"
+
+    def _parts_of(self, call: Call) -> dict[str, str]:
+        return _parts(self._tape.request_of(call))
 
     def _there(self) -> bool:
         try:
@@ -164,96 +110,66 @@ class Cassette:
 
     def _take_in_others(self) -> None:
         """Keep what another recorder of this file has written since it was read: two kernels, or two cells at once."""
-        if not self._there():
-            return
-        now = Cassette(self.path)
-        self._texts |= now._texts
-        self._calls |= {key: calls for key, calls in now._calls.items() if key not in self._recorded}
-
-    def _shared(self, text: str) -> str:
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        self._texts[digest] = text
-        return digest
-
-    def _load(self) -> None:
-        size = self.path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise CassetteError(f"{self.path} has {size:,} bytes; a cassette has at most {_LARGEST_FILE:,}")
-        try:
-            lines = self.path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # texts may hold U+2028
-        except (OSError, UnicodeDecodeError) as error:
-            raise CassetteError(f"{self.path} cannot be read: {error}") from error
-        for number, line in enumerate(lines, start=1):
-            try:
-                self._take(json.loads(line), first=number == 1)
-            except (ValueError, RecursionError) as error:
-                raise CassetteError(
-                    f"{self.path}, line {number}: {_why(error)}. Restore the file, or {_HOW}"
-                ) from error
-
-    def _take(self, line: Any, *, first: bool) -> None:
-        if first:
-            if line != {"agentnb_cassette": FORMAT}:
-                raise ValueError(f"not a cassette of format {FORMAT}")
-            return
-        match line:
-            case {"text": str(digest), "is": str(text), **more} if not more:
-                if self._shared(text) != digest:
-                    raise ValueError("a text does not have the hash that it is kept under: it was edited")
-            case {"call": dict(said), **more} if not more:
-                call = _Call.model_validate(said)
-                if lost := call.texts - self._texts.keys():
-                    raise ValueError(f"a call refers to a text that no earlier line holds: {', '.join(sorted(lost))}")
-                if self._request(call).key() != call.key:
-                    raise ValueError("a call does not have the key that it is kept under: it was edited")
-                self._calls[call.key].append(call)
-            case _:
-                raise ValueError("neither a text nor a call")
-
-    def _request(self, call: _Call) -> ModelRequest:
-        return ModelRequest(
-            model=call.model,
-            phase=call.phase,
-            system=self._texts[call.system],
-            prompt=call.prompt,
-            schema=None if call.schema_ is None else json.loads(self._texts[call.schema_]),
-            max_output_tokens=call.max_output_tokens,
-            temperature=call.temperature,
-            endpoint=call.endpoint,
-            context=tuple(self._texts[name] for name in call.context),
-        )
-
-    def _missing(self, request: ModelRequest) -> str:
-        held = f"{self.path} has no reply to this {request.phase} request of {request.model}"
-        recorded = [
-            self._request(call) for calls in self._calls.values() for call in calls if call.phase == request.phase
-        ]
-        if not recorded:
-            return f"{held}, and none to any {request.phase} request: {_HOW}"
-        wanted = request.canonical()
-        nearest = max(recorded, key=lambda r: _likeness(r.canonical(), wanted))
-        return f"{held}; the nearest recorded one differs in {_difference(nearest.canonical(), wanted)}: {_HOW}"
+        if self._there():
+            now = read(self.path)
+            self._tape.texts |= now.texts
+            self._tape.calls |= {key: calls for key, calls in now.calls.items() if key not in self._recorded}
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"a call's {'.'.join(map(str, first['loc']))}: {first['msg']}"
-    return str(error)
+def _place(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # a loop of links: it could not be read either
+        return path
 
 
-def _likeness(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> float:
-    same = sum(recorded.get(name) == wanted[name] for name in wanted)
-    matcher = difflib.SequenceMatcher(None, recorded["prompt"][-2000:], wanted["prompt"][-2000:])
-    return float(same + matcher.quick_ratio())
+def asked_here(path: Path) -> frozenset[str]:
+    """The keys of the calls that this process has replayed from, or recorded into, the file."""
+    return frozenset(_ASKED.get(_place(path), ()))
 
 
-def _difference(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    name = next((n for n in wanted if recorded.get(n) != wanted[n]), "nothing")
-    a, b = str(recorded.get(name)), str(wanted.get(name))
+def _parts(request: ModelRequest) -> dict[str, str]:
+    """What decides the answer, part by part, in the order in which a difference tells most."""
+    schema = json.dumps(request.schema, ensure_ascii=False, sort_keys=True)
+    context = {f"context[{place}]": text for place, text in enumerate(request.context)}
+    return {
+        "model": request.model,
+        "endpoint": request.endpoint,
+        "system": request.system,
+        **context,
+        "prompt": request.prompt,
+        "schema": schema,
+        "max_output_tokens": str(request.max_output_tokens),
+        "temperature": str(request.temperature),
+    }
+
+
+def _likeness(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> float:
+    """How like they are: 1 for each part that is the same, and what is alike of the others that are texts."""
+    total = 0.0
+    for name in recorded.keys() | wanted.keys():
+        a, b = recorded.get(name, ""), wanted.get(name, "")
+        texts = name == "prompt" or name.startswith("context")
+        if a == b:
+            total += 1
+        elif texts:
+            total += difflib.SequenceMatcher(None, a[-_COMPARED:], b[-_COMPARED:]).quick_ratio()
+    return total
+
+
+def _difference(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    names = [name for name in {**wanted, **recorded} if recorded.get(name) != wanted.get(name)]
+    if not names:
+        return "differs in nothing that is shown"
+    first, *more = names
+    a, b = recorded.get(first), wanted.get(first)
+    also = f" (and in {', '.join(more[:_NAMED])}{' …' if len(more) > _NAMED else ''})" if more else ""
+    if a is None or b is None:
+        only = "was recorded with" if b is None else "was recorded without"
+        return f"{only} {first}, {(a or b or '')[:60]!r}{also}"
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     near = slice(max(0, at - 20), at + 40)
-    return f"{name} at character {at}: {a[near]!r} was recorded, {b[near]!r} is asked"
+    return f"differs in {first} at character {at}: {a[near]!r} was recorded, {b[near]!r} is asked{also}"
 
 
 class Replaying:
@@ -262,15 +178,62 @@ class Replaying:
     Args:
         ref: the model that was recorded.
         cassette: where from.
+        redact: gives what takes secrets out of texts: they were not recorded, so they are not asked for.
     """
 
-    def __init__(self, ref: str, cassette: Cassette) -> None:
+    def __init__(self, ref: str, cassette: Cassette, redact: Callable[[], Redactor] = Redactor.here) -> None:
         self.ref = ref
         self._cassette = cassette
+        self._redact = redact
 
     def ask(self, request: ModelRequest) -> ModelReply:
         """The recorded reply; raises CassetteMiss."""
-        return self._cassette.reply(request)
+        return self._cassette.reply(request.mapped(self._redact()))
+
+
+class Recording:
+    """A model whose replies go into a cassette, without secrets.
+
+    Args:
+        model: the model that answers.
+        cassette: where to.
+        redact: gives what takes secrets out of texts.
+        only_new: True answers from the cassette what it has, and asks the model only for the rest.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        cassette: Cassette,
+        redact: Callable[[], Redactor] = Redactor.here,
+        *,
+        only_new: bool = False,
+    ) -> None:
+        self.ref = model.ref
+        self.inner = model
+        self.only_new = only_new
+        self._cassette = cassette
+        self._redact = redact
+
+    def ask(self, request: ModelRequest) -> ModelReply:
+        """The reply as it is recorded, with the time that it counts for where it is replayed.
+
+        Raises:
+            CassetteMiss: the cassette lacks it, and the model cannot be asked.
+        """
+        redact = self._redact()
+        request = request.mapped(redact)
+        if self.only_new and request in self._cassette:
+            return self._cassette.reply(request)
+        try:
+            reply = self.inner.ask(request)
+        except ModelUnavailable as error:
+            if not self.only_new:
+                raise
+            raise CassetteMiss(f"{self._cassette.lacks(request)}: and the model cannot be asked, {error}") from error
+        reply = replace(reply, text=redact(reply.text), seconds=nominal_s(reply.usage))
+        self._cassette.add(request, reply)
+        return reply
 
 
 def behind(model: Model) -> Model:
@@ -278,25 +241,6 @@ def behind(model: Model) -> Model:
     return model.inner if isinstance(model, Recording) else model
 
 
-class Recording:
-    """A model whose replies go into a cassette.
-
-    Args:
-        model: the model that answers.
-        cassette: where to.
-        clock: seconds, monotonic.
-    """
-
-    def __init__(self, model: Model, cassette: Cassette, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.ref = model.ref
-        self.inner = model
-        self._cassette = cassette
-        self._clock = clock
-
-    def ask(self, request: ModelRequest) -> ModelReply:
-        """The model's reply, recorded."""
-        began = self._clock()
-        reply = self.inner.ask(request)
-        seconds = self._clock() - began
-        self._cassette.add(request, reply, seconds)
-        return replace(reply, seconds=round(seconds, 3))
+def may_answer_alone(model: Model) -> bool:
+    """True where a cassette may have every reply, so that the model behind it need not be there."""
+    return isinstance(model, Replaying) or (isinstance(model, Recording) and model.only_new)

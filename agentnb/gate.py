@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from agentnb.approval import Answer, ApprovalRequest, Approver, DoubtRequest, OtherCall, Source, binding
-from agentnb.calls import STILL_RUNS, look_whether_it_happened
+from agentnb.approval import Answer, ApprovalRequest, Approver, DoubtRequest, OtherCall, Request, Source, binding
+from agentnb.calls import STILL_RUNS, in_words, look_whether_it_happened
 from agentnb.decide import can_revise
 from agentnb.errors import Interrupted
 from agentnb.events import (
@@ -30,7 +31,7 @@ from agentnb.events import (
 from agentnb.log import RunLog
 from agentnb.mailbox import posted
 from agentnb.plan import JSON, Step, literal, open_args, references
-from agentnb.prepared import Prepared, entry_of, prepare, prepare_later, problems_with
+from agentnb.prepared import Prepared, entry_of, prepare, prepare_later, problems_with, secret_in
 from agentnb.preview import preview
 from agentnb.runner import Runner, ended
 from agentnb.state import RunState
@@ -172,10 +173,11 @@ class Gate:
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
-            return Answer("reject", "policy", f"the approver failed: {type(error).__name__}: {error}"[:500])
+            return Answer("reject", "policy", f"the approver failed: {in_words(error, self._log.redact)}")
         if answer is None or (isinstance(answer, Answer) and _is_sound(answer)):
             return answer
-        return Answer("reject", "policy", f"the approver gave {answer!r}, which is no Answer"[:500])
+        said = self._log.redact(repr(answer))[:400]
+        return Answer("reject", "policy", f"the approver gave {said}, which is no Answer")
 
     def _tell(self, request: ApprovalRequest) -> None:
         if self._notify is None:
@@ -185,7 +187,12 @@ class Gate:
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException:  # noqa: BLE001 - a user's code, that may even exit; the question is asked all the same
-            _LOG.exception("notify= failed for %s %s", request.run, request.step)
+            self._warn("notify=", request)
+
+    def _warn(self, what: str, request: Request) -> None:
+        """Log what was raised just now, with where; as text, for a logger would write down what it quotes."""
+        text = self._log.redact(traceback.format_exc())
+        _LOG.error("%s failed for %s %s\n%s", what, request.run, request.step, text)
 
     def _event(self, step: Step, request: ApprovalRequest, answer: Answer) -> ApprovalAnswered:
         """`answer` as a record, held to what was asked."""
@@ -211,9 +218,10 @@ class Gate:
         self, step: Step, request: ApprovalRequest, answer: Answer, args: Mapping[str, JSON]
     ) -> ApprovalAnswered:
         log = self._log
-        call = prepare_later(log, self._tools[request.tool], step, literal(dict(args)))
-        if isinstance(call, ToolRefused):
-            reason = f"the edited arguments cannot be used: {'; '.join(call.problems)}"
+        why = secret_in(log, args)
+        call = None if why else prepare_later(log, self._tools[request.tool], step, literal(dict(args)))
+        if call is None or isinstance(call, ToolRefused):
+            reason = f"the edited arguments cannot be used: {'; '.join(call.problems) if call else why}"
             return ApprovalAnswered(step=step.id, decision="reject", by=answer.by, reason=reason)
         return ApprovalAnswered(
             step=step.id,
@@ -349,7 +357,7 @@ class Gate:
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException:  # noqa: BLE001 - a user's code; the run rests, and says how to settle it
-            _LOG.exception("the approver failed for %s %s", request.run, request.step)
+            self._warn("the approver", request)
             return None
         sound = isinstance(answer, Answer) and _is_sound(answer) and answer.decision in ("happened", "not_happened")
         return answer if isinstance(answer, Answer) and sound else None

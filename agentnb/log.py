@@ -18,6 +18,7 @@ from agentnb.events import DURABLE_AT_ONCE, Event, Kept, Record, RunSuspended
 from agentnb.ledger import rows_of
 from agentnb.plan import JSON, UnmetReference
 from agentnb.receipts import receipt_row
+from agentnb.redact import NOTHING_NAMED, Redactor
 from agentnb.state import NEW, RunState, Status
 from agentnb.store.base import NO_ROWS, Store
 from agentnb.transitions import apply, fold
@@ -95,14 +96,21 @@ class RunLog:
         run: its id.
         clock: where times come from.
         kept: of a run that is there already: its state, and what its checkpoints hold; see `reopened`.
+        redact: takes secrets out of all that is appended and kept, before anything else sees it.
     """
 
     def __init__(
-        self, store: Store, run: str, clock: Clock | None = None, kept: tuple[RunState, Mark] = (NEW, START)
+        self,
+        store: Store,
+        run: str,
+        clock: Clock | None = None,
+        kept: tuple[RunState, Mark] = (NEW, START),
+        redact: Redactor = NOTHING_NAMED,
     ) -> None:
         self.store = store
         self.run = run
         self.clock = clock or Clock()
+        self.redact = redact
         self._open = _Open(*kept)
         self._blobs: dict[str, str] = {}
         self._values: OrderedDict[str, JSON] = OrderedDict()
@@ -114,14 +122,14 @@ class RunLog:
         self._zero = self.clock.monotonic() - self.state.t - gap
 
     @classmethod
-    def reopened(cls, store: Store, run: str, clock: Clock | None = None) -> RunLog:
+    def reopened(cls, store: Store, run: str, clock: Clock | None = None, redact: Redactor = NOTHING_NAMED) -> RunLog:
         """A run that is in the store.
 
         Raises:
             RunNotFound: there is no such run.
             DamagedRecord: it cannot be read.
         """
-        return cls(store, run, clock, load(store, run))
+        return cls(store, run, clock, load(store, run), redact)
 
     @property
     def state(self) -> RunState:
@@ -144,7 +152,8 @@ class RunLog:
         with self._lock:
             if self._revoked:
                 raise Interrupted(f"{self.run} was suspended")
-            self._open = _taken_in(self._open, events, self._record)
+            clean = [self.redact.value(event) for event in events]
+            self._open = _taken_in(self._open, clean, self._record)
             # What the ledger says is read by other runs, and by the next step of this one.
             at_once = self._open.rows or any(isinstance(event, DURABLE_AT_ONCE) for event in events)
             return self.flush() if at_once else ()
@@ -233,12 +242,15 @@ class RunLog:
                 self._revoked = True
 
     def keep(self, value: JSON) -> Kept:
-        """`value` as a record holds it; a long one becomes durable with the next commit.
+        """`value`, without secrets, as a record holds it; a long one becomes durable with the next commit.
 
         Raises:
             NotJSON: it has no JSON form; says where.
         """
         text = json_text(value)
+        if self.redact(text) is not text:
+            value = self.redact.value(value)
+            text = json_text(value)
         if len(text) <= INLINE:
             return Kept(len(text), text=text)
         name = digest(text)

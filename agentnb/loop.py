@@ -49,7 +49,7 @@ def drive(log: RunLog, perform: Perform, begun: Sequence[Record] = ()) -> Genera
     except Exception as error:
         with suppress(AgentError):  # what the last effect gave is kept, whatever went wrong after it
             log.flush()
-            _suspend(log, RunSuspended(reason="error", detail=f"{type(error).__name__}: {error}"[:500]))
+            _suspend(log, RunSuspended(reason="error", detail=log.redact(f"{type(error).__name__}: {error}")[:500]))
         raise
 
 

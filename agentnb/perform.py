@@ -154,7 +154,7 @@ class Performer:
             max_output_tokens=prompt.max_output_tokens + voice.thinking_tokens,
             endpoint=voice.endpoint,
             cancelled=self._cancelled,
-        )
+        ).mapped(self._log.redact)
         return (yield from voice.ask(Question(request, request.key(), step, last_word)))
 
     def _warn(self, event: AlertRaised) -> Iterator[Event]:

@@ -14,12 +14,22 @@ from agentnb.guards import GuardedCall, rulings
 from agentnb.ledger import last_entry, once_key, step_key
 from agentnb.log import RunLog
 from agentnb.plan import JSON, Step, UnmetReference, resolve
+from agentnb.redact import stands_for
 from agentnb.state import RunState
 from agentnb.step_changes import call_mark
 from agentnb.tools import InvalidArguments, Tool
 from agentnb.values import as_json, in_order, json_text
 
-__all__ = ["LONGEST_MESSAGE", "Prepared", "entry_of", "key_of", "prepare", "prepare_later", "problems_with"]
+__all__ = [
+    "LONGEST_MESSAGE",
+    "Prepared",
+    "entry_of",
+    "key_of",
+    "prepare",
+    "prepare_later",
+    "problems_with",
+    "secret_in",
+]
 
 LONGEST_MESSAGE: Final = 500
 _PLAIN: Final = frozenset({str, int, float, bool})
@@ -85,12 +95,22 @@ def _checked(
     if denied:
         return ToolRefused(step=step.id, problems=denied, by="guard")
     kept = claimed or log.keep(args)
+    may_hold = kept.text is None or "[redacted:" in kept.text  # a short one that holds none is seen at a glance
+    if not claimed and may_hold and (secret := secret_in(log, args)):
+        return ToolRefused(step=step.id, problems=(secret,))
     if (mark := call_mark(tool.name, kept)) in log.state.acted_before:
         fork = log.state.fork if log.state.fork and mark in log.state.fork.acted else None
         who = f"{fork.origin}, from which this run was forked," if fork else "this run"
         before = "" if fork else ", before its plan was revised"
         ask = (*ask, f"{who} has made or proposed exactly this call already{before}")
     return Prepared(given, args, kept, kwargs, ask)
+
+
+def secret_in(log: RunLog, args: Mapping[str, JSON]) -> str:
+    """Why a call is not made, where an argument is a secret: it is recorded and shown, and models write it; or ""."""
+    what = ", ".join(log.redact.named_in(args))
+    what = f"the secret {what}" if what else stands_for(args)
+    return f"an argument holds {what}, which is never passed on: let the function read it itself" if what else ""
 
 
 def _written(tool: Tool, given: Mapping[str, JSON], kwargs: Mapping[str, Any]) -> dict[str, JSON]:

@@ -23,7 +23,8 @@ from agentnb.log import Clock, RunLog
 from agentnb.mailbox import post, posted
 from agentnb.pending import Pending, asked_now, number_of, pending_of
 from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
-from agentnb.prepared import prepare_later
+from agentnb.prepared import prepare_later, secret_in
+from agentnb.redact import Redactor
 from agentnb.render import as_html, as_text
 from agentnb.resume import InDoubt
 from agentnb.runner import Runner
@@ -46,6 +47,10 @@ class Keeper(Protocol):
     @property
     def clock(self) -> Clock:
         """Where times come from."""
+
+    @property
+    def redact(self) -> Redactor:
+        """Takes out of a text what is secret here now."""
 
     @property
     def replaying(self) -> bool:
@@ -359,7 +364,7 @@ class Run:
         return self
 
     def _log(self) -> RunLog:
-        return RunLog.reopened(self.keeper.store, self.id, self.keeper.clock)
+        return RunLog.reopened(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
 
     def _decide(self, answer_to: Callable[[ApprovalAsked], Answer]) -> Run:
         """Answer what is asked; where the run is being driven, leave the answer for whoever drives it."""
@@ -371,7 +376,7 @@ class Run:
             raise ConfigError(
                 f"{self.id} asks about another call by now, {asked.step} {asked.tool}: look at `pending`, then decide"
             )
-        answer = answer_to(asked)
+        answer = log.redact.value(answer_to(asked))  # it may be left in the store for whoever drives the run
         late = asked.expires is not None and log.now() > asked.expires
         if late and answer.decision != "reject":
             raise ConfigError(
@@ -412,6 +417,8 @@ class Run:
         if tool is None or step is None:
             raise ConfigError(f"{self.id} uses the tool {asked.tool!r}, which is not here: define it again")
         changed = {**log.value(asked.args), **args}
+        if why := secret_in(log, changed):  # first: what is said of a wrong one quotes its beginning
+            raise ConfigError(f"{asked.tool} cannot be called so: {why}")
         call = prepare_later(log, tool, step, literal(changed))
         if isinstance(call, ToolRefused):
             raise ConfigError(f"{asked.tool} cannot be called so: {'; '.join(call.problems)}")

@@ -12,7 +12,7 @@ from agentnb.approval import Approver
 from agentnb.budget import Price
 from agentnb.cassette import behind
 from agentnb.cost import PHASES
-from agentnb.errors import Interrupted, UnknownPrice
+from agentnb.errors import ConfigError, Interrupted, UnknownPrice
 from agentnb.events import Record, RunSuspended
 from agentnb.gate import Gate, Notify
 from agentnb.log import RunLog
@@ -69,6 +69,7 @@ class Session:
 
     Raises:
         UnknownPrice: its budget limits dollars, and nobody knows what a model costs.
+        ConfigError: what a tool says of itself holds a secret.
     """
 
     def __init__(self, log: RunLog, means: Means, hold: Hold, begun: tuple[Record, ...] = ()) -> None:
@@ -80,6 +81,7 @@ class Session:
         tools = {name: means.tools[name] for name in log.state.head.tools if name in means.tools}
         if READ_RESULT.name in tools and is_reading(tools[READ_RESULT.name]):
             tools[READ_RESULT.name] = reading(log)
+        _require_discreet(log, tools)
         voices = {id(model): self._voice(model) for model in means.models}
         self._perform = Performer(
             log,
@@ -102,11 +104,22 @@ class Session:
         return self.drive()
 
     def drive(self) -> Generator[Record, None, None]:
-        """Carry the run on, one durable record at a time; closing it suspends the run."""
+        """Carry the run on, one durable record at a time; closing it suspends the run.
+
+        Raises:
+            Exception: whatever ended it, with no secret in what it says.
+        """
+        told: BaseException | None = None
         try:
             yield from drive(self.log, self._perform, self.begun)
+        except Exception as error:
+            told = self.log.redact.error(error)
+            if told is error:
+                raise
         finally:
             self._release()
+        if told is not None:
+            raise told  # out here: what it stands for would hang on to it
 
     def _release(self) -> None:
         self._hold.release(ended=self.state.status.ended)
@@ -142,6 +155,16 @@ class Session:
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(seconds):
             raise Interrupted("stopped while waiting to try again")
+
+
+def _require_discreet(log: RunLog, tools: Mapping[str, Tool]) -> None:
+    """Raise ConfigError where what a tool says of itself holds a secret: models are told it, and it is recorded."""
+    for name, made in tools.items():
+        if found := log.redact.named_in(made.parameters, made.description):
+            raise ConfigError(
+                f"the tool {name} has the secret {', '.join(found)} in its signature or docstring, which models are"
+                " told: let the function read it itself"
+            )
 
 
 def price_for(model: Model, usd: float | None) -> Price | None:

@@ -13,7 +13,7 @@ from agentnb.errors import ConfigError
 
 __all__ = ["DEFAULT_MODEL", "MODES", "VARIABLES", "Mode", "Settings"]
 
-Mode = Literal["auto", "live", "replay", "record"]
+Mode = Literal["auto", "live", "replay", "record", "new"]
 MODES: tuple[str, ...] = get_args(Mode)
 DEFAULT_MODEL = "local:qwen2.5-coder-1.5b"
 
@@ -24,6 +24,7 @@ VARIABLES: Mapping[str, str] = {
     "phases": "AGENTNB_PHASES",
     "cassette": "AGENTNB_CASSETTE",
     "mode": "AGENTNB_MODE",
+    "secrets": "AGENTNB_SECRETS",
 }
 """The environment variable of each setting."""
 
@@ -38,8 +39,10 @@ class Settings:
         cheap_model: fills arguments and criticises; "" for the same as `model`.
         phases: other models for single phases, "critique=openai:NAME,answer=local:", or "".
         cassette: file that model calls are recorded to and replayed from, or "".
-        mode: "live" asks models; "record" asks them and writes the cassette; "replay" answers from the cassette alone;
-            "auto" replays where there is a cassette and the model cannot be called, and is live otherwise.
+        mode: "live" asks models; "record" asks them and writes the cassette; "new" answers from the cassette, and asks
+            models, and records, only what it lacks; "replay" answers from the cassette alone; "auto" replays where
+            there is a cassette and the model cannot be called, and is live otherwise.
+        secrets: names, with commas between them, of variables whose texts are secret beside the keys that are known.
     """
 
     store: str = ".agentnb"
@@ -48,6 +51,7 @@ class Settings:
     phases: str = ""
     cassette: str = ""
     mode: Mode = "auto"
+    secrets: str = ""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

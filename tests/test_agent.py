@@ -801,8 +801,8 @@ def test_a_replay_does_not_depend_on_how_fast_the_machine_is(store: DiskStore, t
 
     tape = tmp_path / "tape.jsonl"
     with ScriptedModel([plan(step("slow")), verdict(), answer("one")]) as model:
-        Agent(model, tools=[slow], store=store, cassette=tape, mode="record").run("x")
-    quick = Budget(working_seconds=0.2)
+        live = Agent(model, tools=[slow], store=store, cassette=tape, mode="record").run("x")
+    quick = Budget(working_seconds=live.spent.working_seconds - 0.2)
     again = Agent(ScriptedModel([]), tools=[slow], store=store, cassette=tape, mode="replay", budget=quick).run("x")
     assert again.output == "one"
 

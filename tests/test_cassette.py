@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from agentnb.cassette import Cassette, Recording, Replaying
 from agentnb.errors import CassetteError, CassetteMiss, FailureClass, ModelError
 from agentnb.events import Event, Record, RunStarted, ToolClaimed
 from agentnb.models.base import ModelReply, ModelRequest
+from agentnb.models.openai import OpenAIModel
 from agentnb.render import as_text
+from agentnb.tape import Tape
 from tests.conftest import FakeClock
 from tests.parts import MemoryStore, add, answer, bind, plan, step, table, verdict
 
@@ -36,14 +39,14 @@ def recorded(path: Path, *pairs: tuple[ModelRequest, ModelReply]) -> Cassette:
     """A cassette with these calls, written."""
     cassette = Cassette(path)
     for request, reply in pairs or [(REQUEST, REPLY)]:
-        cassette.add(request, reply, 1.23456)
+        cassette.add(request, reply)
     return cassette
 
 
 def test_what_was_recorded_is_what_is_replayed(path: Path) -> None:
-    """Text, tokens, stop, the provider's name of the model and the seconds, read back from the file."""
+    """Text, tokens, stop and the provider's name of the model, and the seconds that it counts for."""
     recorded(path)
-    assert Cassette(path).reply(REQUEST) == replace(REPLY, seconds=1.235)
+    assert Cassette(path).reply(REQUEST) == replace(REPLY, seconds=0.105)
     assert (len(Cassette(path)), Cassette(path).models) == (1, ["local:x"])
 
 
@@ -81,7 +84,10 @@ def test_each_text_is_there_once_and_the_file_can_be_reviewed(path: Path) -> Non
     text = path.read_text(encoding="utf-8")
     assert text.count("the rules") == 1
     assert text.count("größe") == 4
-    assert text.splitlines()[0] == '{"agentnb_cassette": 1}'
+    assert text.count("What is it?") == 1
+    first, *_, last = text.splitlines()
+    assert first == '{"agentnb_cassette": 2}'
+    assert last.startswith('{"end": {"calls": 2, "sum": "')
 
 
 def test_a_request_asked_again_gets_the_next_answer_and_the_last_one_for_ever(path: Path) -> None:
@@ -136,6 +142,30 @@ def test_what_does_not_decide_the_answer_is_no_part_of_the_key(path: Path) -> No
     assert Cassette(path).reply(replace(REQUEST, timeout_s=1, schema=turned)).text == REPLY.text
 
 
+CONTEXT = replace(REQUEST, context=("the plan", "the memory of it"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (replace(CONTEXT, context=("the plan", "the memory of that")), "differs in context[1] at character 14: "),
+        (replace(CONTEXT, context=("the plan",)), "was recorded with context[1], 'the memory of it'"),
+        (replace(CONTEXT, context=(*CONTEXT.context, "more")), "was recorded without context[2], 'more'"),
+        (replace(CONTEXT, context=()), "was recorded with context[0], 'the plan' (and in context[1])"),
+        (replace(CONTEXT, context=("a plan", "the memory of it"), prompt="What?"), "(and in prompt)"),
+    ],
+)
+def test_a_miss_says_which_part_of_the_context_differs(path: Path, asked: ModelRequest, said: str) -> None:
+    """Each part by its place, and how many other parts differ; the request that is named is in the file."""
+    far = replace(CONTEXT, context=("something else", "altogether"), prompt="another")
+    recorded(path, (far, REPLY), (CONTEXT, REPLY))
+    with pytest.raises(CassetteMiss) as caught:
+        Cassette(path).reply(asked)
+    assert said in str(caught.value)
+    assert f"the nearest recorded one, {CONTEXT.key()[:16]}, " in str(caught.value)
+    assert CONTEXT.key()[:16] in path.read_text(encoding="utf-8")
+
+
 def edited(old: str, new: str) -> Callable[[str], str]:
     def edit(text: str) -> str:
         assert old in text
@@ -150,9 +180,9 @@ def lines(edit: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
 
 def call_with(**change: Any) -> Callable[[str], str]:
     def edit(rows: list[str]) -> list[str]:
-        call = json.loads(rows[-1])
+        call = json.loads(rows[4])
         call["call"].update(change)
-        return [*rows[:-1], json.dumps(call)]
+        return [*rows[:4], json.dumps(call), *rows[5:]]
 
     return lines(edit)
 
@@ -160,49 +190,58 @@ def call_with(**change: Any) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (
-            edited("What is it?", "What was it?"),
-            "line 4: a call does not have the key that it is kept under: it was edited",
-        ),
-        (
-            edited("the rules", "the rulez"),
-            "line 3: a text does not have the hash that it is kept under: it was edited",
-        ),
-        (edited('"agentnb_cassette": 1', '"agentnb_cassette": 2'), "line 1: not a cassette of format 1"),
-        (edited('{"agentnb_cassette": 1}\n', ""), "line 1: not a cassette of format 1"),
+        (edited("What is it?", "What was it?"), ": a text does not have the hash that it is kept under: it was edited"),
+        (edited("the rules", "the rulez"), ": a text does not have the hash that it is kept under: it was edited"),
+        (edited("1\u2028 2", "1\u2028 3"), "line 5: a call does not have the checksum that it was written with"),
+        (edited('"input_tokens": 10', '"input_tokens": 11'), "line 5: a call does not have the checksum"),
+        (edited('"agentnb_cassette": 2', '"agentnb_cassette": 3'), "line 1: not a cassette of format 2 or older"),
+        (edited('{"agentnb_cassette": 2}\n', ""), "line 1: not a cassette of format 2 or older"),
         (lambda text: "x" + text, "line 1: Expecting value"),
         (lambda text: "<<<<<<< HEAD\n" + text, "line 1"),
-        (lambda text: text[:-20] + "\n", "line 4: "),
-        (lambda text: text + "\n", "line 5: Expecting value"),
-        (lambda text: text + "[]\n", "line 5: neither a text nor a call"),
-        (lambda text: text + "3\n", "line 5: neither a text nor a call"),
-        (lambda text: text + '"text"\n', "line 5: neither a text nor a call"),
-        (lambda text: text + "null\n", "line 5: neither a text nor a call"),
-        (lambda text: text + '{"text": "a", "is": 5}\n', "line 5: neither a text nor a call"),
-        (lambda text: text + '{"text": ["a"], "is": "x"}\n', "line 5: neither a text nor a call"),
-        (lambda text: text + '{"call": []}\n', "line 5: neither a text nor a call"),
-        (lambda text: text + '{"call": {}, "more": 1}\n', "line 5: neither a text nor a call"),
-        (lambda text: text + '{"call": {}}\n', "line 5: a call's phase: Field required"),
-        (lambda text: text + "[" * 200_000 + "\n", "line 5: "),
-        (lambda text: text + '{"a":' * 100_000 + "\n", "line 5: "),
-        (lambda text: text + "9" * 5000 + "\n", "line 5: "),
+        (lambda text: text[:-20] + "\n", "line 6: "),
+        (lambda text: text + "\n", "line 7: Expecting value"),
+        (lambda text: text + "[]\n", "line 7: something comes after the end"),
+        (lines(lambda rows: rows[:-1]), "line 5: the line that ends a cassette does not come: it was cut off"),
+        (lines(lambda rows: [*rows[:4], rows[5]]), "line 5: 1 calls were written, and 0 are there"),
+        (lines(lambda rows: [*rows[:5], rows[4], rows[5]]), "line 7: 1 calls were written, and 2 are there"),
         (
-            lines(lambda rows: [rows[0], rows[3], rows[1], rows[2]]),
+            lines(lambda rows: [rows[0], rows[2], rows[1], *rows[3:]]),
+            "line 6: the lines are not those that were written",
+        ),
+        (edited('"call": {', '"call":  {'), "line 6: the lines are not those that were written"),
+        (lambda text: text.replace('{"end"', '[]\n{"end"'), "line 6: neither a text nor a call"),
+        (lambda text: text.replace('{"end"', '3\n{"end"'), "line 6: neither a text nor a call"),
+        (lambda text: text.replace('{"end"', '"text"\n{"end"'), "line 6: neither a text nor a call"),
+        (lambda text: text.replace('{"end"', 'null\n{"end"'), "line 6: neither a text nor a call"),
+        (lambda text: text.replace('{"end"', '{"text": "a", "is": 5}\n{"end"'), "line 6: neither a text nor a call"),
+        (
+            lambda text: text.replace('{"end"', '{"text": ["a"], "is": "x"}\n{"end"'),
+            "line 6: neither a text nor a call",
+        ),
+        (lambda text: text.replace('{"end"', '{"call": []}\n{"end"'), "line 6: neither a text nor a call"),
+        (lambda text: text.replace('{"end"', '{"call": {}, "more": 1}\n{"end"'), "line 6: neither a text nor a call"),
+        (lambda text: text.replace('{"end"', '{"call": {}}\n{"end"'), "line 6: a call's phase: Field required"),
+        (lambda text: text.replace('{"end"', "[" * 200_000 + '\n{"end"'), "line 6: "),
+        (lambda text: text.replace('{"end"', '{"a":' * 100_000 + '\n{"end"'), "line 6: "),
+        (lambda text: text.replace('{"end"', "9" * 5000 + '\n{"end"'), "line 6: "),
+        (
+            lines(lambda rows: [rows[0], rows[4], *rows[1:4], rows[5]]),
             "line 2: a call refers to a text that no earlier line holds: ",
         ),
         (
-            lines(lambda rows: [rows[0], rows[1], rows[3]]),
-            "line 3: a call refers to a text that no earlier line holds: ",
+            lines(lambda rows: [rows[0], rows[1], *rows[3:]]),
+            "line 4: a call refers to a text that no earlier line holds: ",
         ),
-        (call_with(phase="think"), "line 4: a call's phase: Input should be 'plan', 'bind', 'critique', "),
-        (call_with(max_output_tokens="1024"), "line 4: a call's max_output_tokens: Input should be a valid integer"),
-        (call_with(key=5), "line 4: a call's key: Input should be a valid string"),
-        (call_with(prompt="\ud800"), "line 4: "),
-        (call_with(reply={"text": "x"}), "line 4: a call's reply.input_tokens: Field required"),
-        (call_with(extra=1), "line 4: a call's extra: Extra inputs are not permitted"),
+        (call_with(phase="think"), "line 5: a call's phase: Input should be 'plan', 'bind', 'critique', "),
+        (call_with(phase="answer"), "line 5: a call does not have the key that it is kept under: it was edited"),
+        (call_with(max_output_tokens="1024"), "line 5: a call's max_output_tokens: Input should be a valid integer"),
+        (call_with(key=5), "line 5: a call's key: Input should be a valid string"),
+        (call_with(prompt="\ud800"), "line 5: "),
+        (call_with(reply={"text": "x"}), "line 5: a call's reply.input_tokens: Field required"),
+        (call_with(extra=1), "line 5: a call's extra: Extra inputs are not permitted"),
         (
-            call_with(schema_="0123456789abcdef"),
-            "line 4: a call refers to a text that no earlier line holds: 0123456789abcdef",
+            call_with(schema="0123456789abcdef"),
+            "line 5: a call refers to a text that no earlier line holds: 0123456789abcdef",
         ),
     ],
 )
@@ -233,8 +272,9 @@ def test_any_damage_is_refused_or_changes_no_key(path: Path, data: st.DataObject
         cassette = Cassette(bad)
     except CassetteError:
         return
-    for key, calls in cassette._calls.items():
-        assert all(cassette._request(call).key() == key for call in calls)
+    for key, calls in cassette._tape.calls.items():
+        assert all(cassette._tape.request_of(call).key().startswith(key) for call in calls)
+        assert all(call.sum == call.checksum for call in calls)
 
 
 def test_line_ends_of_windows_change_nothing(path: Path) -> None:
@@ -265,15 +305,14 @@ def test_a_cassette_that_cannot_be_written_says_so_and_leaves_nothing_behind(tmp
     cassette = Cassette(tmp_path / "tape.jsonl")
     (tmp_path / "tape.jsonl").mkdir()
     with pytest.raises(CassetteError, match="cannot be read"):  # first what others wrote is taken in
-        cassette.add(REQUEST, REPLY, 1)
+        cassette.add(REQUEST, REPLY)
     assert [p.name for p in tmp_path.iterdir()] == ["tape.jsonl"]
 
 
 def test_half_a_surrogate_pair_in_a_reply_is_recorded_as_a_question_mark(path: Path) -> None:
     """What the run sees and what is replayed are the same."""
-    clock = FakeClock()
     model = ScriptedModel(["half \ud83d"])
-    live = Recording(model, Cassette(path), clock).ask(REQUEST)
+    live = Recording(model, Cassette(path)).ask(REQUEST)
     assert live.text == Replaying("x", Cassette(path)).ask(REQUEST).text == "half ?"
 
 
@@ -281,7 +320,7 @@ def test_a_failed_call_is_not_recorded(path: Path) -> None:
     """The error goes through, and the cassette has no call."""
     model = ScriptedModel([ModelError("down", FailureClass.TRANSIENT)])
     with pytest.raises(ModelError, match="down"):
-        Recording(model, Cassette(path), FakeClock()).ask(REQUEST)
+        Recording(model, Cassette(path)).ask(REQUEST)
     assert not path.exists()
 
 
@@ -348,8 +387,8 @@ def test_recording_again_replaces_what_was_said_before(path: Path) -> None:
     other = replace(REQUEST, prompt="else")
     recorded(path, (REQUEST, REPLY), (REQUEST, REPLY), (other, REPLY))
     again = Cassette(path)
-    again.add(REQUEST, replace(REPLY, text="second"), 1)
-    again.add(REQUEST, replace(REPLY, text="third"), 1)
+    again.add(REQUEST, replace(REPLY, text="second"))
+    again.add(REQUEST, replace(REPLY, text="third"))
     read = Cassette(path)
     assert [read.reply(REQUEST).text for _ in range(3)] == ["second", "third", "third"]
     assert (len(read), read.reply(other).text) == (3, REPLY.text)
@@ -359,15 +398,99 @@ def test_two_recorders_of_one_file_keep_each_others_calls(path: Path) -> None:
     """Whoever writes last does not forget what the other has written."""
     one, two = Cassette(path), Cassette(path)
     for n in range(3):
-        one.add(replace(REQUEST, prompt=f"one {n}"), REPLY, 1)
-        two.add(replace(REQUEST, prompt=f"two {n}", system="other rules"), REPLY, 1)
+        one.add(replace(REQUEST, prompt=f"one {n}"), REPLY)
+        two.add(replace(REQUEST, prompt=f"two {n}", system="other rules"), REPLY)
     assert len(Cassette(path)) == 6
 
 
 def test_texts_that_no_call_uses_are_left_out(path: Path) -> None:
     """A request that is recorded anew, with other rules, takes its old rules along only while a call needs them."""
     cassette = recorded(path)
-    cassette._calls.clear()
+    cassette._tape.calls.clear()
     cassette.path.unlink()
-    cassette.add(replace(REQUEST, system="other rules"), REPLY, 1)
+    cassette.add(replace(REQUEST, system="other rules"), REPLY)
     assert "the rules" not in path.read_text(encoding="utf-8")
+
+
+def test_two_recordings_with_the_same_replies_are_the_same_bytes(tmp_path: Path) -> None:
+    """Whatever the order in which they were asked, how long the model took, and what the file held before."""
+    asked = [replace(REQUEST, prompt=f"number {n}", phase=phase) for n in range(8) for phase in ("plan", "answer")]
+    pairs = [(request, replace(REPLY, text=request.prompt)) for request in asked]
+    recorded(tmp_path / "a", *pairs)
+    recorded(tmp_path / "b", *pairs[::-1])
+    recorded(tmp_path / "c", *pairs[:5])
+    recorded(tmp_path / "c", *pairs[3:])
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda pair: recorded(tmp_path / "d", pair), pairs))
+    assert len({(tmp_path / name).read_bytes() for name in "abcd"}) == 1
+
+
+def test_two_runs_of_an_agent_record_the_same_file(tmp_path: Path) -> None:
+    """From the agent down: with the real clock, in stores of their own."""
+    for name in "ab":
+        options: dict[str, Any] = {"tools": [add, table], "store": MemoryStore(), "cassette": tmp_path / name}
+        Agent(ScriptedModel([greedy()] * 9), mode="record", **options).run("Add them")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def format_1(path: Path) -> None:
+    """REQUEST and REPLY as the first format had them."""
+    tape = Tape()
+    call = tape.call_of(REQUEST, REPLY)
+    said = call.line["call"]
+    said["schema_"], said["key"], said["prompt"] = said.pop("schema"), REQUEST.key(), REQUEST.prompt
+    del said["sum"]
+    said["reply"]["seconds"] = 1.235
+    texts = [{"text": name, "is": text} for name, text in tape.texts.items() if text != REQUEST.prompt]
+    rows = [{"agentnb_cassette": 1}, *texts, {"call": said}]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_a_file_of_the_first_format_is_read_and_written_anew(path: Path) -> None:
+    """Its prompts stood in the calls, and a time that was measured; saved, it is what is recorded today."""
+    format_1(path)
+    held = Cassette(path)
+    assert held.reply(REQUEST) == replace(REPLY, seconds=0.105)
+    held.save()
+    before = path.read_bytes()
+    path.unlink()
+    recorded(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_of_the_first_format_is_checked_too(path: Path) -> None:
+    """By the key of the request, which holds its prompt."""
+    format_1(path)
+    path.write_text(path.read_text(encoding="utf-8").replace("What is it?", "What was it?"), encoding="utf-8")
+    with pytest.raises(CassetteError, match="line 4: a call does not have the key that it is kept under"):
+        Cassette(path)
+
+
+def test_only_what_is_new_is_asked_and_recorded(path: Path) -> None:
+    """What the cassette has is replayed, to the letter, and the model is not asked for it."""
+    recorded(path)
+    other = replace(REQUEST, prompt="And that?")
+    model = ScriptedModel([replace(REPLY, text="new")])
+    tape = Recording(model, Cassette(path), only_new=True)
+    assert [tape.ask(request).text for request in (REQUEST, other, REQUEST)] == [REPLY.text, "new", REPLY.text]
+    assert [request.prompt for request in model.requests] == ["And that?"]
+    assert Cassette(path).reply(other) == replace(REPLY, text="new", seconds=0.105)
+    assert len(Cassette(path)) == 2
+
+
+def test_a_model_that_is_not_there_is_missed_only_where_something_is_new(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole cassette needs no key in mode "new"; where it lacks a request, both are said."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    lines = [answer("It is done.")]
+    model = OpenAIModel("gpt-test")
+
+    real = ScriptedModel([verdict(), *lines], ref=model.ref)
+    plan_of_mine = [{"tool": "add", "args": {"a": 1, "b": 2}}]
+    options: dict[str, Any] = {"tools": [add], "cassette": path, "store": tmp_path / "s", "clock": FakeClock().clock()}
+    Agent(real, mode="record", **options).run("Add", plan=plan_of_mine)
+    again = Agent(model, mode="new", **options).run("Add", plan=plan_of_mine)
+    assert again.output.startswith("It is done.")
+    with pytest.raises(CassetteMiss, match=r"the nearest recorded one.*and the model cannot be asked.*OPENAI_API_KEY"):
+        Agent(model, mode="new", **options).run("Add up", plan=plan_of_mine)

@@ -19,7 +19,7 @@ LAYERS = """
     errors
     budget
     alerts cost
-    plan trail policy
+    plan trail policy redact
     failures retry breaker values
     checks events
     codec state settings
@@ -52,7 +52,8 @@ LAYERS = """
     planner executor critic answer summariser
     perform
     loop
-    cassette
+    tape
+    cassette splice
     pending dryrun
     actions
     markdown
@@ -69,11 +70,12 @@ LAYERS = """
     agent
     spending
     trace audit metrics search calibration otel
-    notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing notebook.asking
-        notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
+    notebook.hiding notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing
+        notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
         notebook.fetching notebook.retelling notebook.desk notebook.going_on notebook.keeping
+        notebook.taping
         notebook.commands notebook.magics
 """
 """One row a line, top to bottom; a deeper indented line goes on with the row above it. Not all of them exist yet."""

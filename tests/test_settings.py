@@ -16,6 +16,7 @@ VALUES = {
     "phases": "answer=local:",
     "cassette": "c.jsonl",
     "mode": "live",
+    "secrets": "a,b",
 }
 
 
@@ -46,7 +47,7 @@ def test_nothing_given_is_not_set(unset: dict[str, str | None]) -> None:
 @given(st.text(min_size=1).filter(lambda text: text not in MODES))
 def test_an_unknown_mode_is_refused_with_the_known_ones(mode: str) -> None:
     """From wherever it comes."""
-    with pytest.raises(ConfigError, match=r"is not one of auto, live, replay, record .AGENTNB_MODE"):
+    with pytest.raises(ConfigError, match=r"is not one of auto, live, replay, record, new .AGENTNB_MODE"):
         Settings.of({"AGENTNB_MODE": mode})
     with pytest.raises(ConfigError, match="is not one of"):
         Settings.of({}, mode=mode)

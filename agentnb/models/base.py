@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from agentnb.budget import Phase, Usage
@@ -75,6 +75,11 @@ class ModelRequest:
     def user(self) -> str:
         """`context` and `prompt` as one text, for who sends one message."""
         return "\n\n".join((*self.context, self.prompt))
+
+    def mapped(self, change: Callable[[str], str]) -> ModelRequest:
+        """This request with `change` made to each of its texts."""
+        system, prompt, context = change(self.system), change(self.prompt), tuple(map(change, self.context))
+        return replace(self, system=system, prompt=prompt, context=context)
 
     def key(self) -> str:
         """SHA-256 over the canonical request, in hex: what caches and cassettes look up.

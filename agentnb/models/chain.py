@@ -116,7 +116,7 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
             )
             began = log.clock.monotonic()
             try:
-                reply = yield from ask(replace(question, request=request))
+                reply = _clean((yield from ask(replace(question, request=request))), log)
             except ModelError as error:
                 seconds = log.clock.monotonic() - began
                 yield ModelFailed(failure=error.failure, message=str(error), seconds=seconds, unbilled=error.unbilled)
@@ -217,7 +217,7 @@ def cached(log: RunLog, cache: ReplyCache, price: Price, *, fresh: bool = False)
 
     def layer(ask: Ask) -> Ask:
         def cached_ask(question: Question) -> Generator[Event, None, ModelReply]:
-            reply = None if fresh else _remembered(cache, question.key)
+            reply = None if fresh else _remembered(cache, question.key, log)
             if reply is not None:
                 request = question.request
                 yield ModelCached(
@@ -241,10 +241,16 @@ def cached(log: RunLog, cache: ReplyCache, price: Price, *, fresh: bool = False)
     return layer
 
 
-def _remembered(cache: ReplyCache, key: str) -> ModelReply | None:
+def _clean(reply: ModelReply, log: RunLog) -> ModelReply:
+    """`reply` without secrets, as it is parsed, recorded and cached."""
+    text = log.redact(reply.text)
+    return reply if text is reply.text else replace(reply, text=text)
+
+
+def _remembered(cache: ReplyCache, key: str, log: RunLog) -> ModelReply | None:
     try:
         text = cache.get(key)
-        return None if text is None else reply_from_text(text)
+        return None if text is None else _clean(reply_from_text(text), log)
     except (ValueError, StoreError):  # of another release, or damaged: an entry that cannot be read is none
         return None
 

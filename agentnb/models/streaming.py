@@ -85,7 +85,7 @@ class ProviderModel(ABC, Generic[_T]):
 
     name: str
     api_key: str | None = field(default=None, repr=False)
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)  # may hold a password; `endpoint` is without it
 
     @property
     def ref(self) -> str:

@@ -161,13 +161,16 @@ _CELL: Final[Sequence[Spec]] = (
     _spec("--dry-run", action="store_true", help="read for real, only simulate what acts, and list it"),
     _spec("--fresh", action="store_true", help="ask models anew instead of taking replies from the prompt cache"),
     _spec("--replay", action="store_true", help="take every reply from the cassette: no key, no network, no cost"),
-    _spec("--record", action="store_true", help="write every model call to the cassette"),
+    _spec("--record", type=_one_of("all", "new"), metavar="all|new",
+          help="write every model call to the cassette; =new asks only for what it lacks"),
     _spec("--cassette", metavar="FILE", help="file of recorded model calls"),
     _spec("--plan", metavar="NAME", help="variable with the steps to carry out; models fill only what starts with $?"),
     _spec("--params", metavar="NAME", help="variable with a mapping, in which the cell's {names} are looked up first"),
     _spec("--alert", action="append", metavar="usd=N",
           help="warn above so many usd, tokens, seconds or working_seconds; or a variable with an Alert"),
     _spec("--tag", action="append", type=_tag, metavar="K=V", help="kept with the run; may be given more than once"),
+    _spec("--secrets", type=_list, metavar="A,B", default="",
+          help="variables, here or of the environment, whose texts are never recorded, sent to a model or shown"),
     _spec("--store", metavar="DIR", help="folder in which runs are kept"),
 )  # fmt: skip
 
@@ -294,7 +297,15 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "discard": Command("RUN [N …]", "take actions that wait out of the queue", (_RUN, _WHICH, _STORE)),
     "cancel": Command("RUN [WHY]", "end it where it is", (_RUN, _WHY, _STORE)),
     "cassette": Command(
-        "[FILE]", "check a cassette and say what is in it", (_spec("file", nargs="?", metavar="FILE"),)
+        "[FILE] | verify FILE | prune FILE [--yes] | merge A [B] [-o C] [--ours | --theirs]",
+        "say what is in a cassette; verify it, take out what nobody asks for, or put two together",
+        (
+            _spec("words", nargs="*", metavar="FILE", help="a cassette; before it verify, prune or merge"),
+            _spec("--yes", action="store_true", help="prune: take them out; without it they are only listed"),
+            _spec("-o", "--output", metavar="C", help="merge: the file that is written; A, if not given"),
+            _spec("--ours", action="store_true", help="merge: where both answer a request, as A does"),
+            _spec("--theirs", action="store_true", help="merge: as B does"),
+        ),
     ),
     "models": Command(
         "[fetch NAME]",
@@ -399,7 +410,7 @@ def parsed(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
         BadArguments: an unknown flag, a bad value, a missing or superfluous word.
     """
     parser.allow_abbrev = False  # a flag added later must not change what an old notebook means
-    words = _words(line)
+    words = _recording(_words(line))
     _require_known(words, parser)
     try:
         found, rest = parser.parse_known_intermixed_args(words)  # flags may stand between words
@@ -428,6 +439,14 @@ def _words(line: str) -> list[str]:
         return list(words)
     except ValueError:
         raise BadArguments("a quotation mark is not closed: close it") from None
+
+
+def _recording(words: Sequence[str]) -> list[str]:
+    """`words` with --record, which takes its value after an equals sign only: what follows it may be NAME."""
+    for word, after in zip(words, [*words[1:], ""], strict=False):
+        if word == "--record" and after in ("all", "new"):
+            raise BadArguments(f"--record {after} could mean the variable {after}: write --record={after}")
+    return ["--record=all" if word == "--record" else word for word in words]
 
 
 def _plain(message: str, parser: argparse.ArgumentParser) -> str:

@@ -18,6 +18,7 @@ from agentnb.markdown import line
 from agentnb.notebook.card import call_html, calls_of, card_html, edit_html, hint_html, shared_reasons
 from agentnb.notebook.changes import changed
 from agentnb.notebook.fields import Form
+from agentnb.notebook.hiding import hidden
 from agentnb.notebook.outcome import Outcome
 from agentnb.plan import JSON
 
@@ -77,7 +78,7 @@ class Card:
 
     def replace(self, outcome: Outcome) -> None:
         """What stays in place of the card; the buttons go."""
-        stays = {"text/plain": outcome.text(), "text/html": outcome.html()}
+        stays = {"text/plain": hidden(outcome.text()), "text/html": hidden(outcome.html())}
         for handle, bundle in zip(self._displays, (stays, {"text/plain": ""}), strict=False):
             handle.update(bundle, raw=True)
         for widget in (self._row.box, *_inside(self._row.box)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from argparse import Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from agentnb.notebook.namespace import (
     plan_named,
     policy_named,
     require_free,
+    secrets_named,
     tools_named,
 )
 from agentnb.notebook.panel import Panel, panel_for
@@ -120,7 +122,7 @@ def carry_out(
     """
     names = shell.user_ns
     require_free(args.name, names)
-    mode = "replay" if args.replay else "record" if args.record else None
+    mode = "replay" if args.replay else {"all": "record", "new": "new"}.get(args.record or "")
     chosen = settings.with_(store=args.store, cassette=args.cassette, mode=mode)
     task = expand(text, params_named(args.params, names), names)
     plan = plan_named(args.plan, names)
@@ -137,6 +139,7 @@ def carry_out(
         cassette=chosen.cassette or None,
         mode=chosen.mode,
         fresh=args.fresh,
+        secrets=secrets_named(f"{settings.secrets},{args.secrets}", names, os.environ),
         approver=function_named(args.approver, names, "--approver"),
         notify=function_named(args.notify, names, "--notify"),
         alerts=alerts_named(args.alert or (), names),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agentnb.errors import AgentError, CassetteError, StoreError
+from agentnb.notebook.hiding import hidden
 
 __all__ = ["CellError", "in_two_lines"]
 
@@ -18,7 +19,7 @@ class CellError(Exception):
     """
 
     def __init__(self, what: str, todo: str) -> None:
-        self.what, self.todo = " ".join(what.split()), " ".join(todo.split())
+        self.what, self.todo = (" ".join(hidden(text).split()) for text in (what, todo))
         super().__init__(f"{self.what}: {self.todo}")
 
     def _render_traceback_(self) -> list[str]:
@@ -32,7 +33,7 @@ def in_two_lines(error: AgentError) -> CellError:
     >>> in_two_lines(AgentError("the task is empty: say in words what is wanted"))._render_traceback_()
     ['agentnb: the task is empty', 'say in words what is wanted']
     """
-    what, _, todo = str(error).partition(": ")
+    what, _, todo = hidden(str(error)).partition(": ")
     return CellError(what, todo or _hint(error))
 
 

@@ -7,15 +7,13 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Final
 
-from agentnb.cassette import Cassette
 from agentnb.checkpoint import load
 from agentnb.errors import AgentError, ConfigError
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
-from agentnb.notebook import going_on, keeping
+from agentnb.notebook import going_on, keeping, taping
 from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, parser_of, wants_help
 from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import why_not
@@ -108,23 +106,6 @@ def _replay(desk: Desk, args: Namespace) -> None:
     rows = [(str(record.seq), f"{record.t:.2f}", *retold(record.event)) for record in records]
     show(Listing(f"{run}, event by event; nothing is called", ("#", "seconds", "event", "what"), rows))
     show_summary(summarise(records))
-
-
-def _cassette(desk: Desk, args: Namespace) -> None:
-    file = args.file or desk.settings.cassette
-    if not file:
-        raise ConfigError("no cassette is named: `%agent cassette FILE`, or `%config AgentMagics.cassette = 'FILE'`")
-    path = Path(file).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"there is no cassette {path.absolute()}: AGENTNB_MODE=record records one")
-    held = Cassette(path)
-    rows = [
-        ("model calls", str(len(held))),
-        ("recorded from", ", ".join(held.models)),
-        ("bytes", f"{path.stat().st_size:,}".replace(",", " ")),
-        ("verified", "every call has the key of its request"),
-    ]
-    show(Listing(f"The cassette {path}", ("what", "is"), rows))
 
 
 def _models(desk: Desk, args: Namespace) -> None:
@@ -220,7 +201,7 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "fork": going_on.fork,
     "diff": going_on.diff,
     "pending": going_on.pending,
-    "cassette": _cassette,
+    "cassette": taping.cassette,
     "cost": keeping.cost,
     "doctor": keeping.doctor,
     "export": keeping.export,

@@ -75,7 +75,11 @@ def _of_command(words: Sequence[str], previous: str, runs: Callable[[], list[str
     if command not in COMMANDS:
         return []
     if previous == command:
-        places: dict[str, Sequence[str]] = {"models": ["fetch"], "tools": list(tools_in(names))}
+        places: dict[str, Sequence[str]] = {
+            "models": ["fetch"],
+            "tools": list(tools_in(names)),
+            "cassette": ["verify", "prune", "merge"],
+        }
         return runs() if command in _ABOUT_RUNS else [*places.get(command, ()), *COMMANDS[command].flags]
     if previous == "fetch":
         return [name.removeprefix("local:") for name in _MODELS if name.startswith("local:")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ from agentnb.notebook.namespace import (
     model_named,
     model_of_run,
     phases_named,
+    redactor_here,
     require_free,
+    secrets_named,
     tools_of_run,
 )
+from agentnb.redact import Redactor
 from agentnb.run import Run
 from agentnb.settings import Settings
 from agentnb.store.disk import DiskStore
@@ -52,6 +56,10 @@ class Desk:
         """The notebook's variables."""
         names: dict[str, Any] = self.shell.user_ns
         return names
+
+    def redact(self) -> Redactor:
+        """What takes out of a text what is secret here now."""
+        return redactor_here(self.settings.secrets, self.names, os.environ)
 
     def store(self, args: Namespace) -> DiskStore:
         """The store that the line or the settings name; never made by asking for it.
@@ -119,6 +127,7 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Ru
         store=store.place,
         cassette=desk.settings.cassette or None,
         mode=desk.settings.mode,
+        secrets=secrets_named(desk.settings.secrets, desk.names, os.environ),
         idle_s=desk.idle_s,
     )
     return Run(agent, run)

@@ -13,6 +13,7 @@ from agentnb import __version__
 from agentnb.errors import AgentError
 from agentnb.models.resolve import available
 from agentnb.notebook.host import Host
+from agentnb.redact import secrets_in
 from agentnb.settings import VARIABLES, Settings
 from agentnb.tiers import phases_in
 
@@ -42,6 +43,7 @@ def diagnosis(host: Host, settings: Settings, environ: Mapping[str, str]) -> lis
         ("mode", settings.mode),
         *((f"model {name}", why_not(name)) for name in models),
         ("cassette", _file(settings.cassette)),
+        ("hidden as secrets", ", ".join(secrets_in(environ)) or "none is in the environment"),
         ("store", _store(Path(settings.store).expanduser().absolute())),
     ]
 

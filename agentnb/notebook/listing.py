@@ -7,6 +7,8 @@ from typing import Protocol
 
 from IPython.display import display
 
+from agentnb.notebook.hiding import hidden
+
 __all__ = ["show", "show_text"]
 
 
@@ -22,9 +24,10 @@ class Shown(Protocol):
 
 def show(what: Shown) -> None:
     """Display a listing, or anything else in both forms."""
-    display({"text/plain": what.as_text(), "text/html": what.as_html()}, raw=True)
+    display({"text/plain": hidden(what.as_text()), "text/html": hidden(what.as_html())}, raw=True)
 
 
 def show_text(text: str) -> None:
     """Display text as it is laid out."""
+    text = hidden(text)
     display({"text/plain": text, "text/html": f"<pre>{escape(text)}</pre>"}, raw=True)

@@ -6,7 +6,7 @@ Loading imports nothing of the runtime: `%load_ext agentnb` must cost nothing in
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ from traitlets import Enum, Float, Unicode
 from agentnb.errors import AgentError
 from agentnb.notebook.arguments import APPROVE, cell_arguments, help_of, parsed, wants_help
 from agentnb.notebook.cell_error import CellError, in_two_lines
+from agentnb.notebook.hiding import hiding
 from agentnb.notebook.listing import show_text
-from agentnb.settings import MODES, Settings
+from agentnb.settings import MODES, VARIABLES, Settings
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -36,6 +37,9 @@ class AgentMagics(Magics):
     phases = Unicode("", help="'critique=MODEL,answer=MODEL'; '' for AGENTNB_PHASES, or none").tag(config=True)
     cassette = Unicode("", help="file of recorded model calls; '' for AGENTNB_CASSETTE, or none").tag(config=True)
     mode = Enum(["", *MODES], default_value="", help="where replies come from; '' for AGENTNB_MODE, or auto").tag(
+        config=True
+    )
+    secrets = Unicode("", help="variables, as A,B, whose texts are secret; '' for AGENTNB_SECRETS, or none").tag(
         config=True
     )
     approve = Enum(list(APPROVE), default_value="ask", help="what happens before a call that acts").tag(config=True)
@@ -64,7 +68,13 @@ class AgentMagics(Magics):
             phases=self.phases,
             cassette=self.cassette,
             mode=self.mode,
+            secrets=self.secrets,
         )
+
+    def _redact(self) -> Callable[[str], str]:
+        from agentnb.notebook.namespace import redactor_here
+
+        return redactor_here(self.secrets or os.environ.get(VARIABLES["secrets"], ""), self._shell.user_ns, os.environ)
 
     @no_var_expand
     @cell_magic("agent")  # type: ignore[arg-type]
@@ -75,7 +85,7 @@ class AgentMagics(Magics):
         `{name}` and `{a.b}` in the text are replaced by values of the notebook; write `{{name}}` for the text {name}.
         The result is shown, and bound to NAME as a Run whatever happens: `.output`, `.status`, `.plan`, `.spent`.
         """
-        with _two_lines("run the cell again"):
+        with hiding(self._redact), _two_lines("run the cell again"):
             if wants_help(line):
                 show_text(help_of(self.run_cell.parser))
                 return
@@ -89,7 +99,7 @@ class AgentMagics(Magics):
     @line_magic("agent")  # type: ignore[arg-type]
     def run_line(self, line: str) -> None:
         """Look at runs, go on with them, and see what is here: `%agent` alone lists the commands."""
-        with _two_lines("type it again"):
+        with hiding(self._redact), _two_lines("type it again"):
             from agentnb.notebook.commands import carry_out_command
             from agentnb.notebook.desk import Desk
 

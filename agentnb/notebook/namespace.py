@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentnb.alerts import Alert, Threshold
     from agentnb.models.base import Model
     from agentnb.policy import Policy
+    from agentnb.redact import Redactor
     from agentnb.tools import Tool
 
 __all__ = [
@@ -30,7 +31,9 @@ __all__ = [
     "phases_named",
     "plan_named",
     "policy_named",
+    "redactor_here",
     "require_free",
+    "secrets_named",
     "tools_in",
     "tools_named",
     "tools_of_run",
@@ -241,6 +244,37 @@ def _is_model(value: object) -> bool:
         return named and callable(getattr(value, "ask", None)) and not isinstance(value, type)
     except Exception:  # noqa: BLE001 - any variable of the notebook is looked at, and may raise anything at it
         return False
+
+
+def secrets_named(text: str, names: Names, environ: Mapping[str, str]) -> dict[str, str]:
+    """The texts of a comma-separated list of variables, of the notebook or else of the environment.
+
+    Raises:
+        ConfigError: a name that is not there, or is no text; never quotes one.
+    """
+    found = {}
+    for name in filter(None, map(str.strip, text.split(","))):
+        value = _secret(name, names, environ)
+        if value is None:
+            raise ConfigError(
+                f"--secrets {name}: there is no such variable, here or in the environment; define it first"
+            )
+        found[name] = value
+    return found
+
+
+def _secret(name: str, names: Names, environ: Mapping[str, str]) -> Any:
+    value = names.get(name, environ.get(name))
+    reveal = getattr(type(value), "get_secret_value", None)  # pydantic's SecretStr
+    return reveal(value) if reveal else value
+
+
+def redactor_here(text: str, names: Names, environ: Mapping[str, str]) -> Redactor:
+    """What takes secrets out of what a line shows: those of `text` that are there, and the environment's."""
+    from agentnb.redact import LEAST, Redactor
+
+    found = {name: _secret(name, names, environ) for name in filter(None, map(str.strip, text.split(",")))}
+    return Redactor.here({name: v for name, v in found.items() if isinstance(v, str) and len(v.strip()) >= LEAST})
 
 
 def _defined(name: str, names: Names, flag: str) -> Any:

@@ -18,6 +18,7 @@ import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -195,7 +196,8 @@ class Pump:
         except Exception:  # noqa: BLE001 - of whatever kind, see below
             # A front end that fails has not answered: a kernel that is shut down takes the sockets away first, and
             # the question has to be there for the next one.
-            _LOG.exception("%s could not be asked about", request.step)
+            text = self._session.log.redact(traceback.format_exc())  # a logger would write down what it quotes
+            _LOG.error("%s could not be asked about\n%s", request.step, text)
             return None
 
     def _ask_here(self, request: Request) -> Answer | None:
