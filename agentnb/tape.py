@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -52,6 +52,10 @@ class Reply(_Strict):
     output_tokens: int
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    terms: list[str] = []
+    uncounted: bool = False
     stop: Literal["end", "length", "refusal"]
     model: str
 
@@ -97,7 +101,8 @@ class Call(_Strict):
     def answered(self) -> ModelReply:
         """The reply, and how long it is taken to have taken: see `nominal_s`."""
         held = self.reply
-        usage = Usage(held.input_tokens, held.output_tokens, held.cache_read_tokens, held.cache_write_tokens)
+        counted = held.model_dump(include={field.name for field in fields(Usage)})
+        usage = Usage(**counted | {"terms": tuple(held.terms)})
         return ModelReply(held.text, usage, held.stop, held.model, seconds=nominal_s(usage))
 
 
@@ -141,7 +146,6 @@ class Tape:
 
     def call_of(self, request: ModelRequest, reply: ModelReply) -> Call:
         """The call, its texts kept."""
-        usage = reply.usage
         schema = None if request.schema is None else self.shared(json.dumps(request.schema, ensure_ascii=False))
         call = Call(
             phase=request.phase,
@@ -156,12 +160,9 @@ class Tape:
             endpoint=request.endpoint,
             reply=Reply(
                 text=reply.text,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cache_read_tokens=usage.cache_read_tokens,
-                cache_write_tokens=usage.cache_write_tokens,
                 stop=reply.stop,
                 model=reply.model,
+                **asdict(reply.usage) | {"terms": list(reply.usage.terms)},
             ),
         )
         return call.model_copy(update={"sum": call.checksum})

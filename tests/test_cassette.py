@@ -494,3 +494,11 @@ def test_a_model_that_is_not_there_is_missed_only_where_something_is_new(
     assert again.output.startswith("It is done.")
     with pytest.raises(CassetteMiss, match=r"the nearest recorded one.*and the model cannot be asked.*OPENAI_API_KEY"):
         Agent(model, mode="new", **options).run("Add up", plan=plan_of_mine)
+
+
+def test_everything_that_a_provider_counts_is_kept(tmp_path: Path) -> None:
+    """What a reply cost is the same when it is replayed."""
+    usage = Usage(900, 80, 500, 300, 200, 60, ("batch", "us"), uncounted=True)
+    request = ModelRequest("m", "answer", "rules", "What?")
+    Cassette(tmp_path / "tape.jsonl").add(request, ModelReply("x", usage, model="m"))
+    assert Cassette(tmp_path / "tape.jsonl").reply(request).usage == usage
