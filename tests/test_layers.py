@@ -24,6 +24,7 @@ LAYERS = """
     checks events
     codec state settings
     step_changes tiers
+    assess_changes
     remembered
     transitions
     decide
@@ -43,12 +44,13 @@ LAYERS = """
     reading
     approval
     forms
+    grounds
     mailbox prompt_text replies
     prompts
     memory prepared
     calls
     gate
-    planner executor critic answer summariser
+    planner executor critic answer summariser assess question
     perform
     loop
     cassette
