@@ -68,7 +68,7 @@ def test_the_card_says_what_is_missing_and_why_it_matters() -> None:
     shown = card_html(ASKED)
     for told in (
         "Needs to know", "<code>to</code>: <strong>Which address your boss has</strong>",
-        "It would be made with to=&quot;boss@example.com&quot;, which neither the task nor a result says.",
+        "The call would be made with to=&quot;boss@example.com&quot;, which neither the task nor a result says.",
         "cannot be taken back", "sends data out", "Frontier is the latest airline.",
         "%agent answer r7-kestrel TEXT", "%agent go-on r7-kestrel", "So far",
         "Find the latest airline and tell my boss.",

@@ -205,9 +205,9 @@ def _gap(gap: Statement) -> str:
 
 
 def why_it_matters(request: QuestionRequest) -> str:
-    """What the call would be made with that nobody has said: 'It would be made with to="boss@example.com", …'."""
+    """What the call would be made with that nobody has said: 'The call would be made with to="boss@example.com", …'."""
     values = {gap.argument: request.args[gap.argument] for gap in request.gaps if gap.argument in request.args}
-    return f"It would be made with {brief(values)}, which neither the task nor a result says."
+    return f"The call would be made with {brief(values)}, which neither the task nor a result says."
 
 
 def _folded(request: ApprovalRequest | QuestionRequest) -> str:
