@@ -2,12 +2,13 @@
 
 A model sorts what it takes for known into established, assumed and unknown. Code then checks that against the memory:
 what is called established must have a source that the run has, and a value in the call must stand in some source. A
-person is asked only about what a model calls critical and code finds nowhere: one of the two alone is too often wrong.
+person is asked only about a value that code finds nowhere, where the model calls it critical, vouches for it all the
+same, or passes it over: what a model says alone is too often wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +17,7 @@ from agentnb.assess_changes import persons_words
 from agentnb.decide import MAX_REJECTED
 from agentnb.events import AssessmentMade, ReplyRejected, Statement, ToolRefused
 from agentnb.forms import Schema, ToolSpec, closed_object, text
-from agentnb.grounds import Ground, found_nowhere, grounds_of
+from agentnb.grounds import Ground, found_nowhere, grounds_of, points_at
 from agentnb.log import RunLog
 from agentnb.memory import done_steps, known
 from agentnb.models.base import ModelReply
@@ -134,14 +135,19 @@ def assessment_of(log: RunLog, tool: Tool, step: Step, reply: ModelReply) -> Ass
     After the last reply that may be wrong it is code's own: whatever the call holds that nothing says is critical where
     the call acts, and unknown. So a model that cannot assess neither stops a run nor lets a guess pass.
     """
-    missing = found_nowhere(_args(log, tool, step), tool.parameters, _grounds(log))
+    args = _args(log, tool, step)
+    missing = found_nowhere(args, tool.parameters, _grounds(log))
+    pointing = {name for name, facts in missing.items() if tool.facts.acts and points_at(args[name], facts)}
     try:
         said = read_reply(Assessment, reply).statements[:SAID]
     except BadReply as bad:
         if log.state.rejected + 1 < MAX_REJECTED:
             return ReplyRejected(phase="assess", step=step.id, problems=bad.problems)
         return _by_code(log.state, step, missing)
-    sorted_out = [checked(log.state, one, missing) for one in said]
+    sorted_out = [checked(log.state, one, missing, pointing) for one in said]
+    told = {statement.argument for _, statement in sorted_out}
+    passed_over = [name for name in missing if name in pointing - told] if said else []  # a script may say nothing
+    sorted_out += [("unknown", _passed_over(name, missing[name])) for name in passed_over]
     groups = {name: tuple(s for standing, s in sorted_out if standing == name) for name in _STANDINGS}
     gaps = tuple(s for s in (*groups["assumed"], *groups["unknown"]) if s.critical and s.argument in missing)
     one_each = {gap.argument: gap for gap in reversed(gaps)}
@@ -156,13 +162,17 @@ def assessment_of(log: RunLog, tool: Tool, step: Step, reply: ModelReply) -> Ass
     )
 
 
-def checked(state: RunState, said: Said, missing: Mapping[str, Sequence[str]]) -> tuple[Standing, Statement]:
+def checked(
+    state: RunState, said: Said, missing: Mapping[str, Sequence[str]], pointing: Collection[str] = ()
+) -> tuple[Standing, Statement]:
     """One statement as code lets it stand: with the sources that there are, and established only with one of them.
 
     Args:
         state: of the run.
         said: what the model says.
         missing: the call's arguments with something in them that nothing says.
+        pointing: those that point at somebody or something nobody has named, in a call that acts: to vouch for one is
+            worse than to assume it.
     """
     sources = tuple(dict.fromkeys(source for source in said.sources if _is_source(state, source)))
     argument = "" if said.argument == "none" else said.argument
@@ -173,6 +183,7 @@ def checked(state: RunState, said: Said, missing: Mapping[str, Sequence[str]]) -
         why = f"nothing says {as_line(', '.join(missing[argument]), _VALUE_BYTES)}"
     standing: Standing = "assumed" if why else said.status
     critical = said.critical and (not argument or argument in missing)  # a model cries wolf, and code knows better
+    critical = critical or (bool(why) and argument in pointing)
     stated = as_line(said.text, 3 * _TEXT)
     return standing, Statement(text=stated, sources=sources, critical=critical, argument=argument, demoted=why)
 
@@ -184,6 +195,11 @@ def _is_source(state: RunState, name: str) -> bool:
     if name == "person":
         return bool(persons_words(state))
     return any(o.step == name and o.status in ("ok", "empty") for o in state.outcomes.last(_LOOKED_THROUGH))
+
+
+def _passed_over(name: str, facts: Sequence[str]) -> Statement:
+    said = f"where {as_line(', '.join(facts), _VALUE_BYTES)} comes from: the assessment does not say"
+    return Statement(text=said, critical=True, argument=name)
 
 
 def _by_code(state: RunState, step: Step, missing: Mapping[str, Sequence[str]]) -> AssessmentMade:

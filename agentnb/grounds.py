@@ -15,7 +15,7 @@ from typing import Any, Final
 from agentnb.plan import JSON
 from agentnb.preview import dump
 
-__all__ = ["Ground", "found_nowhere", "grounds_of"]
+__all__ = ["Ground", "found_nowhere", "grounds_of", "points_at"]
 
 _NUMBER: Final = re.compile(r"(?<![\w.])[-+]?\d+(?:[,\u00a0 ]\d{3})*(?:\.\d+)?(?!\w)")
 _FACT: Final = re.compile(r"[^\s,;()<>\"']*(?:@|://|[\w-]/[\w-])[^\s,;()<>\"']*|\w*[a-zA-Z]\w*[-_:#]?\d[\w-]*|\S*_\S*")
@@ -103,14 +103,34 @@ def found_nowhere(
         schema = known.get(name)
         if isinstance(schema, Mapping) and _is_choice(value, schema):
             continue
-        if missing := tuple(dict.fromkeys(f for f in _facts(value) if not any(g.says(f) for g in grounds))):
+        if missing := tuple(dict.fromkeys(f for f in _facts(value) if not _is_said(f, grounds))):
             found[name] = missing
     return found
+
+
+def points_at(value: JSON, facts: Sequence[str]) -> bool:
+    """True where all of `value` is one of `facts`, and points at somebody or something: it is no mere word.
+
+    >>> points_at("bob@example.com", ["bob@example.com"]), points_at("Reminder", ["Reminder"])
+    (True, False)
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return bool(facts)
+    whole = isinstance(value, str) and value.strip() in facts
+    return whole and re.search(r"[\d@/_]|\w \w", str(value).strip()) is not None
 
 
 def _is_choice(value: JSON, schema: Mapping[str, Any]) -> bool:
     usual = "default" in schema and schema["default"] == value
     return usual or any(key in schema for key in ("enum", "const", "$ref"))
+
+
+def _is_said(fact: str, grounds: Sequence[Ground]) -> bool:
+    """True where one of them says it, or all its words are said somewhere: a title is made of what there is."""
+    if any(ground.says(fact) for ground in grounds):
+        return True
+    words = fact.split()
+    return len(words) > 1 and all(any(ground.says(word) for ground in grounds) for word in words)
 
 
 def _facts(value: JSON) -> Iterator[str]:
@@ -128,16 +148,19 @@ def _facts(value: JSON) -> Iterator[str]:
 
 
 def _facts_in(text: str) -> Iterator[str]:
-    """Of a name or a single word all of it; of a text its numbers, addresses and identifiers."""
-    words = text.split()
-    if not words:
-        return
-    if len(words) == 1 or (len(words) <= _NAME_WORDS and all(word[:1].isupper() for word in words)):
-        yield text.strip()
+    """Of names and single words, one or a list of them, each; of a text its numbers, addresses and identifiers."""
+    parts = [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]
+    if parts and all(_is_name(part) for part in parts):
+        yield from [text.strip()] if _NUMBER.fullmatch(text.strip()) else parts
         return
     rest = _FACT.sub(" ", text)
     yield from (match.group().strip(".:!?") for match in _FACT.finditer(text))
     yield from _NUMBER.findall(rest)
+
+
+def _is_name(text: str) -> bool:
+    words = text.split()
+    return len(words) == 1 or (len(words) <= _NAME_WORDS and all(word[:1].isupper() for word in words))
 
 
 def _value(number: str) -> float:

@@ -64,6 +64,8 @@ def now(state: RunState) -> str:
 
 
 def _before_the_call(state: RunState) -> str:
+    if state.inflight and state.inflight.phase == "assess":
+        return "assessing"
     asks = (state.approval is not None and not state.approved) or state.question is not None
     return "asking you about" if asks else "preparing"
 

@@ -325,6 +325,22 @@ def test_a_rule_that_means_nothing_is_refused(every: Any) -> None:
 # ---------------------------------------------------------------------------------------------------- by code
 
 
+def test_a_model_that_vouches_for_a_guess_is_not_believed(make: Make) -> None:
+    """Nor one that passes it over; one that calls it assumed, and harmless, is: that is its judgement to make."""
+    for said in (says(status="established", sources=["task"], critical=False), says("text", critical=False)):
+        run = make(plan(GUESS), said).run(TASK)
+        assert run.status is Status.AWAITING_ANSWER
+        assert run.state.gaps[0].argument == "to"
+        assert run.state.gaps[0].critical
+    assert make(plan(GUESS), says(critical=False), answer()).run(TASK).status is Status.COMPLETED
+    word = (
+        plan(step("send", to="all", text="Hi.")),
+        says(status="established", sources=["task"], critical=False),
+        answer(),
+    )
+    assert make(*word).run("Say hi.").status is Status.COMPLETED  # a mere word points at nobody
+
+
 def test_a_model_that_cannot_assess_lets_no_guess_pass(make: Make) -> None:
     """After three replies that cannot be used, what nobody has said is asked about; all else goes on."""
     bad = ("assess", "no JSON")
@@ -347,8 +363,10 @@ def test_what_is_critical_and_was_said_is_not_asked(make: Make) -> None:
         answer(),
     )
     assert make(*lines).run("Tell ada@example.com the largest square.").status is Status.COMPLETED
-    other = plan(GUESS), says("none"), answer()  # nor what no argument rests on
-    assert make(*other).run(TASK).status is Status.COMPLETED
+    more = {"argument": "to", "text": "it is hers", "sources": ["task"], "status": "established", "critical": False}
+    none = says("none")[1]["statements"][0]  # nor what no argument rests on
+    other = plan(KNOWN), ("assess", {"statements": [none, more]}), answer()
+    assert make(*other).run("Tell ada@example.com.").status is Status.COMPLETED
     calm = plan(GUESS), says(critical=False), answer()
     assert make(*calm).run(TASK).status is Status.COMPLETED
 
@@ -406,6 +424,7 @@ GROUNDS = grounds_of(
         "grace@corp.example", "AC-77", "ac-77", 1250.5, 3, 20.2, 685, 2, True, None, "", "Grace Hopper", "2026-11-26",
         "Frontier Airlines Inc.", "Dear Grace, the mean delay of Frontier is 20.22 minutes, of 685 flights. Regards",
         "The meeting is in B12, and there were 2 rows.", ["AC-77", {"n": 685}], "a short summary of what was found",
+        "Frontier, Mesa", "Mesa Invoices", "AC-77, AC-77",
     ],
 )  # fmt: skip
 def test_what_was_said_is_found(value: Any) -> None:
@@ -419,7 +438,7 @@ def test_what_was_said_is_found(value: Any) -> None:
         ("boss@corp.example", ("boss@corp.example",)), ("AC-7", ("AC-7",)), (500, ("500",)), (20.9, ("20.9",)),
         ("Alan Turing", ("Alan Turing",)), ("The meeting is in B13 at 10 o'clock.", ("B13", "10")),
         ("Write to root@evil.example or see https://evil.example/x.", ("root@evil.example", "https://evil.example/x")),
-        ({"to": [7, "AC-77"]}, ("7",)),
+        ({"to": [7, "AC-77"]}, ("7",)), ("Mesa, Delta", ("Delta",)),
     ],
 )  # fmt: skip
 def test_what_nobody_said_is_named(value: Any, missing: tuple[str, ...]) -> None:

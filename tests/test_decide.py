@@ -26,6 +26,7 @@ from agentnb.decide import (
     Propose,
     SettleDoubt,
     Simulate,
+    Summarise,
     Warn,
     WriteAnswer,
     decide,
@@ -51,6 +52,7 @@ from agentnb.events import (
     GateRaised,
     Kept,
     LimitReached,
+    MemorySummarised,
     ModelAsked,
     ModelCached,
     ModelEscalated,
@@ -204,6 +206,8 @@ class Walk:
             case Critique():
                 if self.ask_model("critique"):
                     self.judge()
+            case Summarise(by):
+                self.summarise(by)
             case WriteAnswer():
                 if self.ask_model("answer"):
                     self.answer()
@@ -245,6 +249,11 @@ class Walk:
     def bind(self) -> None:
         if not self.bad_reply("bind"):
             self.add(ArgsBound(step=self.step.id, args=Kept(7, '{"a":1}')))
+
+    def summarise(self, by: Any) -> None:
+        """The cheap model does it, or code."""
+        if by == "rule" or (self.ask_model("summarise") and not self.bad_reply("summarise")):
+            self.add(MemorySummarised(upto=len(self.state.outcomes), items=(), by=by))
 
     def assess(self) -> None:
         """A model finds something missing, or nothing."""
