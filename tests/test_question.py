@@ -122,7 +122,9 @@ def test_the_buttons() -> None:
         field.value = typed
         field._handle_custom_msg({"event": "submit"}, [])
         assert pressed.decision() is None
+        pressed.late.append(lambda: setattr(field, "value", "g"))
         assert pressed.press("Answer") is None  # a front end may send a press of a disabled button
+        pressed.late.clear()
     field.value = " grace@exam"
     assert not pressed.named("Answer").disabled
     pressed.late.append(lambda: setattr(field, "value", " grace@example.com "))

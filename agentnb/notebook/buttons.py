@@ -154,16 +154,25 @@ class _Doubt(_Row):
 
 
 class _Question(_Row):
-    """What a call rests on: a field for it, and the ways to do without. Enter in an empty field says nothing."""
+    """What a call rests on: a field for it, and the ways to do without.
+
+    Enter in an empty field says nothing, and neither does it with what is typed right after it: the last letters of an
+    answer may come after its Enter, but its first one has come before.
+    """
 
     def __init__(self, request: QuestionRequest, press: Callable[[Press], None]) -> None:
         from ipywidgets import HBox, Text
 
         hint = "The plan is made anew with it" if request.replans else "The call is made with it"
         layout, style = {"flex": "1 1 240px", "width": "auto"}, {"description_width": "auto"}
+
+        def said(answers: Press) -> None:
+            if self._field.value.strip():
+                press(answers)
+
         self._field = Text(description="Your answer", placeholder=hint, layout=layout, style=style)
-        self._field.on_msg(lambda _, content, __: press("answer") if content.get("event") == "submit" else None)
-        self._answer = _button("Answer", "answer", press, "primary")
+        self._field.on_msg(lambda _, content, __: said("answer") if content.get("event") == "submit" else None)
+        self._answer = _button("Answer", "answer", said, "primary")
         ways = [_button("Go on anyway", "go_on", press), _button("Stop the run", "stop", press)]
         self._field.observe(lambda _: self._noted(press), "value")
         self._answer.disabled = True
