@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agentnb.assess_changes import persons_words
 from agentnb.decide import MAX_REJECTED
-from agentnb.events import AssessmentMade, ReplyRejected, Statement, ToolRefused
+from agentnb.events import AssessmentMade, ModelEscalated, ReplyRejected, Statement, ToolRefused
 from agentnb.forms import Schema, ToolSpec, closed_object, text
 from agentnb.grounds import Ground, found_nowhere, grounds_of, points_at
 from agentnb.log import RunLog
@@ -27,6 +27,7 @@ from agentnb.prompt_text import as_line, call_text, join, newest, noted_text, pr
 from agentnb.prompts import Prompt
 from agentnb.replies import BadReply, read_reply
 from agentnb.state import RunState
+from agentnb.tiers import escalation
 from agentnb.tools import Tool
 
 __all__ = ["SAID", "Assessment", "Said", "assess_question", "assessment_of", "checked"]
@@ -129,11 +130,14 @@ def _schema(ids: Sequence[str], args: Sequence[str]) -> Schema:
     return closed_object({"statements": items})
 
 
-def assessment_of(log: RunLog, tool: Tool, step: Step, reply: ModelReply) -> AssessmentMade | ReplyRejected:
+def assessment_of(
+    log: RunLog, tool: Tool, step: Step, reply: ModelReply
+) -> AssessmentMade | ReplyRejected | ModelEscalated:
     """The assessment that the reply holds, checked by code; or what is wrong with the reply.
 
-    After the last reply that may be wrong it is code's own: whatever the call holds that nothing says is critical where
-    the call acts, and unknown. So a model that cannot assess neither stops a run nor lets a guess pass.
+    After the last reply that may be wrong, the strong model's included, it is code's own: whatever the call holds that
+    nothing says is critical where the call acts, and unknown. So a model that cannot assess neither stops a run nor
+    lets a guess pass.
     """
     args = _args(log, tool, step)
     missing = found_nowhere(args, tool.parameters, _grounds(log))
@@ -143,7 +147,7 @@ def assessment_of(log: RunLog, tool: Tool, step: Step, reply: ModelReply) -> Ass
     except BadReply as bad:
         if log.state.rejected + 1 < MAX_REJECTED:
             return ReplyRejected(phase="assess", step=step.id, problems=bad.problems)
-        return _by_code(log.state, step, missing)
+        return escalation(log.state, "assess") or _by_code(log.state, step, missing)
     sorted_out = [checked(log.state, one, missing, pointing) for one in said]
     told = {statement.argument for _, statement in sorted_out}
     passed_over = [name for name in missing if name in pointing - told] if said else []  # a script may say nothing

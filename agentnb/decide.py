@@ -259,7 +259,7 @@ def _plan(state: RunState) -> Action:
     return MakePlan()
 
 
-def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a case
+def _step(state: RunState) -> Action:  # noqa: C901, PLR0911 - a table, one line a case
     step = _present(state)
     if state.rejected >= MAX_REJECTED and (stronger := _stronger(state, "bind")):
         return stronger

@@ -76,7 +76,8 @@ UNTRIED: Final[Changes] = {"rejected": 0, "escalated": False, "problems": ()}
 
 
 CLEAN: Final[Changes] = {
-    **UNTRIED, "attempt": 1, "refused": "", "bound": None, "by_model": False, "gaps": (), "question": None, "raised": (),
+    **UNTRIED, "attempt": 1, "refused": "", "bound": None, "by_model": False, "gaps": (), "question": None,
+    "raised": (),
     "approval": None, "approved": "", "reread": (), "claim": None, "cleared": False, "unsure": False, "doubt": "",
     "given_up": False, "call": "", "read": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip

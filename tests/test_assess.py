@@ -89,8 +89,8 @@ def make(tmp_path: Path) -> Make:
 
 
 def script_of(agent: Agent) -> ScriptedModel:
-    assert isinstance(agent.model, ScriptedModel)
-    return agent.model
+    assert isinstance(agent.lineup.model, ScriptedModel)
+    return agent.lineup.model
 
 
 def kinds(run: Run) -> list[str]:
