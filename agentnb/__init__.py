@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from agentnb.agent import Agent
     from agentnb.alerts import Alert
-    from agentnb.approval import Answer, ApprovalRequest, DoubtRequest
+    from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, QuestionRequest
     from agentnb.budget import Budget, Usage
     from agentnb.cassette import Cassette
     from agentnb.errors import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agentnb.models.scripted import ScriptedModel
     from agentnb.pending import Pending
     from agentnb.plan import Check, Plan, Step
-    from agentnb.policy import MemoryPolicy, Policy, confidence
+    from agentnb.policy import Assess, MemoryPolicy, Policy, confidence
     from agentnb.run import Run
     from agentnb.spending import costs
     from agentnb.tools import Tool, tool
@@ -47,6 +47,7 @@ _WHERE = {
     "Alert": "alerts",
     "Answer": "approval",
     "ApprovalRequest": "approval",
+    "Assess": "policy",
     "Budget": "budget",
     "Cassette": "cassette",
     "Check": "plan",
@@ -63,6 +64,7 @@ _WHERE = {
     "Pending": "pending",
     "Plan": "plan",
     "Policy": "policy",
+    "QuestionRequest": "approval",
     "RateLimited": "errors",
     "Run": "run",
     "ScriptedModel": "models.scripted",
@@ -91,6 +93,7 @@ __all__ = [
     "Alert",
     "Answer",
     "ApprovalRequest",
+    "Assess",
     "Budget",
     "Cassette",
     "Check",
@@ -107,6 +110,7 @@ __all__ = [
     "Permission",
     "Plan",
     "Policy",
+    "QuestionRequest",
     "RateLimited",
     "Ruling",
     "Run",

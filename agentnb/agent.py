@@ -26,7 +26,7 @@ from agentnb.models.base import Model
 from agentnb.models.lineup import Lineup
 from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
-from agentnb.policy import MemoryPolicy, Policy
+from agentnb.policy import Assess, MemoryPolicy, Policy
 from agentnb.prompt_text import LONGEST_TASK
 from agentnb.reading import with_reading
 from agentnb.redact import Redactor
@@ -57,6 +57,8 @@ class Agent:
         approve: what happens before a call that acts: "ask" a person, "deny", "auto" (which still asks before what
             cannot be taken back), "confidence" (asks where the planner is not sure enough), or a `Policy`, which also
             says what silence means and how long an approval holds.
+        assess: when a run assesses what it rests on, and asks a person about what is critical and nobody has said: an
+            `Assess`, True for every 10 steps and before each call that acts, False for never.
         memory: how much prompts say of what was found so far, and when it is summarised, see `MemoryPolicy`.
         store: where runs are kept: a folder, or a store object.
         cassette: file of recorded model calls, see `mode`.
@@ -86,6 +88,7 @@ class Agent:
         tools: Iterable[Tool | Callable[..., Any]] = (),
         budget: Budget | None = None,
         approve: Policy | str = "ask",
+        assess: Assess | bool = True,
         memory: MemoryPolicy | None = None,
         store: Store | Path | str = ".agentnb",
         cassette: Cassette | Path | str | None = None,
@@ -104,6 +107,7 @@ class Agent:
         self.tools = with_reading(toolbox(tools))
         self.budget = budget or Budget()
         self.policy = Policy.of(approve)
+        self.assess = Assess.of(assess)
         self.memory = memory or MemoryPolicy()
         if unknown := sorted(self.policy.thresholds.keys() - self.tools.keys()):
             there = ", ".join(self.tools) or "none"
@@ -277,7 +281,10 @@ class Agent:
 
     def _forked(self, run: str, at: str | int | None, changed: Changed, lineup: Lineup) -> Session:
         where = cut(run, list(self.store.read(run)), at)
-        event = parted(where, changed, self.tools, self.policy, lineup, escalate=self.escalate, alerts=self._thresholds)
+        event = parted(
+            where, changed, self.tools, self.policy, lineup,
+            escalate=self.escalate, alerts=self._thresholds, assess=self.assess,
+        )  # fmt: skip
         require_affordable(event.budget.usd, *lineup)
         log = RunLog(self.store, self.store.new_run_id(), self.clock, redact=self._redactor(*lineup))
         means = replace(self._means, models=lineup)
@@ -311,6 +318,7 @@ class Agent:
             alerts=self._thresholds,
             dry=dry,
             executes=executes,
+            assess=None if executes else self.assess,
             uid=secrets.token_hex(6),
             process=os.getpid(),
         )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agentnb.decide import HandOver, finished_by_model, stop_in_words
+from agentnb.decide import HandOver, finished_by_model, rests_on, stop_in_words
 from agentnb.events import ReplyRejected, RunFinished
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
@@ -79,5 +79,10 @@ def handed_over(log: RunLog, action: HandOver) -> RunFinished:
     done, _ = _found(log)
     found = [f"- {view.title or view.tool}: {view.finding or view.preview}" for view in done if view.status == "ok"]
     return RunFinished(
-        status=action.status, reason=action.reason, detail=action.detail, output="\n".join(found), by="rule"
+        status=action.status,
+        reason=action.reason,
+        detail=action.detail,
+        output="\n".join(found),
+        unknowns=rests_on(log.state),
+        by="rule",
     )

@@ -1,4 +1,4 @@
-"""Asking a person: whether a call may be made, or whether one happened whose outcome is not known.
+"""Asking a person: whether a call may be made, what it rests on, or whether one happened whose outcome is not known.
 
 An approver is one function: it gets a request and gives an `Answer`, or None where nobody has answered, and the run
 then waits. One that raises, or gives something else, denies.
@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 import rfc8785
 
-from agentnb.events import Kept
+from agentnb.events import Kept, Statement
 from agentnb.plan import JSON
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Approver",
     "DoubtRequest",
     "OtherCall",
+    "QuestionRequest",
     "Request",
     "Source",
     "binding",
@@ -154,7 +155,41 @@ class DoubtRequest:
     reversibility: str
 
 
-Request = ApprovalRequest | DoubtRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionRequest:
+    """A call that comes next rests on something critical that nobody has said: a person is asked what it is.
+
+    Attributes:
+        run: the run's id.
+        step: the step's id.
+        title: what the step is for.
+        tool: the tool's name.
+        args: the arguments that it would be called with.
+        gaps: what is missing, and the argument that rests on it.
+        reversibility: whether the call can be taken back.
+        effect: "read", "write" or "destructive".
+        egress: the arguments leave this machine.
+        task: what the run is for.
+        so_far: the steps that the run has carried out, one line each, the last ones.
+        replans: True where a planner is told the answer and makes the rest of its plan anew; else a model fills in the
+            call's open arguments once more.
+    """
+
+    run: str
+    step: str
+    title: str
+    tool: str
+    args: Mapping[str, JSON]
+    gaps: tuple[Statement, ...]
+    reversibility: str
+    effect: str = "write"
+    egress: bool = False
+    task: str = ""
+    so_far: tuple[str, ...] = ()
+    replans: bool = False
+
+
+Request = ApprovalRequest | DoubtRequest | QuestionRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +197,17 @@ class Answer:
     """A decision, and whose it is.
 
     Attributes:
-        decision: of an ApprovalRequest "approve", "edit" or "reject"; of a DoubtRequest "happened" or "not_happened".
+        decision: of an ApprovalRequest "approve", "edit" or "reject"; of a DoubtRequest "happened" or "not_happened";
+            of a QuestionRequest "answer", "go_on" or "stop".
         by: who decided.
-        reason: why; the planner is told why a call was rejected.
+        reason: why; the planner is told why a call was rejected. With "answer": the answer itself.
         args: with "edit": the arguments to call with instead, all of them.
         allow: with "approve": True allows this tool for the rest of this run; not where it cannot be taken back.
         others: of each other call of the request, by its binding, whether it may be made; one that is left out is
             asked about when it comes.
     """
 
-    decision: Literal["approve", "edit", "reject", "happened", "not_happened"]
+    decision: Literal["approve", "edit", "reject", "happened", "not_happened", "answer", "go_on", "stop"]
     by: str
     reason: str = ""
     args: Mapping[str, JSON] | None = None
@@ -187,7 +223,7 @@ class Approver(Protocol):
 
 
 def nobody(request: Request) -> Answer | None:  # noqa: ARG001 - an Approver
-    """Where nobody can be asked: the run waits for `Run.approve()` or `%agent approve`."""
+    """Where nobody can be asked: the run waits for `Run.approve()` or `Run.answer()`, or their `%agent` commands."""
     return None
 
 

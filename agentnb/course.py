@@ -7,12 +7,14 @@ from typing import Final
 
 from agentnb import notes
 from agentnb.approval import who
+from agentnb.assess_changes import words_of
 from agentnb.decide import MAX_ATTEMPTS
 from agentnb.events import (
     ActionProposed,
     ActionSettled,
     ApprovalAnswered,
     ApprovalAsked,
+    AssessmentMade,
     CallInDoubt,
     CallSimulated,
     DoubtResolved,
@@ -21,6 +23,8 @@ from agentnb.events import (
     GateRaised,
     ModelEscalated,
     PlanMade,
+    QuestionAnswered,
+    QuestionAsked,
     RunFinished,
     RunForked,
     StepJudged,
@@ -81,6 +85,7 @@ class Course:
         revisions: why the plan was changed, one sentence for each time.
         decisions: who decided what about which step.
         verdict: the last decision in a few words.
+        assessment: the newest one, or None.
     """
 
     bare: bool = False
@@ -89,14 +94,16 @@ class Course:
     revisions: list[str] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
     verdict: str = ""
+    assessment: AssessmentMade | None = None
     _since: dict[str, tuple[RunFinished | None, str]] = field(default_factory=dict)
     _tries: dict[str, int] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)
     _effects: dict[str, EffectLine] = field(default_factory=dict)
     _actions: dict[str, ActionSettled] = field(default_factory=dict)
     _question: ApprovalAsked | None = None
+    _missing: str = ""
 
-    def add(self, event: Event, state: RunState) -> None:
+    def add(self, event: Event, state: RunState) -> None:  # noqa: C901 - a table, one case a kind
         """Take in the next event; `state` is that after it."""
         match event:
             case ToolClaimed() | ToolRetried() | ToolReturned() | ToolRefused() | EarlierResult():
@@ -117,6 +124,8 @@ class Course:
                 self._asked(event, state)
             case ApprovalAnswered():
                 self._answered(event, state)
+            case AssessmentMade() | QuestionAsked() | QuestionAnswered():
+                self._assessed(event)
             case _:
                 pass
 
@@ -260,6 +269,18 @@ class Course:
             for other in self._question.others:
                 self.notes[other.step] = _TOGETHER[event.others.get(other.binding)].format(event.step)
 
+    def _assessed(self, event: AssessmentMade | QuestionAsked | QuestionAnswered) -> None:
+        match event:
+            case AssessmentMade():
+                self.assessment = event
+            case QuestionAsked():
+                self._missing = words_of(event.gaps)
+                self.notes[event.step] = f"asks you: {first_line(self._missing)}"
+            case QuestionAnswered():
+                self.decisions.append(notes.answer_said(event, self._missing, who(event.by)))
+                self.verdict = _ANSWERED[event.decision].format(who(event.by))
+                self.notes[event.step] = first_line(self.verdict)
+
     def _faulty(self, step: str, why: str) -> None:
         """Keep why the step's last try failed, for the note of one that is given up; "" where it did not."""
         if why:
@@ -268,5 +289,6 @@ class Course:
             self._faults.pop(step, None)
 
 
+_ANSWERED: Final = {"answer": "answered by {}", "go_on": "gone on with by {}", "stop": "stopped by {}"}
 _TOGETHER: Final = {True: "approved with {}", False: "not approved with {}", None: ""}
 """What is said of a further call that was asked about, by what was said of it."""

@@ -28,6 +28,8 @@ from agentnb.tiers import escalation
 __all__ = [
     "Action",
     "AskPerson",
+    "AskQuestion",
+    "Assess",
     "BindArgs",
     "CallTool",
     "Critique",
@@ -76,6 +78,16 @@ class MakePlan:
 @dataclass(frozen=True, slots=True)
 class BindArgs:
     """Ask a model for the open arguments of the present step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assess:
+    """Ask a model what the present step's call rests on, and check by code what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskQuestion:
+    """Ask a person what the assessment has found missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +173,8 @@ class HandOver:
 Action = (
     MakePlan
     | BindArgs
+    | Assess
+    | AskQuestion
     | AskPerson
     | ReadAgain
     | CallTool
@@ -245,7 +259,7 @@ def _plan(state: RunState) -> Action:
     return MakePlan()
 
 
-def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a case
+def _step(state: RunState) -> Action:  # noqa: C901, PLR0911 - a table, one line a case
     step = _present(state)
     if state.rejected >= MAX_REJECTED and (stronger := _stronger(state, "bind")):
         return stronger
@@ -261,6 +275,10 @@ def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a cas
         return Note(StepJudged(step=step.id, verdict="escalate", by="rule", reason=why))
     if open_args(step.args) and state.bound is None:
         return BindArgs()
+    if state.gaps:
+        return AskQuestion()
+    if _assessment_is_due(state, step):
+        return Assess()
     facts = state.head.tools[step.tool]
     if state.head.dry and facts.acts:
         return Simulate()
@@ -269,6 +287,20 @@ def _step(state: RunState) -> Action:  # noqa: PLR0911 - a table, one line a cas
     if state.gated and not state.approved:
         return AskPerson()
     return ReadAgain() if state.unread else CallTool()
+
+
+def _assessment_is_due(state: RunState, step: Step) -> bool:
+    """True before a call that acts, and every so many steps, unless this very call was assessed already.
+
+    Where a user wrote all of the call nothing is guessed, and in an execution all was assessed in its dry run.
+    """
+    rule, plan = state.head.assess, state.plan
+    if rule is None or plan is None or state.head.executes or state.assessed == state.present_call:
+        return False
+    if plan.by == "user" and not open_args(step.args):
+        return False
+    acts = rule.before_acting and state.head.tools[step.tool].acts
+    return acts or (rule.every is not None and len(state.outcomes) - state.assessed_after >= rule.every)
 
 
 def _skipped_below(state: RunState, step: Step) -> list[str]:
@@ -375,7 +407,7 @@ def stop_in_words(state: RunState) -> str:
         return ""
     limits = [limit for limit in (state.limit, state.no_answer) if limit]
     said = [str(Refusal(limit.limit, limit.needed, limit.left, limit.cap)) for limit in limits]
-    if state.stop == "escalated":
+    if state.stop in ("escalated", "unanswered"):
         said.insert(0, state.why)
     return "; for the answer, ".join(dict.fromkeys(said))
 
@@ -392,8 +424,13 @@ def finished_by_model(state: RunState, answer: str, confidence: Level, unknowns:
         detail=stop_in_words(state),
         output=answer,
         confidence="low" if left or state.stop == "escalated" else confidence,
-        unknowns=(*unknowns, *left),
+        unknowns=(*unknowns, *rests_on(state), *left),
     )
+
+
+def rests_on(state: RunState) -> tuple[str, ...]:
+    """What a person went on without knowing, each as an unknown of the answer."""
+    return tuple(f"assumed, as a person went on without knowing: {missing}" for missing in state.unanswered)
 
 
 def _present(state: RunState) -> Step:

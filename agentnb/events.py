@@ -15,7 +15,7 @@ from agentnb.alerts import Threshold
 from agentnb.budget import Budget, Phase, Spent, Usage
 from agentnb.errors import FailureClass
 from agentnb.plan import Step
-from agentnb.policy import Level, MemoryPolicy, Policy, ToolFacts
+from agentnb.policy import Assess, Level, MemoryPolicy, Policy, ToolFacts
 
 __all__ = [
     "FORMAT",
@@ -30,6 +30,7 @@ __all__ = [
     "ApprovalExpired",
     "ArgsBound",
     "AskedCall",
+    "AssessmentMade",
     "BudgetExtended",
     "CallInDoubt",
     "CallSimulated",
@@ -47,6 +48,8 @@ __all__ = [
     "ModelFailed",
     "ModelReplied",
     "PlanMade",
+    "QuestionAnswered",
+    "QuestionAsked",
     "ReadRepeated",
     "Record",
     "ReplyRejected",
@@ -56,6 +59,7 @@ __all__ = [
     "RunResumed",
     "RunStarted",
     "RunSuspended",
+    "Statement",
     "StepJudged",
     "ToolClaimed",
     "ToolRefused",
@@ -103,6 +107,25 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One thing that an assessment says.
+
+    Attributes:
+        text: it, in a sentence.
+        sources: what it rests on: ids of finished steps, "task", or "person" for what a person has said in the run.
+        critical: the coming call would be wrong if it turned out otherwise.
+        argument: of the coming call, which rests on it; "" for none.
+        demoted: why it is not established, where the model had called it so; "" where it had not.
+    """
+
+    text: str
+    sources: tuple[str, ...] = ()
+    critical: bool = False
+    argument: str = ""
+    demoted: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
     """A run exists. First record of every run."""
 
@@ -126,6 +149,8 @@ class RunStarted:
     """True where calls that act are only simulated."""
     executes: str = ""
     """The dry run whose effects this one performs."""
+    assess: Assess | None = None
+    """When it assesses what it rests on; None for never."""
     uid: str = ""
     """What tells this run from those of the same id in other stores."""
     born: str = ""
@@ -248,6 +273,45 @@ class ArgsBound:
     kind: Literal["args_bound"] = "args_bound"
     step: str
     args: Kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssessmentMade:
+    """What the run rests on before the coming call, as a model says it and code has checked it."""
+
+    kind: Literal["assessment_made"] = "assessment_made"
+    step: str
+    call: str
+    """The call that it was made for, see `RunState.present_call`."""
+    established: tuple[Statement, ...] = ()
+    assumed: tuple[Statement, ...] = ()
+    unknown: tuple[Statement, ...] = ()
+    gaps: tuple[Statement, ...] = ()
+    """Those of the last two that a person is asked about before the call is made."""
+    by: Literal["model", "code"] = "model"
+    """"code": the model's replies could not be used, and only what code finds is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAsked:
+    """Intent: a person is about to be asked what a call rests on that nobody has said and nothing has shown."""
+
+    kind: Literal["question_asked"] = "question_asked"
+    step: str
+    tool: str
+    args: Kept
+    gaps: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionAnswered:
+    """A person has answered, goes on without an answer, or stops the run at it."""
+
+    kind: Literal["question_answered"] = "question_answered"
+    step: str
+    decision: Literal["answer", "go_on", "stop"]
+    by: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -519,7 +583,7 @@ class RunSuspended:
     """The run rests and can be resumed."""
 
     kind: Literal["run_suspended"] = "run_suspended"
-    reason: Literal["interrupted", "closed", "approval", "in_doubt", "model_failed", "error"]
+    reason: Literal["interrupted", "closed", "approval", "question", "in_doubt", "model_failed", "error"]
     detail: str = ""
     withdrawn: bool = False
     """True where the intent before it was not acted upon."""
@@ -572,6 +636,7 @@ class RunForked:
     """What comes instead of the steps that were left; None leaves them as they are."""
     by: Literal["model", "user"] = "user"
     """Whose plan it is then: the planner may revise its own."""
+    assess: Assess | None = None
     acted: tuple[str, ...] = ()
     """What the other run has called since, or may have: not made again unasked. See `call_mark`."""
 
@@ -611,6 +676,9 @@ Event = (
     | AlertFailed
     | PlanMade
     | ArgsBound
+    | AssessmentMade
+    | QuestionAsked
+    | QuestionAnswered
     | GateRaised
     | ApprovalAsked
     | ApprovalAnswered
@@ -638,7 +706,7 @@ Event = (
     | RunFinished
 )
 
-INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked, ActionClaimed)
+INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked, QuestionAsked, ActionClaimed)
 """Kinds that must be durable before what they announce starts."""
 
 DURABLE_AT_ONCE = (

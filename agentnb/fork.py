@@ -21,7 +21,7 @@ from agentnb.models.base import Model
 from agentnb.models.lineup import Lineup
 from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
-from agentnb.policy import Policy
+from agentnb.policy import Assess, Policy
 from agentnb.state import NEW, RunState, Stage, Status
 from agentnb.tools import Tool
 from agentnb.transitions import apply
@@ -97,7 +97,9 @@ def _place(state: RunState) -> str:
     match state.stage:
         case Stage.PLAN if state.plan is None:
             return "plan"
-        case Stage.STEP if state.step and state.attempt == 1 and not (state.bound or state.raised or state.approval):
+        case Stage.STEP if (
+            state.step and state.attempt == 1 and not (state.bound or state.raised or state.approval or state.gaps)
+        ):
             return state.step.id
         case Stage.ANSWER:
             return "answer"
@@ -121,6 +123,7 @@ def parted(
     *,
     escalate: bool,
     alerts: tuple[Threshold, ...],
+    assess: Assess | None = None,
 ) -> RunForked:
     """The record that makes a run of its own of what is shared.
 
@@ -132,6 +135,7 @@ def parted(
         models: who is asked from there on.
         escalate: whether the strong one is, in place of one whose replies cannot be used.
         alerts: what is warned of.
+        assess: when it is assessed from there on.
 
     Raises:
         ConfigError: it cannot be carried out so; says all that is wrong with it.
@@ -156,6 +160,7 @@ def parted(
         tags=head.tags,
         steps=steps,
         by="model" if model_s else "user",
+        assess=assess,
         acted=_since(where),
     )
 

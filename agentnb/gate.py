@@ -14,7 +14,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from agentnb.approval import Answer, ApprovalRequest, Approver, DoubtRequest, OtherCall, Request, Source, binding
+from agentnb.approval import (
+    Answer,
+    ApprovalRequest,
+    Approver,
+    DoubtRequest,
+    OtherCall,
+    QuestionRequest,
+    Request,
+    Source,
+    binding,
+)
 from agentnb.calls import STILL_RUNS, in_words, look_whether_it_happened
 from agentnb.decide import can_revise
 from agentnb.errors import Interrupted
@@ -37,9 +47,9 @@ from agentnb.runner import Runner, ended
 from agentnb.state import RunState
 from agentnb.tools import Tool
 
-__all__ = ["Gate", "Notify"]
+__all__ = ["Gate", "Notify", "is_sound", "so_far"]
 
-Notify = Callable[[ApprovalRequest], object]
+Notify = Callable[[ApprovalRequest | QuestionRequest], object]
 """Told that something waits for a person; what it returns is dropped, and what it raises is logged."""
 
 _TOGETHER: Final = 20
@@ -174,7 +184,7 @@ class Gate:
             raise
         except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
             return Answer("reject", "policy", f"the approver failed: {in_words(error, self._log.redact)}")
-        if answer is None or (isinstance(answer, Answer) and _is_sound(answer)):
+        if answer is None or (isinstance(answer, Answer) and is_sound(answer)):
             return answer
         said = self._log.redact(repr(answer))[:400]
         return Answer("reject", "policy", f"the approver gave {said}, which is no Answer")
@@ -254,7 +264,7 @@ class Gate:
             task=state.head.task,
             confidence=step.confidence,
             reasoning=_reasoning(state, step),
-            so_far=_so_far(state),
+            so_far=so_far(state),
             reasons=reasons,
             sources=self._sources() if taint or state.head.executes else (),  # whose reasons are those of the dry run
             on_silence=silence,
@@ -359,11 +369,11 @@ class Gate:
         except BaseException:  # noqa: BLE001 - a user's code; the run rests, and says how to settle it
             self._warn("the approver", request)
             return None
-        sound = isinstance(answer, Answer) and _is_sound(answer) and answer.decision in ("happened", "not_happened")
+        sound = isinstance(answer, Answer) and is_sound(answer) and answer.decision in ("happened", "not_happened")
         return answer if isinstance(answer, Answer) and sound else None
 
 
-def _is_sound(answer: Answer) -> bool:
+def is_sound(answer: Answer) -> bool:
     """True where every part is of its type: what is recorded has to be readable again."""
     said = isinstance(answer.by, str) and isinstance(answer.reason, str) and isinstance(answer.allow, bool)
     return said and isinstance(answer.args, (Mapping, type(None))) and isinstance(answer.others, Mapping)
@@ -377,7 +387,8 @@ def _reasoning(state: RunState, step: Step) -> tuple[str, ...]:
     return (*([f"the plan was revised: {why}"] if why else []), *(f"{o.step}: {o.finding}" for o in found))
 
 
-def _so_far(state: RunState) -> tuple[str, ...]:
+def so_far(state: RunState) -> tuple[str, ...]:
+    """The last steps that the run has carried out, one line each, as a person is shown them."""
     steps = state.plan.steps if state.plan else ()
     last = state.outcomes.last(_SO_FAR)
     shown = steps[len(state.outcomes) - len(last) : len(state.outcomes)]

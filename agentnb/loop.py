@@ -9,6 +9,7 @@ from agentnb.decide import Action, decide
 from agentnb.errors import AgentError, Interrupted, KeyTaken
 from agentnb.events import Event, Record, RunSuspended, ToolClaimed
 from agentnb.log import RunLog
+from agentnb.question import waits_for
 from agentnb.state import Status
 
 __all__ = ["Perform", "drive"]
@@ -65,4 +66,6 @@ def _suspend(log: RunLog, event: RunSuspended) -> None:
         event = RunSuspended(
             reason="approval", detail=f"{log.state.approval.step} {log.state.approval.tool} waits for a person"
         )
+    if log.state.asks and not event.withdrawn:
+        event = RunSuspended(reason="question", detail=waits_for(log.state.asks))
     log.suspend(event)

@@ -14,8 +14,11 @@ from agentnb.events import (
     ApprovalAnswered,
     ApprovalAsked,
     AskedCall,
+    AssessmentMade,
     DoubtResolved,
     Kept,
+    QuestionAnswered,
+    Statement,
     ToolRefused,
     ToolReturned,
 )
@@ -26,6 +29,7 @@ __all__ = [
     "ActionStatus",
     "action_said",
     "action_status",
+    "answer_said",
     "brief_args",
     "decision",
     "doubt_said",
@@ -37,6 +41,7 @@ __all__ = [
     "refused",
     "returned",
     "settled",
+    "statements",
     "turned_down",
     "verdict",
 ]
@@ -180,6 +185,35 @@ def decision(event: ApprovalAnswered, asked: ApprovalAsked | None, by: str) -> s
         said += f", and {asked.tool} for the rest of this run"
     changes = edited(asked.args, event.args) if event.decision == "edit" and asked and event.args else ""
     return ": ".join(filter(None, (said, changes, event.reason)))
+
+
+def statements(event: AssessmentMade) -> tuple[str, ...]:
+    """What an assessment says, one line each: how it stands, what it is, and what it rests on."""
+    groups = (("established", event.established), ("assumed", event.assumed), ("unknown", event.unknown))
+    return tuple(_statement(standing, said) for standing, found in groups for said in found)
+
+
+def _statement(standing: str, said: Statement) -> str:
+    why = f"called established, but {said.demoted}" if said.demoted else ", ".join(said.sources)
+    critical = ", critical" if said.critical and standing != "established" else ""
+    return f"{standing}{critical}: {said.text}" + (f" ({why})" if why else "")
+
+
+def answer_said(event: QuestionAnswered, missing: str, by: str) -> str:
+    """What a person has said to what an assessment found missing.
+
+    Args:
+        event: the answer.
+        missing: what was asked.
+        by: who answered.
+    """
+    match event.decision:
+        case "answer":
+            return f"{by} answered before {event.step}, asked about “{missing}”: {event.text}"
+        case "go_on":
+            return f"{by} went on with {event.step} without knowing “{missing}”"
+        case _:
+            return ": ".join(filter(None, (f"{by} stopped at {event.step}, asked about “{missing}”", event.text)))
 
 
 def verdict(event: ApprovalAnswered, by: str) -> str:

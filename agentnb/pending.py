@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from agentnb.assess_changes import missing_of
 from agentnb.log import RunLog
 from agentnb.plan import JSON
 from agentnb.state import Queued, RunState, Status
@@ -21,8 +22,8 @@ class Pending:
     Attributes:
         number: that of its step, 7 of "s7": what `approve`, `reject`, `execute` and `discard` take. It stays the same
             for as long as the thing waits, whatever else is settled meanwhile.
-        kind: "approval" of a call that the loop would make, a "doubt" whether one that it began has happened, or a
-            destructive "action" that it will not make.
+        kind: "approval" of a call that the loop would make, a "question" what one rests on, a "doubt" whether one that
+            it began has happened, or a destructive "action" that it will not make.
         run: the run's id.
         step: the step's id.
         title: what the step is for.
@@ -33,7 +34,7 @@ class Pending:
     """
 
     number: int
-    kind: Literal["approval", "doubt", "action"]
+    kind: Literal["approval", "question", "doubt", "action"]
     run: str
     step: str
     title: str
@@ -73,8 +74,19 @@ def pending_of(log: RunLog) -> tuple[Pending, ...]:
         Pending(number_of(step), "approval", log.run, step, titles.get(step, ""), tool, log.value(args), why)
         for step, tool, args, why in found
     ]
+    calls += _questions(log, titles)
     calls += _doubts(log, titles)  # never beside a question
     return (*calls, *(_action(log, item, titles) for item in state.queue if item.settled is None))
+
+
+def _questions(log: RunLog, titles: Mapping[str, str]) -> list[Pending]:
+    """What a person is asked that the call which comes next rests on."""
+    asked = log.state.asks
+    if asked is None:
+        return []
+    number, missing = number_of(asked.step), tuple(missing_of(gap) for gap in asked.gaps)
+    args = log.value(asked.args)
+    return [Pending(number, "question", log.run, asked.step, titles.get(asked.step, ""), asked.tool, args, missing)]
 
 
 def _doubts(log: RunLog, titles: Mapping[str, str]) -> list[Pending]:

@@ -7,12 +7,15 @@ from typing import Literal
 
 from agentnb.alerts import Alert, Raised
 from agentnb.answer import answer_of, answer_question, handed_over
+from agentnb.assess import assess_question, assessment_of
 from agentnb.budget import OverBudget, Phase
 from agentnb.calls import call_tool, read_again, simulate
 from agentnb.critic import critique_question, verdict_by_check, verdict_of
 from agentnb.decide import (
     Action,
     AskPerson,
+    AskQuestion,
+    Assess,
     BindArgs,
     CallTool,
     Critique,
@@ -40,6 +43,7 @@ from agentnb.plan import Step
 from agentnb.planner import plan_of, plan_question
 from agentnb.prepared import prepare
 from agentnb.prompts import Prompt
+from agentnb.question import Inquiry
 from agentnb.receipts import means_passed
 from agentnb.runner import Runner
 from agentnb.summariser import by_rule, summary_of, summary_question
@@ -58,6 +62,7 @@ class Performer:
         strong: who is asked in place of one whose replies cannot be used.
         alerts: whom to tell where a threshold is passed.
         gate: asks before a gated call.
+        inquiry: asks what an assessment found missing.
         runner: where tools run.
         sleep: how to wait, in seconds.
         cancelled: True gives up a model call.
@@ -72,6 +77,7 @@ class Performer:
         strong: Voice,
         alerts: Sequence[Alert],
         gate: Gate,
+        inquiry: Inquiry,
         runner: Runner,
         sleep: Callable[[float], None],
         cancelled: Callable[[], bool],
@@ -83,6 +89,7 @@ class Performer:
         self._strong = strong
         self._alerts = alerts
         self._gate = gate
+        self._inquiry = inquiry
         self._runner = runner
         self._sleep = sleep
         self._cancelled = cancelled
@@ -109,6 +116,10 @@ class Performer:
                 yield from self._make_plan()
             case BindArgs():
                 yield from self._bind_args(self._step)
+            case Assess():
+                yield from self._assess(self._step)
+            case AskQuestion():
+                yield from self._inquiry.ask(self._step)
             case AskPerson():
                 yield from self._gate.ask(self._step)
             case ReadAgain():
@@ -175,6 +186,11 @@ class Performer:
     def _bind_args(self, step: Step) -> Iterator[Event]:
         reply = yield from self._ask("bind", bind_question(self._log, self._specs, step), step.id)
         yield args_of(self._log, self._tools[step.tool], step, reply)
+
+    def _assess(self, step: Step) -> Iterator[Event]:
+        tool = self._tools[step.tool]
+        reply = yield from self._ask("assess", assess_question(self._log, self._specs, tool, step), step.id)
+        yield assessment_of(self._log, tool, step, reply)
 
     def _read_again(self) -> Iterator[Event]:
         read = self._log.state.unread

@@ -16,6 +16,7 @@ from agentnb.errors import ConfigError
 __all__ = [
     "APPROVE",
     "Approve",
+    "Assess",
     "Effect",
     "Level",
     "MemoryPolicy",
@@ -140,6 +141,40 @@ class Policy:
         if self.auto_approve_after_s is not None and facts.reversibility == "full" and not must_ask:
             return "approve", self.auto_approve_after_s
         return "reject", self.answer_within_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assess:
+    """When a run assesses what it rests on: what is established, what is assumed, and what is not known.
+
+    Attributes:
+        every: finished steps after which it does so again, whatever comes next; None for never.
+        before_acting: True before each call that acts: writes, sends data out, or is proposed.
+
+    Raises:
+        ConfigError: a value that is not allowed.
+    """
+
+    every: int | None = 10
+    before_acting: bool = True
+
+    def __post_init__(self) -> None:
+        every: Any = self.every
+        if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+            raise ConfigError(f"every={every!r} must be a whole number of steps from 1 on, or None for never")
+
+    @classmethod
+    def of(cls, given: Assess | bool | None) -> Assess | None:  # noqa: FBT001 - as a user writes it
+        """`given`, the usual one for True, None for False.
+
+        Raises:
+            ConfigError: it is none of these.
+        """
+        if given is None or isinstance(given, Assess):
+            return given
+        if not isinstance(given, bool):
+            raise ConfigError(f"assess={given!r} is no Assess: give True, False or e.g. Assess(every=5)")
+        return cls() if given else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

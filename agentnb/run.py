@@ -17,13 +17,23 @@ from agentnb.compare import Comparison, compare
 from agentnb.cost import Cost, Saved
 from agentnb.dryrun import Effect, effects_of
 from agentnb.errors import ConfigError, OnlyRecorded
-from agentnb.events import ApprovalAnswered, ApprovalAsked, BudgetExtended, Record, RunFinished, RunResumed, ToolRefused
+from agentnb.events import (
+    ApprovalAnswered,
+    ApprovalAsked,
+    BudgetExtended,
+    Event,
+    Record,
+    RunFinished,
+    RunResumed,
+    ToolRefused,
+)
 from agentnb.fork import Changed
 from agentnb.log import Clock, RunLog
 from agentnb.mailbox import post, posted
 from agentnb.pending import Pending, asked_now, number_of, pending_of
 from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
 from agentnb.prepared import prepare_later, secret_in
+from agentnb.question import event_of
 from agentnb.redact import Redactor
 from agentnb.render import as_html, as_text
 from agentnb.resume import InDoubt
@@ -107,7 +117,7 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """pending, in_progress, awaiting_approval, suspended, completed, failed, cancelled or stopped."""
+        """Of `Status`: in_progress, awaiting_approval, awaiting_answer, suspended, completed, stopped and so on."""
         return self.state.status
 
     @property
@@ -275,6 +285,36 @@ class Run:
         """
         return self._decide(lambda asked: self._edited(asked, args, by or person(), reason))
 
+    def answer(self, text: str, *, by: str = "") -> Run:
+        """Answer what the call that comes next rests on, and go on: the rest of the plan is made anew with it.
+
+        Args:
+            text: the answer, in words; it enters the memory as a person's.
+            by: who says so; whoever is logged in, if left out.
+
+        Raises:
+            ConfigError: nothing is asked, it has been answered, or the answer is empty.
+        """
+        if not text.strip():
+            raise ConfigError(f"the answer to {self.id} is empty: say what it asks, or go on without with `go_on()`")
+        return self._respond(Answer("answer", by or person(), text))
+
+    def go_on(self, *, by: str = "") -> Run:
+        """Make the call that comes next without the answer that is asked for; the result says that it rests on that.
+
+        Raises:
+            ConfigError: nothing is asked, or it has been answered.
+        """
+        return self._respond(Answer("go_on", by or person()))
+
+    def stop(self, reason: str = "", *, by: str = "") -> Run:
+        """End the run at what it asks: with an answer from what was found, and the stop reason "unanswered".
+
+        Raises:
+            ConfigError: nothing is asked, or it has been answered.
+        """
+        return self._respond(Answer("stop", by or person(), reason))
+
     def execute(
         self, *which: int, by: str = "", validator: Validator | None = None, in_doubt: InDoubt | None = None
     ) -> Run:
@@ -383,16 +423,33 @@ class Run:
                 f"{asked.step} of {self.id} waited until its time was up, and nobody's answer means {asked.on_silence}:"
                 f" `%agent resume {self.id}` goes on with that"
             )
-        # Of a run that rests too: an answer may have been left for a driver that ended before it looked.
-        driven, store, place = state.status is Status.IN_PROGRESS, self.keeper.store, state.asked_at
+        return self._settle(log, state.asked_at, asked.step, answer, lambda: self._recorded(log, asked, answer))
+
+    def _respond(self, answer: Answer) -> Run:
+        """Answer what a call rests on; where the run is being driven, leave the answer for whoever drives it."""
+        log = self._log()
+        asked = log.state.asks
+        if asked is None:
+            raise ConfigError(f"nothing in {self.id} waits for an answer: it is {log.state.status}")
+        if self._shown not in ("", _asked_in(log.state)):
+            raise ConfigError(f"{self.id} asks something else by now, before {asked.step}: look at `pending` first")
+        return self._settle(log, log.state.question_at, asked.step, answer, lambda: event_of(asked.step, answer))
+
+    def _settle(self, log: RunLog, place: int, step: str, answer: Answer, event: Callable[[], Event]) -> Run:
+        """`answer` to the question in record `place`: left for who drives the run, else recorded, and the run goes on.
+
+        One may have been left for a driver that ended before it looked.
+        """
+        state, store = log.state, self.keeper.store
+        driven = state.status is Status.IN_PROGRESS
         taken = not post(store, self.id, place, answer) if driven else posted(store, self.id, place) is not None
         if taken:
-            raise ConfigError(f"{asked.step} of {self.id} has been answered already: `%agent resume {self.id}`")
+            raise ConfigError(f"{step} of {self.id} has been answered already: `%agent resume {self.id}`")
         if driven:
             return self
         hold = self.keeper.held(self.id)  # who carries out an action of it meanwhile has to have its place
         try:
-            log.append(self._recorded(log, asked, answer))
+            log.append(event())
             log.flush()
         finally:
             hold.release(ended=False)
@@ -439,7 +496,9 @@ class Run:
 
 
 def _asked_in(state: RunState | None) -> str:
-    """The binding of the call that is asked about there; what is decided later is decided about that one."""
+    """What is asked there, as a text of its own; what is decided later is decided about that."""
+    if state and state.asks:
+        return f"question {state.question_at}"
     return state.approval.binding if state and state.approval and asked_now(state) else ""
 
 

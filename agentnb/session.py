@@ -22,6 +22,7 @@ from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying,
 from agentnb.models.lineup import Lineup
 from agentnb.models.prices import price_of
 from agentnb.perform import Performer
+from agentnb.question import Inquiry
 from agentnb.reading import READ_RESULT, is_reading, reading
 from agentnb.runner import Runner
 from agentnb.state import RunState, Status
@@ -90,6 +91,7 @@ class Session:
             strong=voices[id(means.models.model)],
             alerts=means.alerts,
             gate=Gate(log, tools, means.approver, means.notify),
+            inquiry=Inquiry(log, tools, means.approver, means.notify),
             runner=means.runner,
             sleep=means.sleep or self._sleep,
             cancelled=self._stop.is_set,

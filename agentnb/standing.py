@@ -11,7 +11,7 @@ from agentnb.decide import KEPT_MOST
 from agentnb.events import LimitReached
 from agentnb.state import RunState, Stage, Status
 
-__all__ = ["is_decided", "now", "reason", "way_on", "ways_to_decide"]
+__all__ = ["is_decided", "now", "reason", "way_on", "ways_to_answer", "ways_to_decide"]
 
 _REASONS = {
     "cancelled": "ended by a person",
@@ -20,6 +20,8 @@ _REASONS = {
     "interrupted": "stopped by you",
     "closed": "left by its caller",
     "approval": "waits for your decision",
+    "question": "waits for your answer",
+    "unanswered": "stopped at a question",
     "in_doubt": "a call's outcome is not known",
     "model_failed": "the model could not be reached",
     "error": "an error ended it",
@@ -28,7 +30,8 @@ _REASONS = {
 
 def is_decided(state: RunState) -> bool:
     """True where a run still rests at a question that has been answered: it could not go on here, or not yet."""
-    return state.status is Status.SUSPENDED and state.suspended is not None and state.suspended.reason == "approval"
+    rests = state.suspended if state.status is Status.SUSPENDED else None
+    return rests is not None and rests.reason in ("approval", "question")
 
 
 def reason(state: RunState) -> str:
@@ -61,7 +64,10 @@ def now(state: RunState) -> str:
 
 
 def _before_the_call(state: RunState) -> str:
-    return "asking you about" if state.approval is not None and not state.approved else "preparing"
+    if state.inflight and state.inflight.phase == "assess":
+        return "assessing"
+    asks = (state.approval is not None and not state.approved) or state.question is not None
+    return "asking you about" if asks else "preparing"
 
 
 def _calling(state: RunState, tool: str) -> str:
@@ -80,6 +86,8 @@ def way_on(state: RunState, effects: int) -> str:
     run, status = state.head.run, state.status
     if status is Status.AWAITING_APPROVAL:
         return _decide(state)
+    if status is Status.AWAITING_ANSWER:
+        return "   or   ".join(ways_to_answer(run))
     if state.suspended and state.suspended.reason == "in_doubt":
         return _look(state)
     if state.suspended or status is Status.IN_PROGRESS:
@@ -97,6 +105,8 @@ def _after_the_end(state: RunState, effects: int) -> str:
     if state.head.dry and state.status is Status.COMPLETED and effects:
         return f"%agent execute {run}"
     ways = [f"%agent fork {run} --at {state.outcomes.last(1)[0].step}"] if _can_be_forked(state) else []
+    if state.stop == "unanswered" and state.step:
+        ways.append(f"%agent fork {run} --at {state.step.id}")
     if any(item.settled is None for item in state.queue):
         ways.append(f"%agent pending {run}, then %agent execute {run} N   or   %agent discard {run} N")
     return "   or   ".join(ways)
@@ -117,6 +127,11 @@ def ways_to_decide(run: str, steps: Sequence[str]) -> tuple[str, ...]:
     """The lines that answer what a run asks about the calls of these steps."""
     numbers = "".join(f" {step.removeprefix('s')}" for step in steps) if len(steps) > 1 else ""
     return f"%agent approve {run}{numbers}", f"%agent edit {run} ARG=VALUE", f"%agent reject {run} WHY"
+
+
+def ways_to_answer(run: str) -> tuple[str, ...]:
+    """The lines that answer what a call of a run rests on."""
+    return f"%agent answer {run} TEXT", f"%agent go-on {run}", f"%agent cancel {run}"
 
 
 def _look(state: RunState) -> str:

@@ -19,10 +19,12 @@ from agentnb.events import (
     Kept,
     LimitReached,
     ModelAsked,
+    QuestionAsked,
     RunFinished,
     RunForked,
     RunStarted,
     RunSuspended,
+    Statement,
     ToolClaimed,
     ToolReturned,
 )
@@ -44,6 +46,8 @@ class Status(StrEnum):
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
     AWAITING_APPROVAL = "awaiting_approval"
+    AWAITING_ANSWER = "awaiting_answer"
+    """An assessment has found something critical that only a person knows."""
     SUSPENDED = "suspended"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -187,6 +191,20 @@ class RunState(NamedTuple):
     bound: Kept | None = None
     by_model: bool = False
     """True where a model that had read untrusted text filled the present step's arguments."""
+    assessed: str = ""
+    """The call that the newest assessment was made for, see `present_call`."""
+    assessed_after: int = 0
+    """How many steps were finished then."""
+    gaps: tuple[Statement, ...] = ()
+    """What it found missing for the present call, while a person has not answered."""
+    question: QuestionAsked | None = None
+    """That, as a person is asked about it."""
+    question_at: int = -1
+    """The record with that question."""
+    answered: bool = False
+    """True where a person's answer calls for a revision of the plan, which is none of the planner's own."""
+    unanswered: tuple[str, ...] = ()
+    """What a person went on without knowing."""
     raised: tuple[str, ...] = ()
     """Why guards want a person's leave for the present step."""
     approval: ApprovalAsked | None = None
@@ -289,6 +307,20 @@ class RunState(NamedTuple):
     def left(self) -> tuple[Step, ...]:
         """The steps that have no outcome."""
         return self.plan.steps[len(self.outcomes) :] if self.plan else ()
+
+    @property
+    def present_call(self) -> str:
+        """What tells the call that comes next from every other: plan, step, and what a model filled in."""
+        if self.plan is None or self.step is None:
+            return ""
+        filled = (self.bound.blob or self.bound.text or "") if self.bound else ""
+        return f"v{self.plan.version} {self.step.id} {filled}".rstrip()
+
+    @property
+    def asks(self) -> QuestionAsked | None:
+        """The question that a person's answer is waited for, by a run that rests or by one that is being driven."""
+        waits = self.status in (Status.AWAITING_ANSWER, Status.IN_PROGRESS) and self.stage is Stage.STEP
+        return self.question if waits else None
 
     @property
     def gated(self) -> bool:

@@ -76,7 +76,8 @@ UNTRIED: Final[Changes] = {"rejected": 0, "escalated": False, "problems": ()}
 
 
 CLEAN: Final[Changes] = {
-    **UNTRIED, "attempt": 1, "refused": "", "bound": None, "by_model": False, "raised": (),
+    **UNTRIED, "attempt": 1, "refused": "", "bound": None, "by_model": False, "gaps": (), "question": None,
+    "raised": (),
     "approval": None, "approved": "", "reread": (), "claim": None, "cleared": False, "unsure": False, "doubt": "",
     "given_up": False, "call": "", "read": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip
@@ -205,6 +206,7 @@ def _turned_down(state: RunState, e: ApprovalAnswered) -> Changes:
 def claimed(state: RunState, e: ToolClaimed) -> Changes:
     """A call is about to be made: the one place where leave is used up."""
     step = current(state, e.step, e)
+    require(not state.gaps, "a person has to be asked first", e)
     require(e.tool == step.tool, f"{e.tool} is not the tool of {step.id}", e)
     require(state.claim is None or state.claim.key == e.key, "another call is claimed", e)
     require(not state.head.dry or not facts_of(state, step).acts, "a dry run does not act", e)
@@ -318,6 +320,7 @@ def simulated(state: RunState, e: CallSimulated) -> Changes:
     """A dry run notes what would be done."""
     current(state, e.step, e)
     require(state.head.dry, "this is no dry run", e)
+    require(not state.gaps, "a person has to be asked first", e)
     back = ToolReturned(step=e.step, status="ok", seconds=0, result=e.result, message="simulated: nothing was done")
     spent = state.spent + Spent(tool_calls=1)
     return {**_judgeable(state, back), "call": call_mark(e.tool, e.args), "spent": spent}
@@ -327,6 +330,7 @@ def proposed(state: RunState, e: ActionProposed) -> Changes:
     """A destructive call joins the queue."""
     step = current(state, e.step, e)
     require(facts_of(state, step).effect == "destructive", f"{step.tool} is not destructive", e)
+    require(not state.gaps, "a person has to be asked first", e)
     said = "it waits in the queue of pending actions for a person"
     back = ToolReturned(step=e.step, status="proposed", seconds=0, message=said)
     return {**_judgeable(state, back), "call": call_mark(e.tool, e.args), "queue": (*state.queue, Queued(e))}

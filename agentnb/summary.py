@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from agentnb import standing
+from agentnb import notes, standing
 from agentnb.approval import person
 from agentnb.budget import Spent
 from agentnb.cost import NOTHING_SAVED, Cost, Saved
@@ -104,6 +104,7 @@ class Summary:
         next: what to do next, as a line to type; "" where there is nothing to do.
         revisions: why the plan was changed, one sentence for each time.
         decisions: who decided what about which step.
+        statements: what the newest assessment says, each with how it stands and what it rests on.
         undone: of a run that has ended: what it did not do, each with why; the answer may be silent about it, or wrong.
         since: what became of proposed actions after the answer was written.
         dry: True where calls that act were only simulated.
@@ -132,6 +133,7 @@ class Summary:
     next: str
     saved: Saved = NOTHING_SAVED
     alerts: tuple[str, ...] = ()
+    statements: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     since: tuple[str, ...] = ()
     dry: bool = False
@@ -220,6 +222,7 @@ class Tally:
             phases=_phases(cost),
             revisions=tuple(self._course.revisions),
             decisions=tuple(self._course.decisions),
+            statements=notes.statements(self._course.assessment) if self._course.assessment else (),
             spent=replace(state.spent, seconds=state.t),
             saved=cost.saved,
             alerts=tuple(e.threshold.in_words(e.value, e.runs, bare=self.bare) for e in state.alerts),
@@ -238,7 +241,7 @@ class Tally:
         """Why in a sentence, where that is not said already: by what was not done, or by the question that waits."""
         state = self.state
         if state.suspended:
-            return "" if state.suspended.reason == "approval" else state.suspended.detail
+            return "" if state.suspended.reason in ("approval", "question") else state.suspended.detail
         said = state.finished.detail if state.finished else ""
         last = state.undone[-1:] if state.stop == "escalated" else ()
         if any(outcome.message.startswith(said) for _, outcome in last) and first_line(said) == said:
@@ -281,10 +284,10 @@ class Tally:
         if outcome:
             return self._ended(step.id, outcome)
         doubt = state.suspended is not None and state.suspended.reason == "in_doubt"
-        waits = state.status is Status.AWAITING_APPROVAL or doubt
+        waits = state.status in (Status.AWAITING_APPROVAL, Status.AWAITING_ANSWER) or doubt
         if not present or not (waits or state.status is Status.IN_PROGRESS):
             return "todo"
-        if waits or (state.approval and not state.approved):
+        if waits or state.question or (state.approval and not state.approved):
             return "waiting"
         return "running" if state.stage in (Stage.STEP, Stage.CALL, Stage.JUDGE) else "todo"
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any
 
-from agentnb import step_changes
+from agentnb import assess_changes, step_changes
 from agentnb.budget import Spent
 from agentnb.cost import Line, Used, charged, settled
 from agentnb.errors import DamagedRecord, IllegalTransition
@@ -25,6 +25,7 @@ from agentnb.events import (
     ApprovalAsked,
     ApprovalExpired,
     ArgsBound,
+    AssessmentMade,
     BudgetExtended,
     CallInDoubt,
     CallSimulated,
@@ -39,6 +40,8 @@ from agentnb.events import (
     ModelFailed,
     ModelReplied,
     PlanMade,
+    QuestionAnswered,
+    QuestionAsked,
     ReadRepeated,
     Record,
     ReplyRejected,
@@ -69,6 +72,9 @@ _MODEL = frozenset({ModelAsked, ModelReplied, ModelFailed, ModelCached, ReplyRej
 _GATE = frozenset({GateRaised, ApprovalAsked, ApprovalAnswered, ApprovalExpired})
 
 
+_QUESTION = frozenset({AssessmentMade, QuestionAsked, QuestionAnswered})
+
+
 _ALERTS = frozenset({AlertRaised, AlertFailed})
 
 
@@ -85,6 +91,7 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     | _ANY
     | _GATE
     | _QUEUE
+    | _QUESTION
     | {MemorySummarised, RunForked}
     | {
         ArgsBound,
@@ -217,7 +224,12 @@ def _planned(state: RunState, e: PlanMade) -> Changes:
     revised = plan.revised(e.keep, e.steps, version=e.version, reason=e.reason, by=e.by)
     changes = {"plan": revised, "why": "", **_next_step(more=bool(e.steps))}
     if state.plan is not None:
-        changes |= {"revisions": state.revisions + 1, "acted_before": state.acted_before | _acted(state)}
+        own = 0 if state.answered else 1  # a revision that a person's answer calls for is not the planner's
+        changes |= {
+            "revisions": state.revisions + own,
+            "answered": False,
+            "acted_before": state.acted_before | _acted(state),
+        }
     if state.planned_clean is not None:
         changes["planned_clean"] = min(state.planned_clean, e.keep)
     return changes
@@ -229,11 +241,11 @@ def _forked(state: RunState, e: RunForked) -> Changes:
     require(state.claim is None, "a call is claimed", e)
     head = replace(
         state.head, model=e.model, cheap_model=e.cheap_model, phases=e.phases, escalate=e.escalate, tools=e.tools,
-        policy=e.policy, tags=e.tags, budget=e.budget, alerts=e.alerts,
+        policy=e.policy, tags=e.tags, budget=e.budget, alerts=e.alerts, assess=e.assess,
     )  # fmt: skip
     left: Changes = {
         **CLEAN, "spent": NOTHING, "reserved": NOTHING, "costs": (), "alerts": (), "queue": (), "grants": (),
-        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None,
+        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None, "answered": False,
     }  # fmt: skip
     changes: Changes = {"started": head, "fork": e, "budget": e.budget, "status": Status.IN_PROGRESS, **left}
     acted = state.acted_before | frozenset(e.acted)
@@ -326,7 +338,8 @@ def _extended(state: RunState, e: BudgetExtended) -> Changes:
 
 
 def _suspended(state: RunState, e: RunSuspended) -> Changes:
-    status = Status.AWAITING_APPROVAL if e.reason == "approval" else Status.SUSPENDED
+    waits = {"approval": Status.AWAITING_APPROVAL, "question": Status.AWAITING_ANSWER}
+    status = waits.get(e.reason, Status.SUSPENDED)
     worked = state.spent + Spent(working_seconds=e.seconds)
     rest: Changes = {"status": status, "suspended": e, "spent": worked}
     if not e.withdrawn:
@@ -374,8 +387,8 @@ def _finished(state: RunState, e: RunFinished) -> Changes:
 
 
 _WHILE_SUSPENDED = (
-    RunResumed, ApprovalAnswered, BudgetExtended, DoubtResolved, RunSuspended, ActionClaimed, ActionSettled,
-    RunImported,
+    RunResumed, ApprovalAnswered, QuestionAnswered, BudgetExtended, DoubtResolved, RunSuspended, ActionClaimed,
+    ActionSettled, RunImported,
 )  # fmt: skip
 """What a person, or the next process, may add to a run that rests."""
 
@@ -392,6 +405,9 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     AlertFailed: _alert_failed,
     PlanMade: _planned,
     ArgsBound: step_changes.bound,
+    AssessmentMade: assess_changes.assessed,
+    QuestionAsked: assess_changes.asked,
+    QuestionAnswered: assess_changes.answered,
     GateRaised: step_changes.gate_raised,
     ApprovalAsked: step_changes.approval_asked,
     ApprovalAnswered: step_changes.approval_answered,

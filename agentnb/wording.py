@@ -52,6 +52,7 @@ STATES = {
     Status.PENDING: ("○", "Not begun", "rest"),
     Status.IN_PROGRESS: ("●", "Running", "run"),
     Status.AWAITING_APPROVAL: ("◇", "Needs you", "ask"),
+    Status.AWAITING_ANSWER: ("◇", "Needs you", "ask"),
     Status.SUSPENDED: ("‖", "Suspended", "ask"),  # ⏸ is a coloured picture on some systems and an empty box on others
     Status.COMPLETED: ("✓", "Completed", "ok"),
     Status.STOPPED: ("■", "Stopped", "ask"),
@@ -147,6 +148,7 @@ def _replayed(s: Summary) -> Summary:
         alerts=tuple(map(same, s.alerts)),
         revisions=tuple(map(same, s.revisions)),
         decisions=tuple(map(same, s.decisions)),
+        statements=tuple(map(same, s.statements)),
         steps=tuple(replace(step, note=same(step.note), seconds=None) for step in s.steps),
         effects=tuple(replace(e, args=same(e.args), asks=tuple(map(same, e.asks))) for e in s.effects),
         actions=tuple(replace(a, args=same(a.args), said=same(a.said)) for a in s.actions),
@@ -298,8 +300,12 @@ def plan_title(s: Summary) -> str:
 
 def lists(s: Summary) -> list[tuple[str, list[str]]]:
     """The lists that a record ends with, each with its title."""
-    both = (("revision of the plan", "revisions of the plan", s.revisions), ("decision", "decisions", s.decisions))
-    return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in both if of]
+    all_ = (
+        ("revision of the plan", "revisions of the plan", s.revisions),
+        ("decision", "decisions", s.decisions),
+        ("statement of its last assessment", "statements of its last assessment", s.statements),
+    )
+    return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in all_ if of]
 
 
 def told(s: Summary) -> list[tuple[str, str, list[str]]]:

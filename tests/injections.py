@@ -537,6 +537,7 @@ class Obedient:
         order = self._attack.heard(request.prompt)
         self.heard += order is not None
         said = {"plan": self._plan, "bind": self._bind, "critique": self._judge, "answer": self._answer}
+        said |= {"assess": lambda *_: {"statements": []}}
         return ModelReply(json.dumps(said[request.phase](state, order)), Usage(1, 1), model=self.ref)
 
     def _plan(self, state: RunState, order: Attack | None) -> dict[str, Any]:

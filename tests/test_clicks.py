@@ -259,6 +259,29 @@ def test_running_the_cell_again_leaves_its_question_and_runs_it(notebook: Notebo
     )
 
 
+@pytest.mark.parametrize("ends", ["Answer", "Enter"])
+def test_what_a_call_rests_on_is_answered_in_the_cell(notebook: Notebook, ends: str) -> None:
+    """The field opens with nothing to press; what is typed at last is the answer, and the plan is made with it."""
+    said = "{'statements': [{'argument': 'text', 'text': 'the number', 'status': 'unknown', 'critical': True}]}"
+    notebook.kernel.run(
+        f"m = Model(plan(step('note', text='Call 555-0199.')), ('assess', {said}),"
+        " plan(step('note', text='Call 555-0123.')), answer('Noted.'))"
+    )
+
+    def reply() -> None:
+        notebook.enter()  # in an empty field
+        notebook.type("it is <b>555</b>")
+        notebook.type("it is <b>555-0123</b>")
+        notebook.await_button("Answer")
+        notebook.enter() if ends == "Enter" else notebook.click("Answer")
+
+    (cell,) = notebook.run_all(NOTE.replace("note\n", "note --approve auto\n"), does=[reply])
+    assert cell.status == "ok", cell.errors
+    assert "you answered</b> <span>note(text) at step s1: it is &lt;b&gt;555-0123" in htmls(cell)
+    assert notebook.kernel.value("NOTES, r.output") == "(['Call 555-0123.'], 'Noted.')"
+    assert notebook.widgets == {}
+
+
 def test_an_error_after_the_click_aborts_the_next_cells(notebook: Notebook) -> None:
     """What was held while the card waited is aborted like any cell of a Run All, and the kernel goes on after that."""
     notebook.kernel.run("def fails(request):\n    raise ModelError('no', FailureClass.FATAL)")

@@ -15,6 +15,8 @@ from agentnb.cost import Cost
 from agentnb.decide import (
     Action,
     AskPerson,
+    AskQuestion,
+    Assess,
     BindArgs,
     CallTool,
     Critique,
@@ -24,6 +26,7 @@ from agentnb.decide import (
     Propose,
     SettleDoubt,
     Simulate,
+    Summarise,
     Warn,
     WriteAnswer,
     decide,
@@ -40,6 +43,7 @@ from agentnb.events import (
     ApprovalExpired,
     ArgsBound,
     AskedCall,
+    AssessmentMade,
     CallInDoubt,
     CallSimulated,
     DoubtResolved,
@@ -48,18 +52,22 @@ from agentnb.events import (
     GateRaised,
     Kept,
     LimitReached,
+    MemorySummarised,
     ModelAsked,
     ModelCached,
     ModelEscalated,
     ModelFailed,
     ModelReplied,
     PlanMade,
+    QuestionAnswered,
+    QuestionAsked,
     Record,
     ReplyRejected,
     RunFinished,
     RunResumed,
     RunStarted,
     RunSuspended,
+    Statement,
     StepJudged,
     ToolClaimed,
     ToolRefused,
@@ -67,6 +75,7 @@ from agentnb.events import (
     ToolReturned,
 )
 from agentnb.plan import Step, numbered, references
+from agentnb.policy import Assess as Rule
 from agentnb.policy import Policy, ToolFacts
 from agentnb.state import NEW, RunState, Status
 from agentnb.tiers import model_of
@@ -83,6 +92,7 @@ TOOLS = {
     "file": ToolFacts("write", "partial", "g", reconcile=True),
     "wipe": ToolFacts("destructive", "irreversible", "h"),
 }
+RULES = [None, Rule(), Rule(every=2), Rule(every=None), Rule(before_acting=False)]
 VALID_S = 8.0
 """Seconds for which an approval holds in these runs: a few records."""
 ALERTS = (Threshold("usd", 0.25), Threshold("tokens", 200, "triage"), Threshold("working_seconds", 2, "", 3))
@@ -117,6 +127,9 @@ class Walk:
                 budget=budget,
                 policy=Policy(approve=approve, answer_within_s=5, valid_s=VALID_S),
                 dry=draw(st.integers(0, 9)) == 0,
+                assess=draw(
+                    st.sampled_from([None, Rule(), Rule(every=2), Rule(every=None), Rule(before_acting=False)])
+                ),
             )
         )
 
@@ -175,6 +188,11 @@ class Walk:
             case BindArgs():
                 if self.ask_model("bind"):
                     self.bind()
+            case Assess():
+                if self.ask_model("assess"):
+                    self.assess()
+            case AskQuestion():
+                self.question()
             case AskPerson():
                 self.person()
             case CallTool():
@@ -188,6 +206,8 @@ class Walk:
             case Critique():
                 if self.ask_model("critique"):
                     self.judge()
+            case Summarise(by):
+                self.summarise(by)
             case WriteAnswer():
                 if self.ask_model("answer"):
                     self.answer()
@@ -229,6 +249,33 @@ class Walk:
     def bind(self) -> None:
         if not self.bad_reply("bind"):
             self.add(ArgsBound(step=self.step.id, args=Kept(7, '{"a":1}')))
+
+    def summarise(self, by: Any) -> None:
+        """The cheap model does it, or code."""
+        if by == "rule" or (self.ask_model("summarise") and not self.bad_reply("summarise")):
+            self.add(MemorySummarised(upto=len(self.state.outcomes), items=(), by=by))
+
+    def assess(self) -> None:
+        """A model finds something missing, or nothing."""
+        if self.bad_reply("assess"):
+            return
+        said = (Statement(text="who it is for", critical=True, argument="a"), Statement(text="the day"))
+        gaps = said[:1] if self.draw(st.integers(0, 2)) == 0 else ()
+        self.add(AssessmentMade(step=self.step.id, call=self.state.present_call, unknown=said, gaps=gaps))
+
+    def question(self) -> None:
+        """It is asked, once; somebody answers, here or while it rests, or nobody does yet."""
+        if self.state.question is None:
+            asked = QuestionAsked(step=self.step.id, tool=self.step.tool, args=self.args, gaps=self.state.gaps)
+            self.add(asked)
+        rests = self.draw(st.integers(0, 2)) == 0
+        if rests:
+            self.add(RunSuspended(reason="question"))
+        if not rests or self.draw(st.booleans()):
+            said: Any = self.draw(st.sampled_from(["answer", "go_on", "go_on", "stop"]))
+            self.add(QuestionAnswered(step=self.step.id, decision=said, by="ada", text="Ada"))
+        if rests:
+            self.add(RunResumed(process=5))
 
     @property
     def step(self) -> Step:
@@ -572,6 +619,41 @@ def test_a_call_that_was_not_selected_is_left_out_and_a_no_is_a_no(walk: Walk) -
             case _:
                 pass
     assert skipped == {outcome.step for outcome in walk.state.outcomes if outcome.skipped}
+
+
+@settings(max_examples=400, deadline=None)
+@given(walks())
+def test_no_call_is_made_over_a_gap(walk: Walk) -> None:
+    """What acts is assessed first, what is missing is asked first, and only a person's word lets the call go on.
+
+    An answer is followed by a plan that keeps what is done, or by other arguments, and is no revision of the planner's.
+    """
+    head, assessed, waits, acts = walk.state.head, "", False, {name: facts.acts for name, facts in TOOLS.items()}
+    by, told = "", False
+    revisions = sum(isinstance(record.event, PlanMade) and record.event.version > 1 for record in walk.records)
+    for event in (record.event for record in walk.records):
+        match event:
+            case PlanMade():
+                by, told = event.by, False
+            case AssessmentMade():
+                assessed, waits = event.step, bool(event.gaps)
+                assert head.assess is not None
+            case QuestionAsked():
+                assert waits
+            case QuestionAnswered():
+                assert waits
+                waits = False
+                told = event.decision == "answer" and by == "model"
+                revisions -= told
+                assessed = "" if event.decision == "answer" else assessed
+            case ToolClaimed() | CallSimulated() | ActionProposed():
+                assert not waits
+                assert not told, "the planner was to revise its plan first"
+                if head.assess and head.assess.before_acting and acts[event.tool] and by == "model":
+                    assert assessed == event.step, f"{event.step} acts, and was not assessed"
+            case _:
+                pass
+    assert walk.state.revisions <= max(0, revisions) + 1  # an answer whose plan never came
 
 
 @settings(max_examples=300, deadline=None)

@@ -28,7 +28,7 @@ from agentnb.events import (
     ToolReturned,
 )
 from agentnb.plan import Check, Step
-from agentnb.policy import MemoryPolicy, Policy, ToolFacts
+from agentnb.policy import Assess, MemoryPolicy, Policy, ToolFacts
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -65,6 +65,7 @@ POLICIES = st.builds(
     valid_s=st.floats(0.1, 1e6),
 )
 MEMORIES = st.builds(MemoryPolicy, tokens=st.integers(2000, 10**6), every=st.integers(2, 99))
+ASSESS = st.builds(Assess, every=st.none() | st.integers(1, 10**6), before_acting=st.booleans())
 KINDS: tuple[type, ...] = typing.get_args(Event)
 
 
@@ -75,6 +76,7 @@ def _types() -> None:
     st.register_type_strategy(Step, STEPS)
     st.register_type_strategy(Policy, POLICIES)
     st.register_type_strategy(MemoryPolicy, MEMORIES)
+    st.register_type_strategy(Assess, ASSESS)
 
 
 OURS = ("kind", "format", "tools", "tags", "others", "phases")

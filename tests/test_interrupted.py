@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentnb.agent import Agent
-from agentnb.approval import Answer, DoubtRequest, Request
+from agentnb.approval import Answer, DoubtRequest, QuestionRequest, Request
 from agentnb.budget import Budget, Usage
 from agentnb.errors import InvalidData, Transient
 from agentnb.guards import GuardedCall, Ruling, deny
@@ -132,6 +132,8 @@ class Model:
                 said = bind(n=4)
             case "critique":
                 said = verdict()
+            case "assess":
+                said = "assess", {"statements": []}
             case _:
                 said = answer(f"{len(state.outcomes)} steps")
         return ModelReply(json.dumps(said[1]), Usage(100, 20))
@@ -144,6 +146,8 @@ def person(world: World) -> Callable[[Request], Answer | None]:
         text = str(request.args.get("text"))
         if isinstance(request, DoubtRequest):
             return Answer("happened" if text in world.sent else "not_happened", "ada")
+        if isinstance(request, QuestionRequest):
+            return None
         if text.startswith("no"):
             return Answer("reject", "ada", "not this one")
         if text.startswith("edit"):

@@ -24,6 +24,7 @@ LAYERS = """
     checks events
     codec state settings
     step_changes tiers
+    assess_changes
     remembered
     transitions
     decide
@@ -44,12 +45,13 @@ LAYERS = """
     reading
     approval
     forms
+    grounds
     mailbox prompt_text replies
     prompts
     memory prepared
     calls
     gate
-    planner executor critic answer summariser
+    planner executor critic answer summariser assess question
     perform
     loop
     tape

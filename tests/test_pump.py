@@ -53,7 +53,7 @@ class ByPhase:
     ref = "by-phase"
 
     def ask(self, request: ModelRequest) -> ModelReply:
-        replies = dict([plan(step("note", text="a")), answer()])
+        replies = dict([plan(step("note", text="a")), answer(), ("assess", {"statements": []})])
         return ScriptedModel([replies[request.phase]], ref=self.ref).ask(request)
 
 

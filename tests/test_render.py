@@ -271,6 +271,7 @@ STATES = {
     Status.PENDING: "○ Not begun",
     Status.IN_PROGRESS: "● Running",
     Status.AWAITING_APPROVAL: "◇ Needs you",
+    Status.AWAITING_ANSWER: "◇ Needs you",
     Status.SUSPENDED: "‖ Suspended",
     Status.COMPLETED: "✓ Completed",
     Status.STOPPED: "■ Stopped",

@@ -26,10 +26,16 @@ class UnexpectedCall(AssertionError):
 class ScriptedModel:
     """Replies given in order; fails loudly on a call that is not in the script, and at exit on one that was not made.
 
+    Assessments are given by lines that say so: where the next one is no pair ("assess", reply), an assessment has
+    nothing to say, and takes no line.
+
     Args:
         lines: the replies.
         ref: the name it goes by; its price is 0.
         price: what a test wants it to charge; see `budget.Price`.
+
+    Attributes:
+        requests: what each line so far was given for.
 
     >>> with ScriptedModel([("answer", {"answer": "42"})]) as model:
     ...     model.ask(ModelRequest("scripted", "answer", "", "What is it?")).text
@@ -46,6 +52,8 @@ class ScriptedModel:
 
     def ask(self, request: ModelRequest) -> ModelReply:
         """The next line of the script."""
+        if request.phase == "assess" and not self._assesses_next:
+            return _reply({"statements": []}, request)
         self.requests.append(request)
         if not self._lines:
             raise UnexpectedCall(
@@ -57,6 +65,11 @@ class ScriptedModel:
             if phase != request.phase:
                 raise UnexpectedCall(f"call {len(self.requests)} is for {request.phase}; the script expects {phase}")
         return _reply(line, request)
+
+    @property
+    def _assesses_next(self) -> bool:
+        line = self._lines[0] if self._lines else None
+        return isinstance(line, tuple) and line[0] == "assess"
 
     def done(self) -> None:
         """Check that every line was used.

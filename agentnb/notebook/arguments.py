@@ -9,13 +9,16 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_arguments
 
 from agentnb.cost import PHASES
 from agentnb.errors import ConfigError
+
+if TYPE_CHECKING:
+    from agentnb.policy import Assess
 
 __all__ = [
     "APPROVE",
@@ -111,6 +114,17 @@ def _policy(text: str) -> str:
     return text if text.isidentifier() and not get_close_matches(text, APPROVE) else known(text)
 
 
+def _assess(text: str) -> Assess | bool:
+    """Every so many steps, or never; before each call that acts too, where it does at all."""
+    if text.lower() == "off":
+        return False
+    if not (text.isascii() and text.isdecimal() and int(text[:9]) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither off nor a number of steps: give e.g. --assess 5")
+    from agentnb.policy import Assess
+
+    return Assess(every=int(text[:9]))
+
+
 def _name(text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be a variable: the result is bound to a name like `result`")
@@ -156,6 +170,9 @@ _CELL: Final[Sequence[Spec]] = (
     _spec("--approve", type=_policy, metavar="|".join(APPROVE),
           help="before a call that acts: ask a person, refuse it, let it (and ask if it cannot be undone), or ask"
           " where the planner is not sure"),
+    _spec("--assess", type=_assess, metavar="N|off",
+          help="every so many steps, and before a call that acts, say what is established, assumed and unknown, and"
+          " ask you what is critical and nobody has said; 10 if not given"),
     _spec("--approver", metavar="NAME", help="function that answers in place of the person here"),
     _spec("--notify", metavar="NAME", help="function that is told when something waits for a person"),
     _spec("--dry-run", action="store_true", help="read for real, only simulate what acts, and list it"),
@@ -282,6 +299,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "edit": Command(
         "RUN ARG=VALUE …", "allow the call that waits with other arguments, and go on", (_RUN, _CHANGES, _STORE)
     ),
+    "answer": Command("RUN TEXT", "answer what a call rests on, and go on", (_RUN, _WHY, _STORE)),
+    "go-on": Command("RUN [NAME]", "go on without the answer that is asked for", (_RUN, _BOUND, _STORE)),
     "execute": Command(
         "RUN [N …] [--validator NAME]",
         "do what a dry run has shown, or carry out destructive actions that wait",

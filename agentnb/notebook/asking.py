@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, Request, person, who
+from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, QuestionRequest, Request, person, who
 from agentnb.notebook.buttons import Card, problems_of
 from agentnb.notebook.card import calls_of, span
 from agentnb.notebook.changes import changed, changes_text
 from agentnb.notebook.comms import CommPump, uninterrupted
 from agentnb.notebook.fields import Unreadable
 from agentnb.notebook.outcome import decided, left_waiting
-from agentnb.notebook.typed import background, edited_args, picked, question, ruling
+from agentnb.notebook.typed import background, edited_args, picked, question, reply, ruling
 from agentnb.pending import number_of
 from agentnb.plan import JSON
 
@@ -34,9 +34,10 @@ Say = Callable[[str], None]
 def nobody_here(request: Request) -> Answer | None:
     """A refusal, where nobody can be asked: a run without people must neither hang nor act unasked.
 
-    None of what may have happened: nobody can know that without looking, and the run waits for somebody who has.
+    None of what may have happened, or of what a call rests on: nobody can know that without looking, or for others, and
+    the run waits for somebody who does.
     """
-    if isinstance(request, DoubtRequest):
+    if not isinstance(request, ApprovalRequest):
         return None
     way = "give --approve auto" if request.reversibility != "irreversible" else "run it where somebody can answer"
     return Answer("reject", by="policy", reason=f"approve=ask, and nobody is here to be asked: {way}")
@@ -104,7 +105,7 @@ def _answered(
 
 def _silence(request: Request, asked_s: float, quiet_s: float) -> Answer | None:
     """What the policy answers once a question has stood for so long, and been quiet for so long."""
-    if isinstance(request, DoubtRequest):
+    if not isinstance(request, ApprovalRequest):
         return None
     waited = quiet_s if request.on_silence == "approve" else asked_s
     if waited < request.within_s:
@@ -130,6 +131,8 @@ def ask_by_text(request: Request, read: Read | None = None, say: Say = print) ->
     try:
         if isinstance(request, DoubtRequest):
             return _looked(read, say)
+        if isinstance(request, QuestionRequest):
+            return _replied(read, say)
         return _chosen(request, read, say) if request.others else _ruled(request, read, say)
     except (EOFError, NotImplementedError):  # ipykernel's StdinNotImplementedError is one too
         return None
@@ -145,6 +148,13 @@ def _looked(read: Read, say: Say) -> Answer | None:
             case "not" | "not happened":
                 return Answer("not_happened", by=person())
         say("Type happened if it did, not if it did not and is to be made again, or nothing to leave it.")
+
+
+def _replied(read: Read, say: Say) -> Answer | None:
+    while True:
+        if said := reply(read("Your answer, or: go on / stop: ")):
+            return Answer(said[0], by=person(), reason=said[1])
+        say("Type what is asked, go on to make the call as it is, or stop to end the run here.")
 
 
 def _ruled(request: ApprovalRequest, read: Read, say: Say) -> Answer | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from IPython.display import display
 
-from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, Request, person
+from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, QuestionRequest, Request, person
 from agentnb.markdown import line
 from agentnb.notebook.card import call_html, calls_of, card_html, edit_html, hint_html, shared_reasons
 from agentnb.notebook.changes import changed
@@ -32,6 +32,7 @@ Press = Literal[
     "approve", "allow", "edit", "edited", "why", "reject", "back",  # before a call
     "all", "selected", "single",  # before several
     "happened", "not_happened", "leave",  # after one whose outcome is not known
+    "answer", "go_on", "stop",  # what one rests on
     "typed", "ticked", "noted",  # in a field, a check box, the reason: not yet an answer
 ]  # fmt: skip
 
@@ -58,7 +59,11 @@ class Card:
     def show(self) -> None:
         """Display it, with nothing in focus: Enter alone does nothing."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self._row.box.model_id}
-        ways = "resume RUN --done or --not-done" if isinstance(self._request, DoubtRequest) else "approve RUN"
+        ways = "approve RUN"
+        if isinstance(self._request, DoubtRequest):
+            ways = "resume RUN --done or --not-done"
+        elif isinstance(self._request, QuestionRequest):
+            ways = "answer RUN TEXT or %agent go-on RUN"
         no_buttons = f"If there are no buttons here: ■, then %agent {ways}; after a restart: %agent resume RUN"
         no_buttons = no_buttons.replace("RUN", self._request.run)
         buttons = {"text/plain": no_buttons, "application/vnd.jupyter.widget-view+json": view}
@@ -99,6 +104,10 @@ class Card:
             self.left = True
         if press in ("happened", "not_happened"):
             return Answer(press, by=person())
+        if isinstance(self._row, _Question):
+            if press == "answer":
+                settle()
+            return self._row.follow(press)
         if not isinstance(self._row, _Leave):
             return None
         if press in ("edited", "selected", "reject"):
@@ -143,6 +152,43 @@ class _Doubt(_Row):
             _button("Leave it", "leave", press),
         ]
         super().__init__(request, {"choice": HBox(choice)}, "choice")
+
+
+class _Question(_Row):
+    """What a call rests on: a field for it, and the ways to do without.
+
+    Enter in an empty field says nothing, and neither does it with what is typed right after it: the last letters of an
+    answer may come after its Enter, but its first one has come before.
+    """
+
+    def __init__(self, request: QuestionRequest, press: Callable[[Press], None]) -> None:
+        from ipywidgets import HBox, Text
+
+        hint = "The plan is made anew with it" if request.replans else "The call is made with it"
+        layout, style = {"flex": "1 1 240px", "width": "auto"}, {"description_width": "auto"}
+
+        def said(answers: Press) -> None:
+            if self._field.value.strip():
+                press(answers)
+
+        self._field = Text(description="Your answer", placeholder=hint, layout=layout, style=style)
+        self._field.on_msg(lambda _, content, __: said("answer") if content.get("event") == "submit" else None)
+        self._answer = _button("Answer", "answer", said, "primary")
+        ways = [_button("Go on anyway", "go_on", press), _button("Stop the run", "stop", press)]
+        self._field.observe(lambda _: self._noted(press), "value")
+        self._answer.disabled = True
+        super().__init__(request, {"choice": HBox([self._field, self._answer, *ways])}, "choice")
+
+    def _noted(self, press: Callable[[Press], None]) -> None:
+        self._answer.disabled = not self._field.value.strip()
+        press("noted")
+
+    def follow(self, press: Press) -> Answer | None:
+        """What a press decides, or None where it says nothing."""
+        said = str(self._field.value).strip()
+        if press == "answer" and said:
+            return Answer("answer", by=person(), reason=said)
+        return Answer(press, by=person()) if press in ("go_on", "stop") else None
 
 
 class _Leave(_Row):
@@ -303,7 +349,13 @@ def problems_of(request: ApprovalRequest, args: Mapping[str, JSON]) -> tuple[str
 
 
 def _row_of(request: Request, press: Callable[[Press], None]) -> _Row:
-    return _Doubt(request, press) if isinstance(request, DoubtRequest) else _Leave(request, press)
+    match request:
+        case DoubtRequest():
+            return _Doubt(request, press)
+        case QuestionRequest():
+            return _Question(request, press)
+        case _:
+            return _Leave(request, press)
 
 
 def _button(text: str, press_is: Press, press: Callable[[Press], None], style: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""The card that asks a person, as HTML: before a call, before several at once, or after one whose outcome is not known.
+"""The card that asks a person, as HTML: before a call or several, what one rests on, or after one that is in doubt.
 
 It is plain HTML, without script and without widgets: those of a saved notebook are dead once the kernel is gone, and
 what was asked must be readable for ever. The buttons are another output, right below it.
@@ -15,11 +15,13 @@ from html import escape
 from importlib.resources import files
 from typing import Final
 
-from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, Request, Source
+from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, QuestionRequest, Request, Source
+from agentnb.events import Statement
 from agentnb.markdown import line
 from agentnb.notebook.changes import Change, changes_html, in_sight, pretty
 from agentnb.notebook.outcome import article
 from agentnb.plan import JSON
+from agentnb.standing import ways_to_answer
 from agentnb.wording import count, seconds
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "shared_reasons",
     "silence",
     "span",
+    "why_it_matters",
 ]
 
 _TAKEN_BACK: Final = {
@@ -62,6 +65,8 @@ def card_html(request: Request, *, many: bool = False) -> str:
     """
     if isinstance(request, DoubtRequest):
         kind, lead, rows, folded = "bad", ("?", "Outcome not known"), _doubt_rows(request), ""
+    elif isinstance(request, QuestionRequest):
+        kind, lead, rows, folded = "ask", ("◇", "Needs to know"), _question_rows(request), _folded(request)
     else:
         kind, lead, folded = "ask", ("◇", "Needs you"), _folded(request)
         rows = _batch_rows(request) if many else _rows(request)
@@ -183,10 +188,33 @@ def _doubt_rows(request: DoubtRequest) -> Iterator[Row]:
         yield "What is known", "<br>".join(escape(line(known, 400)) for known in request.known)
 
 
-def _folded(request: ApprovalRequest) -> str:
+def _question_rows(request: QuestionRequest) -> Iterator[Row]:
+    yield "Not known", "<br>".join(_gap(gap) for gap in request.gaps)
+    yield "Why it matters", escape(why_it_matters(request))
+    if request.title and request.title != request.tool:
+        yield "Purpose", escape(line(request.title))
+    yield "Risk", _risk_html(request)
+    yield from _arguments(request.args)
+    ways = " or ".join(f'<code class="way">{escape(line(way, 90))}</code>' for way in ways_to_answer(request.run)[:2])
+    yield "If you don’t answer", f"It waits. Press ■ to answer later: {ways}"
+
+
+def _gap(gap: Statement) -> str:
+    name = f"<code>{escape(line(gap.argument, 60))}</code>: " if gap.argument else ""
+    return f"{name}<strong>{escape(line(gap.text, 400))}</strong>"
+
+
+def why_it_matters(request: QuestionRequest) -> str:
+    """What the call would be made with that nobody has said: 'The call would be made with to="boss@example.com", …'."""
+    values = {gap.argument: request.args[gap.argument] for gap in request.gaps if gap.argument in request.args}
+    return f"The call would be made with {brief(values)}, which neither the task nor a result says."
+
+
+def _folded(request: ApprovalRequest | QuestionRequest) -> str:
     """Why the agent wants it, what the run is for and what it has done: a click away."""
     done = "".join(f"<li>{escape(line(step, 400))}</li>" for step in request.so_far[-_LISTED:])
-    why = "".join(f"<li>{escape(line(reason, 400))}</li>" for reason in request.reasoning[-_LISTED:])
+    reasoning = request.reasoning if isinstance(request, ApprovalRequest) else ()
+    why = "".join(f"<li>{escape(line(reason, 400))}</li>" for reason in reasoning[-_LISTED:])
     if not (request.task or done or why):
         return ""
     names = [*(["Why the agent wants this"] if why else ["What this is for"])]

@@ -92,7 +92,7 @@ class CellAgent(Agent):
         summary = _finished(panel, run, told=pump.left)
         if pump.run_again:  # an error would end what comes next, and that is this very cell
             return run
-        if summary.status in (Status.SUSPENDED, Status.AWAITING_APPROVAL):
+        if summary.status in (Status.SUSPENDED, Status.AWAITING_APPROVAL, Status.AWAITING_ANSWER):
             raise _resting(summary)
         return run
 
@@ -135,6 +135,7 @@ def carry_out(
         tools=tools_named(args.tools, names),
         budget=budget_of(args),
         approve=policy_named(args.approve, names),
+        assess=True if args.assess is None else args.assess,
         store=chosen.store,
         cassette=chosen.cassette or None,
         mode=chosen.mode,

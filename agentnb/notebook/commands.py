@@ -193,11 +193,13 @@ def _arguments(parameters: Mapping[str, Any]) -> str:
 
 
 _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
+    "answer": going_on.answer,
     "approve": going_on.approve,
     "cancel": going_on.cancel,
     "discard": going_on.discard,
     "edit": going_on.edit,
     "execute": going_on.execute,
+    "go-on": going_on.go_without,
     "fork": going_on.fork,
     "diff": going_on.diff,
     "pending": going_on.pending,

@@ -14,7 +14,8 @@ __all__ = ["Event", "complete"]
 
 _MODELS = ("local:qwen2.5-coder-1.5b", "local:smollm2", "anthropic:", "openai:")
 _ABOUT_RUNS = (
-    "approve", "cancel", "discard", "edit", "execute", "extend", "pending", "reject", "replay", "resume", "show",
+    "answer", "approve", "cancel", "discard", "edit", "execute", "extend", "go-on", "pending", "reject", "replay",
+    "resume", "show",
 )  # fmt: skip
 _DELIMITERS = ",:="
 
@@ -60,6 +61,8 @@ def _of_cell(previous: str, word: str, names: Names, model: str) -> Sequence[str
         return [f"{before},{name}" if before else name for name in tools_in(names) if name not in before.split(",")]
     if previous == "--approve":
         return APPROVE
+    if previous == "--assess":
+        return ["off"]
     if previous in ("--plan", "--params"):
         kinds = (list, tuple) if previous == "--plan" else (dict,)
         return [name for name, value in names.items() if isinstance(value, kinds) and not name.startswith("_")]

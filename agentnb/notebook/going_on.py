@@ -12,7 +12,7 @@ from typing import Any
 from agentnb.agent import Agent
 from agentnb.budget import LIMITS
 from agentnb.errors import ConfigError, DamagedRecord, OnlyRecorded
-from agentnb.events import ApprovalAsked, RunSuspended
+from agentnb.events import ApprovalAsked, QuestionAsked, RunSuspended
 from agentnb.fork import Changed
 from agentnb.ledger import open_actions
 from agentnb.listing import Listing
@@ -29,7 +29,21 @@ from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.summary import summarise
 
-__all__ = ["approve", "cancel", "diff", "discard", "edit", "execute", "extend", "fork", "pending", "reject", "resume"]
+__all__ = [
+    "answer",
+    "approve",
+    "cancel",
+    "diff",
+    "discard",
+    "edit",
+    "execute",
+    "extend",
+    "fork",
+    "go_without",
+    "pending",
+    "reject",
+    "resume",
+]
 
 
 def resume(desk: Desk, args: Namespace) -> None:
@@ -99,6 +113,18 @@ def reject(desk: Desk, args: Namespace) -> None:
     _decide(desk, args, lambda run: run.reject(args.why))
 
 
+def answer(desk: Desk, args: Namespace) -> None:
+    """Answer what a call rests on, and go on."""
+    if not args.why:
+        raise ConfigError(f"what: write `%agent answer {args.run} TEXT`, or `%agent go-on {args.run}` to do without")
+    _decide(desk, args, lambda run: run.answer(args.why))
+
+
+def go_without(desk: Desk, args: Namespace) -> None:
+    """Go on without the answer that a run asks for."""
+    _decide(desk, args, lambda run: run.go_on())
+
+
 def edit(desk: Desk, args: Namespace) -> None:
     """Allow the call that waits with other arguments, and go on."""
     run = reopened(desk, args)
@@ -143,6 +169,7 @@ def pending(desk: Desk, args: Namespace) -> None:
     items = [item for run in runs for item in _pending(Run(keeper, run), quiet=not args.run)]
     rows = [(f"{item.run} {item.number}", item.kind, item.step, _call(item), _why(item)) for item in items]
     ways = "%agent approve RUN [N …] · reject RUN WHY · edit RUN ARG=VALUE · execute RUN [N …] · discard RUN [N …]"
+    ways += " · answer RUN TEXT · go-on RUN" if any(item.kind == "question" for item in items) else ""
     ways += " · resume RUN --done | --not-done" if any(item.kind == "doubt" for item in items) else ""
     title = f"What waits for you in {store.place}" if rows else f"Nothing waits for you in {store.place}"
     show(Listing(title, ("run and number", "kind", "step", "call", "why"), rows, ways if rows else ""))
@@ -163,7 +190,7 @@ def _waiting(store: DiskStore) -> list[str]:
     found = {run for run, _ in open_actions(store)}
     for run in store.runs():
         with suppress(DamagedRecord):
-            if isinstance(store.last(run).event, (ApprovalAsked, RunSuspended)):
+            if isinstance(store.last(run).event, (ApprovalAsked, QuestionAsked, RunSuspended)):
                 found.add(run)
     return [run for run in reversed(store.runs()) if run in found]
 
@@ -216,7 +243,7 @@ def _doubt(args: Namespace) -> InDoubt | None:
 
 def _say_left(run: Run) -> None:
     """Which call the answer was left for: it may be another one than was asked about a moment ago."""
-    asked = run.state.approval
+    asked = run.state.asks or run.state.approval
     call = f" about {asked.step} {asked.tool}" if asked else ""
     show_text(f"Left{call} for whoever drives {run.id}; if nobody does any more: %agent resume {run.id}")
 

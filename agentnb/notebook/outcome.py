@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, OtherCall, Request
+from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, OtherCall, QuestionRequest, Request
 from agentnb.markdown import clean, line
 from agentnb.notebook.changes import changed, changes_html, changes_text
 from agentnb.render import style_sheet, typed_as_code
-from agentnb.standing import ways_to_decide
+from agentnb.standing import ways_to_answer, ways_to_decide
 
 __all__ = ["Outcome", "article", "decided", "left_waiting"]
 
@@ -56,7 +56,7 @@ def article(kind: str, inner: str) -> str:
     return f"<style>{style_sheet()}</style>{card}"
 
 
-def decided(request: Request, answer: Answer, who: str = "you") -> Outcome:
+def decided(request: Request, answer: Answer, who: str = "you") -> Outcome:  # noqa: PLR0911 - a table
     """The outcome of a decision.
 
     Args:
@@ -77,6 +77,12 @@ def decided(request: Request, answer: Answer, who: str = "you") -> Outcome:
             return Outcome("✓", "ok", f"{who} said that it happened:", call + why)
         case "not_happened":
             return Outcome("✓", "ok", f"{who} said that it did not happen:", f"{call} is made again{why}")
+        case "answer":
+            return Outcome("✓", "ok", f"{who} answered", f"{call}{why}")
+        case "go_on":
+            return Outcome("✓", "ask", f"{who} went on without an answer:", call)
+        case "stop":
+            return Outcome("■", "rest", f"{who} stopped the run at", f"{call}{why}")
         case _ if isinstance(request, ApprovalRequest) and answer.others:
             return _many(request, answer, who)
         case "edit" if answer.args is not None:
@@ -94,6 +100,8 @@ def left_waiting(request: Request) -> Outcome:
     """The outcome of a question that was left without an answer."""
     if isinstance(request, DoubtRequest):
         ways = f"look whether it happened, then %agent resume {request.run} --done or --not-done"
+    elif isinstance(request, QuestionRequest):
+        ways = " or ".join(ways_to_answer(request.run))
     else:
         steps = [request.step, *(call.step for call in request.others)]
         ways = " or ".join(ways_to_decide(request.run, steps))

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agentnb.approval import Answer, ApprovalRequest, Approver, Request
+from agentnb.approval import Answer, ApprovalRequest, Approver, QuestionRequest, Request
 from agentnb.errors import Interrupted
 from agentnb.events import Record, RunSuspended
 from agentnb.mailbox import posted
@@ -31,6 +31,7 @@ from agentnb.notebook.asking import ask_by_card, ask_by_text, nobody_here
 from agentnb.notebook.comms import CommPump
 from agentnb.notebook.host import Audience
 from agentnb.notebook.panel import Panel
+from agentnb.question import waits_for
 from agentnb.runner import run_here
 from agentnb.session import Session
 
@@ -213,10 +214,11 @@ class Pump:
 
     def _from_elsewhere(self, request: Request) -> Answer | None:
         """What another process or thread has answered."""
-        if not isinstance(request, ApprovalRequest):
-            return None
         log = self._session.log
-        return posted(log.store, log.run, log.state.asked_at)
+        if not isinstance(request, ApprovalRequest | QuestionRequest):
+            return None
+        asks = isinstance(request, QuestionRequest)
+        return posted(log.store, log.run, log.state.question_at if asks else log.state.asked_at)
 
     def _serve(self) -> BaseException | None:
         """The worker's last error, or None, once it has ended."""
@@ -254,6 +256,8 @@ class Pump:
         if stopped and asking and state.approval:
             detail = f"{state.approval.step} {state.approval.tool} waits for a person"
             return RunSuspended(reason="approval", detail=detail)
+        if stopped and asking and state.asks:
+            return RunSuspended(reason="question", detail=waits_for(state.asks))
         never_made = claim is not None and claim is not self._made_claim and claim is not self._old_claim
         return RunSuspended(reason="interrupted" if stopped else "closed", withdrawn=never_made)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from agentnb.approval import who
+from agentnb.assess_changes import words_of
 from agentnb.budget import amount
 from agentnb.events import (
     ActionClaimed,
@@ -16,6 +17,7 @@ from agentnb.events import (
     ApprovalAnswered,
     ApprovalAsked,
     ArgsBound,
+    AssessmentMade,
     BudgetExtended,
     CallInDoubt,
     CallSimulated,
@@ -32,6 +34,8 @@ from agentnb.events import (
     ModelFailed,
     ModelReplied,
     PlanMade,
+    QuestionAnswered,
+    QuestionAsked,
     ReadRepeated,
     ReplyRejected,
     RunFinished,
@@ -119,6 +123,12 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     MemorySummarised: lambda e: f"{e.upto} steps in {len(e.items)} lines, by {e.by}",
     ReplyRejected: lambda e: f"{e.phase} {e.step}: {'; '.join(e.problems)}",
     ArgsBound: lambda e: f"{e.step} {_short(e.args)}",
+    AssessmentMade: lambda e: (
+        f"{e.step} {len(e.established)} established, {len(e.assumed)} assumed, {len(e.unknown)} unknown"
+        f"{', by code' if e.by == 'code' else ''}{f', missing: {words_of(e.gaps)}' if e.gaps else ''}"
+    ),
+    QuestionAsked: lambda e: f"{e.step} {e.tool} {_short(e.args)}: {words_of(e.gaps)}",
+    QuestionAnswered: lambda e: f"{e.step} {e.decision.replace('_', ' ')} by {who(e.by)}: {e.text}".rstrip(": "),
     GateRaised: lambda e: f"{e.step} {'; '.join(e.reasons)}",
     ApprovalAsked: _asked,
     ApprovalAnswered: _answered,

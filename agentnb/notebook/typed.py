@@ -7,15 +7,16 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Literal
 
-from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, Request
+from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, QuestionRequest, Request
+from agentnb.assess_changes import missing_of
 from agentnb.markdown import line
-from agentnb.notebook.card import calls_of, risks, shared_reasons, silence
+from agentnb.notebook.card import calls_of, risks, shared_reasons, silence, why_it_matters
 from agentnb.notebook.changes import in_sight
 from agentnb.notebook.fields import Unreadable, parse_json
 from agentnb.plan import JSON
 from agentnb.wording import count
 
-__all__ = ["background", "edited_args", "picked", "question", "ruling", "value_of"]
+__all__ = ["background", "edited_args", "picked", "question", "reply", "ruling", "value_of"]
 
 _LONGEST_ARGS: Final = 4000
 _QUOTED: Final = 1500
@@ -23,7 +24,14 @@ _QUOTED: Final = 1500
 
 def question(request: Request) -> str:
     """What is asked, whole: the call, its risk, why it asks, and what silence means."""
-    return "\n".join(_doubt(request) if isinstance(request, DoubtRequest) else _leave(request))
+    match request:
+        case DoubtRequest():
+            said = _doubt(request)
+        case QuestionRequest():
+            said = _missing(request)
+        case _:
+            said = _leave(request)
+    return "\n".join(said)
 
 
 def _leave(request: ApprovalRequest) -> Iterator[str]:
@@ -51,6 +59,15 @@ def _doubt(request: DoubtRequest) -> Iterator[str]:
     if request.key:
         yield f"Its key: {line(request.key, 100)}"
     yield from (f"Known: {line(known, 400)}" for known in request.known)
+
+
+def _missing(request: QuestionRequest) -> Iterator[str]:
+    step, title = line(request.step, 20), line(request.title)
+    yield f"{line(request.run, 60)} needs to know something before {step}: {title}".rstrip(": ")
+    yield from (f"Not known: {line(missing_of(gap), 400)}" for gap in request.gaps)
+    yield why_it_matters(request)
+    yield f"{line(request.tool, 100)} {_args(request.args)}"
+    yield f"This {_risk(request)}."
 
 
 def _numbered(call: ApprovalRequest | OtherCall, known: Collection[str]) -> str:
@@ -94,6 +111,16 @@ def ruling(typed: str) -> tuple[Literal["approve", "reject"], str] | None:
     if word in ("n", "no"):
         return "reject", rest.strip()
     return ("reject", typed.strip()) if rest.strip() else None
+
+
+def reply(typed: str) -> tuple[Literal["answer", "go_on", "stop"], str] | None:
+    """An answer, "go on" or "stop"; None for an empty line, which says nothing."""
+    word = typed.strip().rstrip(".!").lower().replace("-", " ")
+    if word == "go on":
+        return "go_on", ""
+    if word == "stop":
+        return "stop", ""
+    return ("answer", typed.strip()) if typed.strip() else None
 
 
 def picked(typed: str, known: Collection[int]) -> frozenset[int] | None:

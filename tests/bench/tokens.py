@@ -116,7 +116,7 @@ def measure(steps: str, calls: str) -> Row:
     """One run of so many steps."""
     n, model = int(steps), _Counting()
     budget = Budget(steps=10**9, tokens=10**12, working_seconds=10.0**9)
-    agent = Agent(model, tools=[ask_table], store=MemoryStore(), budget=budget)
+    agent = Agent(model, tools=[ask_table], store=MemoryStore(), budget=budget, assess=False)
     said = "$? the question of this step, {}" if "bind" in calls else "how many of the flights of day {} were late"
     plan = [
         Step(tool="ask_table", args={"question": said.format(k)}, title=f"Count day {k}'s late flights", expect="rows")

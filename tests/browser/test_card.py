@@ -53,7 +53,7 @@ def asked(lab: tuple[str, Path], page: Page, request: pytest.FixtureRequest) -> 
     """Opens a notebook that finds this and goes on with these replies, runs all of it, and waits for the card."""
     address, folder = lab
 
-    def opened(rest: str, found: str = "summer", *, more: str = "", last: str = NEXT) -> Page:
+    def opened(rest: str, found: str = "summer", *, more: str = "", last: str = NEXT, waits: str = "") -> Page:
         name = f"{request.node.name}.ipynb"
         setup = SETUP.replace("REST", rest).replace("FOUND", found)
         cells = [nbformat.v4.new_code_cell(code) for code in (setup + more, ASKS, last)]
@@ -62,7 +62,7 @@ def asked(lab: tuple[str, Path], page: Page, request: pytest.FixtureRequest) -> 
         page.goto(f"{address}/{name}?reset")  # without the notebooks of the tests before
         ready(page)
         run_all(page)
-        button(page, "Approve all 2" if "," in found else "Approve").wait_for(timeout=90_000)
+        button(page, waits or ("Approve all 2" if "," in found else "Approve")).wait_for(timeout=90_000)
         return page
 
     return opened
@@ -139,6 +139,32 @@ def test_a_refusal_by_keyboard_alone(asked: Callable[..., Page]) -> None:
     page.keyboard.press("Enter")
     shows(page, "you rejected add_finding(carrier, text, months) at step s2: n is too small")
     shows(page, "the next cell sees [] completed")
+
+
+def test_what_a_call_rests_on_is_answered_by_keyboard_alone(asked: Callable[..., Page]) -> None:
+    """Enter in the empty field does nothing; the field and the ways to do without are one Tab apart."""
+    said = {"argument": "text", "text": "How many flights that rests on", "status": "unknown", "critical": True}
+    page = asked(
+        f"('assess', {{'statements': [{said}]}}), plan(winter), answer('Filed.'),",
+        more="\n%config AgentMagics.approve = 'auto'",
+        waits="Go on anyway",
+    )
+    shoot(page, "card-question")
+    field = page.get_by_label("Your answer")
+    assert not button(page, "Answer").is_enabled()
+    field.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+    page.keyboard.type("It rests on 58 665 flights.")
+    for name in ("Answer", "Go on anyway", "Stop the run"):
+        page.keyboard.press("Tab")
+        assert button(page, name).evaluate("e => e === document.activeElement")
+    shoot(page, "card-question-typed")
+    field.focus()
+    page.keyboard.press("Enter")
+    shows(page, "you answered add_finding(carrier, text, months) at step s2: It rests on 58 665 flights.")
+    shows(page, "the next cell sees ['EV'] completed")
+    shoot(page, "card-question-answered")
 
 
 def test_a_page_that_is_loaded_again_still_has_its_buttons(asked: Callable[..., Page]) -> None:
