@@ -7,7 +7,7 @@ needs no prices.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import get_args
 
@@ -209,4 +209,4 @@ def settled(
 
 def uncached(price: Price, usage: Usage) -> float:
     """What `usage` would have cost, in US dollars, had the provider's cache neither read nor written anything."""
-    return price(Usage(usage.input_tokens, usage.output_tokens))
+    return price(replace(usage, cache_read_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0))

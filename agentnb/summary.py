@@ -33,9 +33,6 @@ from agentnb.transitions import apply
 
 __all__ = ["Gauge", "PhaseCost", "StepLine", "Summary", "Tally", "summarise"]
 
-PROVIDERS = ("anthropic", "openai")
-"""Whose models are never free: where such a call cost nothing, its price is not known."""
-
 Mark = Literal["done", "simulated", "empty", "failed", "skipped", "proposed", "dropped", "running", "waiting", "todo"]
 
 
@@ -159,7 +156,6 @@ class Tally:
     _usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _asked: ModelAsked | None = None
-    _unpriced: bool = False
     _course: Course = field(init=False)
 
     def __post_init__(self) -> None:
@@ -176,14 +172,11 @@ class Tally:
             case ModelAsked():
                 self._asked = event
             case ModelReplied() if self._asked:
-                tokens = event.usage.input_tokens + event.usage.output_tokens
-                self._unpriced |= tokens > 0 and not event.usd and self._asked.model.partition(":")[0] in PROVIDERS
                 self._charge(self._asked, event.usd, event.seconds)
             case ModelFailed() if self._asked:
                 self._charge(self._asked, 0.0 if event.unbilled else self._asked.reserved.usd, event.seconds)
             case RunForked():  # what came before was paid for by another run
                 self._usd.clear()
-                self._unpriced = False
                 self._asked = None
             case RunSuspended(withdrawn=True):
                 self._asked = None  # announced and not sent
@@ -233,7 +226,7 @@ class Tally:
             forked=f"{state.fork.origin} at {state.fork.at}" if state.fork else "",
             effects=effects,
             actions=self._course.actions(state),
-            unpriced=self._unpriced,
+            unpriced=any(line.used.unpriced for line in state.costs),
             bare=self.bare,
         )
 

@@ -534,3 +534,15 @@ def test_a_head_of_before_there_were_tiers() -> None:
     old = RunStarted(run="r1", task="t", model="m", cheap_model="c", tools={}, budget=Budget())
     assert [model_of(old, phase) for phase in PHASES] == ["m", "c", "c", "c", "c", "m"]
     assert (old.escalate, old.alerts) == (False, ())
+
+
+def test_what_the_providers_cache_saved_is_reckoned_on_the_same_terms() -> None:
+    """A batch without the cache is a batch: its half price is not taken for a loss by caching."""
+
+    def price(usage: Usage) -> float:
+        plain = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
+        halved = 0.5 if "batch" in usage.terms else 1
+        return halved * (plain + 0.1 * usage.cache_read_tokens + 2 * usage.cache_write_1h_tokens)
+
+    usage = Usage(1000, 0, 400, 100, cache_write_1h_tokens=100, terms=("batch",))
+    assert uncached(price, usage) == 500

@@ -132,7 +132,7 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
                 seconds=seconds,
                 stop=reply.stop,
                 model=reply.model,
-                uncached_usd=uncached(price, reply.usage) if price else None,
+                uncached_usd=uncached(price, reply.usage) if price and not reply.usage.uncounted else None,
                 strong_usd=strong(reply.usage) if strong else None,
             )
             return reply
