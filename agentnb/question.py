@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import traceback
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
@@ -93,7 +94,7 @@ class Inquiry:
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException:  # noqa: BLE001 - a user's code; the run rests, and says how to answer
-            _LOG.exception("the approver failed for %s %s", request.run, request.step)
+            self._warn("the approver", request)
             return None
         return answer if isinstance(answer, Answer) and is_sound(answer) and _is_one(answer) else None
 
@@ -105,7 +106,12 @@ class Inquiry:
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException:  # noqa: BLE001 - a user's code, that may even exit; the question is asked all the same
-            _LOG.exception("notify= failed for %s %s", request.run, request.step)
+            self._warn("notify=", request)
+
+    def _warn(self, what: str, request: QuestionRequest) -> None:
+        """Log what was raised just now, as text without secrets."""
+        text = self._log.redact(traceback.format_exc())
+        _LOG.error("%s failed for %s %s\n%s", what, request.run, request.step, text)
 
 
 def _is_one(answer: Answer) -> bool:

@@ -433,6 +433,7 @@ class Run:
             raise ConfigError(f"nothing in {self.id} waits for an answer: it is {log.state.status}")
         if self._shown not in ("", _asked_in(log.state)):
             raise ConfigError(f"{self.id} asks something else by now, before {asked.step}: look at `pending` first")
+        answer = log.redact.value(answer)
         return self._settle(log, log.state.question_at, asked.step, answer, lambda: event_of(asked.step, answer))
 
     def _settle(self, log: RunLog, place: int, step: str, answer: Answer, event: Callable[[], Event]) -> Run:
