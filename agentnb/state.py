@@ -26,8 +26,9 @@ from agentnb.events import (
     ToolClaimed,
     ToolReturned,
 )
-from agentnb.plan import READ_RESULT, Plan, Step, references
+from agentnb.plan import READ_RESULT, Plan, Step, references, resting_on
 from agentnb.policy import ToolFacts
+from agentnb.stops import Seen
 from agentnb.trail import Trail
 
 __all__ = ["NEW", "TAINTED", "Grant", "Memory", "Outcome", "Queued", "RunState", "Stage", "Status"]
@@ -179,6 +180,10 @@ class RunState(NamedTuple):
     """True where the strong model is asked in the present phase, in place of one whose replies were rejected."""
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
+    hint: str = ""
+    """What a person said to that, until a reply can be used."""
+    retried: bool = False
+    """True where a person has it tried again: until a reply can be used, none is taken from the prompt cache."""
     refused: str = ""
     """Who refused the last try before it reached the tool: "arguments", "guard", "breaker", "read" or "person";
     "selection" where a person selected other calls of a user's plan."""
@@ -217,6 +222,10 @@ class RunState(NamedTuple):
     """Of a claimed call that acts: what is called."""
     read: str = ""
     """Of a claimed call that reads: a hash of what is called."""
+    mark: str = ""
+    """Of the present step's call and what it gave: the same for the same."""
+    seen: Seen = Seen()
+    """What is remembered of the finished steps, to notice a run that goes round in circles."""
     returned: ToolReturned | None = None
     earlier: bool = False
     """True where the present step's result is an earlier run's."""
@@ -240,7 +249,7 @@ class RunState(NamedTuple):
     no_answer: LimitReached | None = None
     """The limit that leaves no room for the final answer either."""
     reopen: Stage = Stage.DONE
-    """The stage that a limit cut short."""
+    """The stage that a limit, or a stop for going round in circles, cut short."""
     stop: str = ""
     """Why the run is being brought to its end, "" where it is not or the plan is done."""
     suspended: RunSuspended | None = None
@@ -289,6 +298,11 @@ class RunState(NamedTuple):
     def left(self) -> tuple[Step, ...]:
         """The steps that have no outcome."""
         return self.plan.steps[len(self.outcomes) :] if self.plan else ()
+
+    @property
+    def resting(self) -> dict[str, tuple[str, ...]]:
+        """Of each step that rests on an assumption: the steps that make it, see `resting_on`."""
+        return resting_on(self.plan.steps) if self.plan else {}
 
     @property
     def gated(self) -> bool:

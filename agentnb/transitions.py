@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any
 
-from agentnb import step_changes
+from agentnb import step_changes, stop_changes
 from agentnb.budget import Spent
 from agentnb.cost import Line, Used, charged, settled
 from agentnb.errors import DamagedRecord, IllegalTransition
@@ -32,6 +32,7 @@ from agentnb.events import (
     EarlierResult,
     GateRaised,
     LimitReached,
+    LoopNoticed,
     MemorySummarised,
     ModelAsked,
     ModelCached,
@@ -46,6 +47,7 @@ from agentnb.events import (
     RunForked,
     RunImported,
     RunResumed,
+    RunRetried,
     RunStarted,
     RunSuspended,
     StepJudged,
@@ -59,6 +61,8 @@ from agentnb.plan import Plan, Step
 from agentnb.remembered import noted, read_again, summarised
 from agentnb.state import NEW, NOTHING, Outcome, RunState, Stage, Status
 from agentnb.step_changes import CLEAN, UNTRIED, Changes, current, require
+from agentnb.stop_changes import assumed
+from agentnb.stops import Seen
 from agentnb.trail import Trail
 
 __all__ = ["LEGAL", "apply", "fold"]
@@ -72,7 +76,7 @@ _GATE = frozenset({GateRaised, ApprovalAsked, ApprovalAnswered, ApprovalExpired}
 _ALERTS = frozenset({AlertRaised, AlertFailed})
 
 
-_ANY = _ALERTS | {LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended, RunImported}
+_ANY = _ALERTS | {LimitReached, RunSuspended, RunResumed, RunRetried, RunFinished, BudgetExtended, RunImported}
 
 
 _QUEUE = frozenset({ActionClaimed, ActionSettled})
@@ -80,12 +84,12 @@ _QUEUE = frozenset({ActionClaimed, ActionSettled})
 
 LEGAL: Mapping[Stage, frozenset[type]] = {
     Stage.NEW: frozenset({RunStarted}),
-    Stage.PLAN: _MODEL | _ANY | _QUEUE | {MemorySummarised, PlanMade, RunForked},
+    Stage.PLAN: _MODEL | _ANY | _QUEUE | {MemorySummarised, LoopNoticed, PlanMade, RunForked},
     Stage.STEP: _MODEL
     | _ANY
     | _GATE
     | _QUEUE
-    | {MemorySummarised, RunForked}
+    | {MemorySummarised, LoopNoticed, RunForked}
     | {
         ArgsBound,
         ReadRepeated,
@@ -101,7 +105,7 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
     Stage.JUDGE: _MODEL | _ANY | _QUEUE | {StepJudged},
     Stage.ANSWER: _MODEL | _ANY | _QUEUE | {RunForked},
-    Stage.DONE: _ALERTS | _QUEUE | {BudgetExtended, DoubtResolved, RunImported},
+    Stage.DONE: _ALERTS | _QUEUE | {BudgetExtended, RunRetried, DoubtResolved, RunImported},
 }
 """Which kinds of event each stage admits. What else has to hold is asked for in the handlers below."""
 
@@ -134,7 +138,7 @@ def apply(state: RunState, record: Record) -> RunState:
         state = state._replace(t=max(state.t, record.t))
     changes = _APPLY[type(event)](state, event)
     if items := noted(event):
-        changes["noted"] = (*state.noted, *items)
+        changes["noted"] = (*changes.get("noted", state.noted), *items)
     return state._replace(seq=record.seq, at=record.at, t=max(state.t, record.t), **changes)
 
 
@@ -185,11 +189,6 @@ def _cached(state: RunState, e: ModelCached) -> Changes:
     return {"costs": charged(state.costs, e.phase, e.model, Used(hits=1, hit_tokens=tokens, hit_usd=e.saved_usd))}
 
 
-def _rejected(state: RunState, e: ReplyRejected) -> Changes:
-    require(state.inflight is None, "a model call is in flight", e)
-    return {"rejected": state.rejected + 1, "problems": e.problems}
-
-
 def _escalated(state: RunState, e: ModelEscalated) -> Changes:
     require(state.inflight is None, "a model call is in flight", e)
     require(state.rejected > 0, "no reply was rejected", e)
@@ -215,7 +214,7 @@ def _planned(state: RunState, e: PlanMade) -> Changes:
     ids = [step.id for step in e.steps]
     require(ids == [f"s{e.keep + n}" for n in range(1, len(ids) + 1)], f"ids {ids} are not by place", e)
     revised = plan.revised(e.keep, e.steps, version=e.version, reason=e.reason, by=e.by)
-    changes = {"plan": revised, "why": "", **_next_step(more=bool(e.steps))}
+    changes = {"plan": revised, "why": "", "noted": assumed(state, e), **_next_step(more=bool(e.steps))}
     if state.plan is not None:
         changes |= {"revisions": state.revisions + 1, "acted_before": state.acted_before | _acted(state)}
     if state.planned_clean is not None:
@@ -229,11 +228,11 @@ def _forked(state: RunState, e: RunForked) -> Changes:
     require(state.claim is None, "a call is claimed", e)
     head = replace(
         state.head, model=e.model, cheap_model=e.cheap_model, phases=e.phases, escalate=e.escalate, tools=e.tools,
-        policy=e.policy, tags=e.tags, budget=e.budget, alerts=e.alerts,
+        policy=e.policy, tags=e.tags, budget=e.budget, alerts=e.alerts, stops=e.stops,
     )  # fmt: skip
     left: Changes = {
         **CLEAN, "spent": NOTHING, "reserved": NOTHING, "costs": (), "alerts": (), "queue": (), "grants": (),
-        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None,
+        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None, "seen": Seen(),
     }  # fmt: skip
     changes: Changes = {"started": head, "fork": e, "budget": e.budget, "status": Status.IN_PROGRESS, **left}
     acted = state.acted_before | frozenset(e.acted)
@@ -296,6 +295,8 @@ def _judged(state: RunState, e: StepJudged) -> Changes:
         changes |= {"stage": Stage.PLAN, "why": e.reason}
     elif e.verdict == "escalate":
         changes |= {"stage": Stage.ANSWER, "stop": "escalated", "why": e.reason}
+    if state.plan is not None and state.plan.by == "model":  # nobody else chose a call anew
+        changes["seen"] = stop_changes.seen_with(state, e, got)
     return changes
 
 
@@ -347,6 +348,8 @@ def _resumed(state: RunState, e: RunResumed) -> Changes:
     lost = Spent(model_calls=1) if here else state.reserved.uncounted()
     unsure = state.unsure or (state.claim is not None and not state.cleared)
     fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False, "reread": ()}
+    if state.suspended and state.suspended.reason == "malformed_output":
+        fresh |= {"rejected": 0, "retried": True}
     fresh |= {"spent": state.spent + lost, "costs": _costs(state, _lost(lost))}
     return {"status": Status.IN_PROGRESS, "suspended": None, **fresh, **_accepted(state, e)}
 
@@ -370,12 +373,12 @@ def _finished(state: RunState, e: RunFinished) -> Changes:
     require(state.inflight is None, "a model call is in flight", e)
     require(e.status != "completed" or state.step is None, f"{len(state.left)} steps are left", e)
     require(e.status == "cancelled" or state.stage is not Stage.CALL, "a call is not settled", e)
-    return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None}
+    return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None, **UNTRIED}
 
 
 _WHILE_SUSPENDED = (
-    RunResumed, ApprovalAnswered, BudgetExtended, DoubtResolved, RunSuspended, ActionClaimed, ActionSettled,
-    RunImported,
+    RunResumed, RunRetried, ApprovalAnswered, BudgetExtended, DoubtResolved, RunSuspended, ActionClaimed,
+    ActionSettled, RunImported,
 )  # fmt: skip
 """What a person, or the next process, may add to a run that rests."""
 
@@ -386,7 +389,7 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ModelReplied: _replied,
     ModelFailed: _model_failed,
     ModelCached: _cached,
-    ReplyRejected: _rejected,
+    ReplyRejected: stop_changes.rejected,
     ModelEscalated: _escalated,
     AlertRaised: _alert_raised,
     AlertFailed: _alert_failed,
@@ -410,10 +413,12 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ActionClaimed: step_changes.action_claimed,
     ActionSettled: step_changes.action_settled,
     StepJudged: _judged,
+    LoopNoticed: stop_changes.circled,
     LimitReached: _limited,
     BudgetExtended: _extended,
     RunSuspended: _suspended,
     RunResumed: _resumed,
+    RunRetried: stop_changes.retried,
     RunForked: _forked,
     RunImported: _imported,
     RunFinished: _finished,

@@ -147,6 +147,7 @@ def _replayed(s: Summary) -> Summary:
         alerts=tuple(map(same, s.alerts)),
         revisions=tuple(map(same, s.revisions)),
         decisions=tuple(map(same, s.decisions)),
+        tried=tuple(map(same, s.tried)),
         steps=tuple(replace(step, note=same(step.note), seconds=None) for step in s.steps),
         effects=tuple(replace(e, args=same(e.args), asks=tuple(map(same, e.asks))) for e in s.effects),
         actions=tuple(replace(a, args=same(a.args), said=same(a.said)) for a in s.actions),
@@ -298,8 +299,17 @@ def plan_title(s: Summary) -> str:
 
 def lists(s: Summary) -> list[tuple[str, list[str]]]:
     """The lists that a record ends with, each with its title."""
-    both = (("revision of the plan", "revisions of the plan", s.revisions), ("decision", "decisions", s.decisions))
-    return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in both if of]
+    each = (
+        ("revision of the plan", "revisions of the plan", s.revisions),
+        ("decision", "decisions", s.decisions),
+        ("reply in a row that could not be used", "replies in a row that could not be used", s.tried[-_TOLD:]),
+        (
+            "model with replies that could not be used",
+            "models with replies that could not be used",
+            s.malformed[:_TOLD],
+        ),
+    )
+    return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in each if of]
 
 
 def told(s: Summary) -> list[tuple[str, str, list[str]]]:

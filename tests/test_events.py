@@ -29,6 +29,7 @@ from agentnb.events import (
 )
 from agentnb.plan import Check, Step
 from agentnb.policy import MemoryPolicy, Policy, ToolFacts
+from agentnb.stops import Stops
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -65,6 +66,12 @@ POLICIES = st.builds(
     valid_s=st.floats(0.1, 1e6),
 )
 MEMORIES = st.builds(MemoryPolicy, tokens=st.integers(2000, 10**6), every=st.integers(2, 99))
+STOPS = st.builds(
+    Stops,
+    repeats=st.none() | st.integers(2, 64),
+    cycles=st.none() | st.integers(2, 8),
+    no_progress=st.none() | st.integers(1, 64),
+)
 KINDS: tuple[type, ...] = typing.get_args(Event)
 
 
@@ -74,6 +81,7 @@ def _types() -> None:
     st.register_type_strategy(Budget, BUDGETS)
     st.register_type_strategy(Step, STEPS)
     st.register_type_strategy(Policy, POLICIES)
+    st.register_type_strategy(Stops, STOPS)
     st.register_type_strategy(MemoryPolicy, MEMORIES)
 
 

@@ -19,12 +19,12 @@ LAYERS = """
     errors
     budget
     alerts cost
-    plan trail policy redact
-    failures retry breaker values
+    plan trail policy redact stops
+    failures retry breaker values recovery
     checks events
     codec state settings
     step_changes tiers
-    remembered
+    remembered stop_changes
     transitions
     decide
     store.base
@@ -46,7 +46,8 @@ LAYERS = """
     forms
     mailbox prompt_text replies
     prompts
-    memory prepared
+    memory prepared feasible
+    simpler
     calls
     gate
     planner executor critic answer summariser
@@ -54,7 +55,7 @@ LAYERS = """
     loop
     tape
     cassette splice
-    pending dryrun
+    pending dryrun malformed by_hand
     actions
     markdown
     standing notes listing

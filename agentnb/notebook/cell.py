@@ -34,6 +34,7 @@ from agentnb.run import Run
 from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.state import Status
+from agentnb.stops import DEFAULT_STOPS
 from agentnb.summary import Summary
 from agentnb.tiers import phases_in
 from agentnb.wording import ended_steps
@@ -135,6 +136,7 @@ def carry_out(
         tools=tools_named(args.tools, names),
         budget=budget_of(args),
         approve=policy_named(args.approve, names),
+        stops=args.stops or DEFAULT_STOPS,
         store=chosen.store,
         cassette=chosen.cassette or None,
         mode=chosen.mode,

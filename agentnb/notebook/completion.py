@@ -14,7 +14,8 @@ __all__ = ["Event", "complete"]
 
 _MODELS = ("local:qwen2.5-coder-1.5b", "local:smollm2", "anthropic:", "openai:")
 _ABOUT_RUNS = (
-    "approve", "cancel", "discard", "edit", "execute", "extend", "pending", "reject", "replay", "resume", "show",
+    "approve", "cancel", "discard", "edit", "execute", "extend", "pending", "reject", "replay", "resume", "retry",
+    "show",
 )  # fmt: skip
 _DELIMITERS = ",:="
 

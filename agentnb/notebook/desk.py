@@ -124,6 +124,7 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Ru
         tools=tools_of_run(head.tools, desk.names, all_of_them=not accept_changes),
         budget=head.budget,
         approve=head.policy,
+        stops=head.stops,
         store=store.place,
         cassette=desk.settings.cassette or None,
         mode=desk.settings.mode,
