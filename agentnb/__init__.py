@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from agentnb.policy import Assess, MemoryPolicy, Policy, confidence
     from agentnb.run import Run
     from agentnb.spending import costs
+    from agentnb.stops import Stops
     from agentnb.tools import Tool, tool
 
 __version__ = "0.1.0"
@@ -70,6 +71,7 @@ _WHERE = {
     "ScriptedModel": "models.scripted",
     "StaleData": "errors",
     "Step": "plan",
+    "Stops": "stops",
     "Tool": "tools",
     "ToolFailure": "errors",
     "Transient": "errors",
@@ -117,6 +119,7 @@ __all__ = [
     "ScriptedModel",
     "StaleData",
     "Step",
+    "Stops",
     "Tool",
     "ToolFailure",
     "Transient",

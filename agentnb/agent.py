@@ -13,12 +13,13 @@ from typing import Any, Unpack
 from agentnb.alerts import Alert, Threshold, alerts_in
 from agentnb.approval import Approver, nobody
 from agentnb.budget import Budget, Phase
+from agentnb.by_hand import Given, retried_by
 from agentnb.cassette import Cassette, Recording, Replaying, behind
 from agentnb.checkpoint import load
 from agentnb.codec import head_of
 from agentnb.dryrun import execution_plan
 from agentnb.errors import ConfigError, DamagedRecord, RunHeld
-from agentnb.events import PlanMade, Record, RunResumed, RunStarted
+from agentnb.events import Event, PlanMade, Record, RunResumed, RunRetried, RunStarted
 from agentnb.fork import Changed, beginning, cut, parted
 from agentnb.gate import Notify
 from agentnb.log import Clock, RunLog
@@ -36,6 +37,7 @@ from agentnb.runner import Runner, run_here
 from agentnb.session import Means, Session
 from agentnb.settings import DEFAULT_MODEL, Mode
 from agentnb.state import RunState
+from agentnb.stops import DEFAULT_STOPS, NO_STOPS, Stops
 from agentnb.store.base import Hold, ReplyCache, Store
 from agentnb.tools import Tool, toolbox
 from agentnb.wiring import Wiring, keys_of, require_affordable, require_callable
@@ -60,6 +62,7 @@ class Agent:
         assess: when a run assesses what it rests on, and asks a person about what is critical and nobody has said: an
             `Assess`, True for every 10 steps and before each call that acts, False for never.
         memory: how much prompts say of what was found so far, and when it is summarised, see `MemoryPolicy`.
+        stops: when a run is stopped that goes round in circles or finds nothing new; None for never.
         store: where runs are kept: a folder, or a store object.
         cassette: file of recorded model calls, see `mode`.
         mode: "auto", "live", "replay", "record" or "new", see `Settings`.
@@ -90,6 +93,7 @@ class Agent:
         approve: Policy | str = "ask",
         assess: Assess | bool = True,
         memory: MemoryPolicy | None = None,
+        stops: Stops | None = DEFAULT_STOPS,
         store: Store | Path | str = ".agentnb",
         cassette: Cassette | Path | str | None = None,
         mode: Mode = "auto",
@@ -109,6 +113,9 @@ class Agent:
         self.policy = Policy.of(approve)
         self.assess = Assess.of(assess)
         self.memory = memory or MemoryPolicy()
+        self.stops = stops or NO_STOPS
+        if not isinstance(self.stops, Stops):
+            raise ConfigError(f"stops={stops!r} is not a Stops: give e.g. Stops(repeats=3, no_progress=None), or None")
         if unknown := sorted(self.policy.thresholds.keys() - self.tools.keys()):
             there = ", ".join(self.tools) or "none"
             raise ConfigError(f"there is a threshold for {unknown[0]!r}, which is no tool: there are {there}")
@@ -193,6 +200,33 @@ class Agent:
             DamagedRecord: what is kept of it is damaged, or its end is missing: nothing goes on from a guess.
         """
         return self.drive(self.reopen(run, in_doubt=in_doubt, accept_changes=accept_changes))
+
+    def retry(self, run: str, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+        """Go on with a run whose model gave no usable reply, or that was stopped for going round in circles.
+
+        Args:
+            run: its id.
+            hint: what the model is to know; it reads it as a person's word.
+            by: who says so; whoever is logged in, if left out.
+            given: in place of the model's reply, see `Given`: plan, args, verdict or answer.
+
+        Raises:
+            RunNotFound: no such run.
+            RunHeld: another kernel or process drives it.
+            ConfigError: nothing of it waits for help, or what is given cannot be used; nothing was recorded.
+        """
+        hold = self.held(run)
+        try:
+            log = RunLog.reopened(self.store, run, self.clock)
+            said, then = retried_by(log, self.tools, hint, given, by)
+        except BaseException:
+            hold.release(ended=False)
+            raise
+        return self.drive(self._driving(log, lambda: self._tried_again(log, said, then), hold))
+
+    def _tried_again(self, log: RunLog, said: RunRetried, then: Sequence[Event]) -> tuple[Record, ...]:
+        self.require_able(log.state)
+        return log.append(said, RunResumed(process=os.getpid()), *then)
 
     def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
         """A new run that shares the beginning of `run` and goes on from one of its steps, with something changed.
@@ -283,7 +317,7 @@ class Agent:
         where = cut(run, list(self.store.read(run)), at)
         event = parted(
             where, changed, self.tools, self.policy, lineup,
-            escalate=self.escalate, alerts=self._thresholds, assess=self.assess,
+            escalate=self.escalate, alerts=self._thresholds, assess=self.assess, stops=self.stops,
         )  # fmt: skip
         require_affordable(event.budget.usd, *lineup)
         log = RunLog(self.store, self.store.new_run_id(), self.clock, redact=self._redactor(*lineup))
@@ -314,6 +348,7 @@ class Agent:
             budget=self.budget,
             policy=self.policy,
             memory=self.memory,
+            stops=self.stops,
             tags=tags,
             alerts=self._thresholds,
             dry=dry,

@@ -15,7 +15,9 @@ from agentnb.memory import done_steps, known, present_step
 from agentnb.models.base import ModelReply
 from agentnb.prompt_text import StepView
 from agentnb.prompts import Prompt, answer_prompt
+from agentnb.recovery import layer_of
 from agentnb.replies import BadReply, read_reply
+from agentnb.simpler import simple_answer_prompt, with_problems
 
 __all__ = ["FinalAnswer", "answer_of", "answer_question", "handed_over"]
 
@@ -38,9 +40,13 @@ def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     left = [step.title or step.tool for step in state.left if step.id not in shown]
     stopped = stop_in_words(state)
     undone = [view.title or view.tool for view in _missing(log, done) if state.head.tools[view.tool].acts]
-    return answer_prompt(
-        state.head.task, specs, done, earlier=earlier, stopped=stopped, left=left, undone=undone, known=known(log)
-    )
+    task, problems, knows = state.head.task, state.problems, known(log)
+    if layer_of(state.rejected) > 1:
+        return simple_answer_prompt(
+            task, done, earlier=earlier, stopped=stopped, undone=undone, problems=problems, known=knows
+        )
+    prompt = answer_prompt(task, specs, done, earlier=earlier, stopped=stopped, left=left, undone=undone, known=knows)
+    return with_problems(prompt, problems)
 
 
 def _found(log: RunLog) -> tuple[list[StepView], int]:

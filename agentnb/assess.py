@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentnb.assess_changes import persons_words
-from agentnb.decide import MAX_REJECTED
 from agentnb.events import AssessmentMade, ModelEscalated, ReplyRejected, Statement, ToolRefused
 from agentnb.forms import Schema, ToolSpec, closed_object, text
 from agentnb.grounds import Ground, found_nowhere, grounds_of, points_at
@@ -32,6 +31,8 @@ from agentnb.tools import Tool
 
 __all__ = ["SAID", "Assessment", "Said", "assess_question", "assessment_of", "checked"]
 
+_MOST_REPLIES: Final = 3
+"""Replies in a row, of which the last has to hold."""
 SAID: Final = 6
 """Statements of an assessment at most."""
 _ARGS: Final = 12
@@ -145,7 +146,7 @@ def assessment_of(
     try:
         said = read_reply(Assessment, reply).statements[:SAID]
     except BadReply as bad:
-        if log.state.rejected + 1 < MAX_REJECTED:
+        if log.state.rejected + 1 < _MOST_REPLIES:
             return ReplyRejected(phase="assess", step=step.id, problems=bad.problems)
         return escalation(log.state, "assess") or _by_code(log.state, step, missing)
     sorted_out = [checked(log.state, one, missing, pointing) for one in said]

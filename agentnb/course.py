@@ -21,6 +21,7 @@ from agentnb.events import (
     EarlierResult,
     Event,
     GateRaised,
+    LoopNoticed,
     ModelEscalated,
     PlanMade,
     QuestionAnswered,
@@ -118,7 +119,7 @@ class Course:
                 self._replanned(keep, event.reason)
             case RunForked(steps=steps) if steps is not None:
                 self._replanned(len(state.outcomes), f"{event.at} was changed, in a fork of {event.origin}")
-            case GateRaised() | ModelEscalated():
+            case GateRaised() | ModelEscalated() | LoopNoticed():
                 self._raised(event)
             case ApprovalAsked():
                 self._asked(event, state)
@@ -193,8 +194,10 @@ class Course:
             case EarlierResult():
                 self.notes[step] = f"done before, by {event.run} ({event.at_step})"
 
-    def _raised(self, event: GateRaised | ModelEscalated) -> None:
-        if isinstance(event, GateRaised):
+    def _raised(self, event: GateRaised | ModelEscalated | LoopNoticed) -> None:
+        if isinstance(event, LoopNoticed):
+            self.notes[event.step] = first_line(event.said)
+        elif isinstance(event, GateRaised):
             self.notes[event.step] = f"asks you: {first_line('; '.join(event.reasons))}"
         elif event.step:
             self.notes[event.step] = f"{event.was} gave nothing usable, {event.model} is asked"

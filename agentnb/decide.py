@@ -19,10 +19,21 @@ from typing import Final, Literal
 
 from agentnb.budget import Budget, Phase, Refusal, Spent
 from agentnb.errors import FailureClass
-from agentnb.events import AlertRaised, Event, LimitReached, PlanMade, RunFinished, StepJudged
+from agentnb.events import (
+    AlertRaised,
+    Event,
+    LimitReached,
+    LoopNoticed,
+    PlanMade,
+    RunFinished,
+    RunSuspended,
+    StepJudged,
+)
 from agentnb.plan import Step, open_args, references
 from agentnb.policy import Level
+from agentnb.recovery import MOST_REPLIES
 from agentnb.state import NOTHING, RunState, Stage, Status
+from agentnb.stops import REASONS, Loop, loop_in
 from agentnb.tiers import escalation
 
 __all__ = [
@@ -47,8 +58,6 @@ __all__ = [
     "kept_back",
 ]
 
-MAX_REJECTED: Final = 3
-"""Replies that do not hold what was asked for, in a row, before a person is told."""
 MAX_SUMMARIES: Final = 2
 """Replies of a summariser that do not hold what was asked for, in a row, before code writes the summary."""
 MAX_ATTEMPTS: Final = 3
@@ -60,6 +69,8 @@ ANSWER_TOKENS: Final = 12_000
 KEPT_MOST: Final = 0.3
 """The largest share of any cap that is held back."""
 _LEFT_SHOWN: Final = 12
+_SAYS_WHY: Final = ("escalated", "unanswered", *REASONS.values())
+_TIMES: Final = {2: "second", 3: "third"}
 _KEPT_SHARE: Final = {
     "usd": 0.2,
     "input_tokens": KEPT_MOST,
@@ -200,6 +211,8 @@ def decide(state: RunState) -> Action | None:  # noqa: PLR0911 - a table, one li
         return short
     if state.unremembered:
         return _summarise(state)
+    if not state.seen.looked and not state.stop and (circle := _circle(state)):
+        return circle
     match state.stage:
         case Stage.PLAN:
             return _plan(state)
@@ -239,6 +252,35 @@ def _stronger(state: RunState, phase: Phase) -> Note | None:
     return Note(better) if better else None
 
 
+def _circle(state: RunState) -> Note | None:
+    """What is noticed of the last finished step: the run goes round in circles, or finds nothing new."""
+    loop = loop_in(state.head.stops, state.seen) if state.stage in (Stage.PLAN, Stage.STEP) else None
+    if loop is None or state.plan is None:
+        return None
+    step = state.plan.steps[len(state.outcomes) - 1]
+    revises = state.stage is Stage.PLAN or can_revise(state)
+    then: Literal["go_on", "revise", "stop"] = "stop" if loop.again else "revise" if revises else "go_on"
+    return Note(LoopNoticed(what=loop.what, step=step.id, said=_circle_said(loop, step), then=then))
+
+
+def _circle_said(loop: Loop, step: Step) -> str:
+    """What the planner is told, or the reader of a partial answer."""
+    match loop.what:
+        case "same_call":
+            said = (
+                f"{step.id} made the same call of {step.tool} for the {_TIMES.get(loop.count, f'{loop.count}th')} time"
+            )
+            said += ", with the same result"
+        case "cycle":
+            said = (
+                f"the last {2 * loop.count} steps, up to {step.id}, are {loop.count} calls made twice in turn, with the"
+            )
+            said += " same results"
+        case _:
+            said = f"the last {loop.count} steps, up to {step.id}, brought no new fact"
+    return said if loop.again else f"{said}: plan other calls, or none if what is known is enough"
+
+
 def limit_reached(short: Refusal, phase: str) -> LimitReached:
     """The event of a budget that does not cover what would come next."""
     return LimitReached(limit=short.limit, needed=short.needed, left=short.left, cap=short.cap, phase=phase)
@@ -251,9 +293,8 @@ def _summarise(state: RunState) -> Summarise:
 
 
 def _plan(state: RunState) -> Action:
-    if state.rejected >= MAX_REJECTED:
-        why = _with_problems(state, f"no valid plan in {state.rejected} tries")
-        return _stronger(state, "plan") or HandOver("failed", "malformed_output", why)
+    if state.rejected >= MOST_REPLIES:
+        return _stronger(state, "plan") or _to_a_person(state, "plan")
     if not state.head.tools and state.plan is None:
         return Note(PlanMade(version=1, keep=0, steps=(), reason="there are no tools", by="rule"))
     return MakePlan()
@@ -261,9 +302,13 @@ def _plan(state: RunState) -> Action:
 
 def _step(state: RunState) -> Action:  # noqa: C901, PLR0911 - a table, one line a case
     step = _present(state)
-    if state.rejected >= MAX_REJECTED and (stronger := _stronger(state, "bind")):
-        return stronger
-    if state.attempt > MAX_ATTEMPTS or state.rejected >= MAX_REJECTED:
+    if state.rejected >= MOST_REPLIES:  # a planner may write them itself, or do without: then nobody has to wait
+        if stronger := _stronger(state, "bind"):
+            return stronger
+        wanted = f"arguments of {step.id} {step.tool}"
+        why = _unusable(state, wanted)
+        return _revise_or_escalate(state, why) if can_revise(state) else _to_a_person(state, wanted)
+    if state.attempt > MAX_ATTEMPTS:
         return _revise_or_escalate(state, f"{step.tool} could not be called: {'; '.join(state.problems)}")
     if state.refused and (state.refused != "arguments" or not open_args(step.args)):
         how = {"guard": "may not be made so", "breaker": "is not made now", "read": "is not made"}
@@ -330,10 +375,8 @@ def _judge(state: RunState) -> Action:
         # It was approved as it is and cannot be tried again: there is nothing for a critic to decide.
         said = "the call was simulated" if state.head.dry else "the call was carried out"
         return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason=said))
-    if state.rejected >= MAX_REJECTED:
-        why = f"no valid verdict on {step.id} in {state.rejected} tries"
-        unjudged = StepJudged(step=step.id, verdict="escalate", by="rule", reason=why)
-        return _stronger(state, "critique") or Note(unjudged)
+    if state.rejected >= MOST_REPLIES:
+        return _stronger(state, "critique") or _to_a_person(state, f"verdict on {step.id} {step.tool}")
     return Critique()
 
 
@@ -380,12 +423,24 @@ def _answer(state: RunState) -> Action:
     cut_short = state.no_answer is not None or (state.limit is not None and state.budget.exhausted(state.used()))
     if cut_short or (state.stop and not len(state.outcomes) and state.returned is None):
         return HandOver("stopped", state.stop, stop_in_words(state))
-    if state.rejected >= MAX_REJECTED:
-        if stronger := _stronger(state, "answer"):
-            return stronger
-        why = _with_problems(state, f"no valid answer in {state.rejected} tries")
-        return HandOver("stopped", state.stop, why) if state.stop else HandOver("failed", "malformed_output", why)
-    return WriteAnswer()
+    if state.rejected < MOST_REPLIES:
+        return WriteAnswer()
+    if stronger := _stronger(state, "answer"):
+        return stronger
+    if state.stop:
+        why = _unusable(state, "answer")
+        return HandOver("stopped", state.stop, "; ".join(filter(None, (stop_in_words(state), why))))
+    return _to_a_person(state, "answer")
+
+
+def _to_a_person(state: RunState, wanted: str) -> Note:
+    """The last layer: a person says how to go on, or does by hand what the model could not."""
+    return Note(RunSuspended(reason="malformed_output", detail=_unusable(state, wanted)))
+
+
+def _unusable(state: RunState, wanted: str) -> str:
+    why = f"no usable {wanted} in {state.rejected} replies"
+    return f"{why}: {'; '.join(state.problems)}"[:1000] if state.problems else why
 
 
 def _in_execution(state: RunState) -> str:
@@ -397,17 +452,13 @@ def _in_execution(state: RunState) -> str:
     return f"{step.id} {step.title or step.tool}: {state.why}" + ("" if acted else "; nothing was done")
 
 
-def _with_problems(state: RunState, why: str) -> str:
-    return f"{why}: {'; '.join(state.problems)}" if state.problems else why
-
-
 def stop_in_words(state: RunState) -> str:
     """Why the run is brought to its end before its plan is done, or ""."""
     if not state.stop:
         return ""
     limits = [limit for limit in (state.limit, state.no_answer) if limit]
     said = [str(Refusal(limit.limit, limit.needed, limit.left, limit.cap)) for limit in limits]
-    if state.stop in ("escalated", "unanswered"):
+    if state.stop in _SAYS_WHY:
         said.insert(0, state.why)
     return "; for the answer, ".join(dict.fromkeys(said))
 
@@ -423,7 +474,7 @@ def finished_by_model(state: RunState, answer: str, confidence: Level, unknowns:
         reason="complete" if complete else state.stop,
         detail=stop_in_words(state),
         output=answer,
-        confidence="low" if left or state.stop == "escalated" else confidence,
+        confidence="low" if left or state.stop in _SAYS_WHY else confidence,
         unknowns=(*unknowns, *rests_on(state), *left),
     )
 

@@ -16,6 +16,7 @@ from agentnb.budget import Budget, Phase, Spent, Usage
 from agentnb.errors import FailureClass
 from agentnb.plan import Step
 from agentnb.policy import Assess, Level, MemoryPolicy, Policy, ToolFacts
+from agentnb.stops import NO_STOPS, Stops, What
 
 __all__ = [
     "FORMAT",
@@ -41,6 +42,7 @@ __all__ = [
     "Item",
     "Kept",
     "LimitReached",
+    "LoopNoticed",
     "MemorySummarised",
     "ModelAsked",
     "ModelCached",
@@ -57,6 +59,7 @@ __all__ = [
     "RunForked",
     "RunImported",
     "RunResumed",
+    "RunRetried",
     "RunStarted",
     "RunSuspended",
     "Statement",
@@ -142,6 +145,8 @@ class RunStarted:
     budget: Budget
     policy: Policy = field(default_factory=Policy)
     memory: MemoryPolicy = field(default_factory=MemoryPolicy)
+    stops: Stops = NO_STOPS
+    """When it is stopped for going round in circles."""
     tags: Mapping[str, str] = field(default_factory=dict)
     alerts: tuple[Threshold, ...] = ()
     """Of what a person is warned."""
@@ -222,6 +227,12 @@ class ReplyRejected:
     phase: Phase
     problems: tuple[str, ...]
     step: str = ""
+    layer: int = 1
+    """Of the request that it answers: 1 as it is asked always, 2 simplified; see `recovery`."""
+    model: str = ""
+    """Which model's it was."""
+    reply: str = ""
+    """The beginning of what it said, for a person to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -539,7 +550,7 @@ class StepJudged:
     kind: Literal["step_judged"] = "step_judged"
     step: str
     verdict: Literal["continue", "retry", "revise", "escalate"]
-    by: Literal["rule", "check", "critic"]
+    by: Literal["rule", "check", "critic", "person"]
     reason: str = ""
     confidence: Level = "medium"
     finding: str = ""
@@ -556,6 +567,19 @@ class MemorySummarised:
     hidden: int = 0
     """How many older items were left out for want of room, in all."""
     by: Literal["model", "rule"] = "model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopNoticed:
+    """The run goes round in circles, or brings nothing new: the planner is told, and the next time it is stopped."""
+
+    kind: Literal["loop_noticed"] = "loop_noticed"
+    what: What
+    step: str
+    """The finished step at which it was noticed."""
+    said: str
+    then: Literal["go_on", "revise", "stop"]
+    """What follows: "go_on" where nothing can be planned anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -583,7 +607,9 @@ class RunSuspended:
     """The run rests and can be resumed."""
 
     kind: Literal["run_suspended"] = "run_suspended"
-    reason: Literal["interrupted", "closed", "approval", "question", "in_doubt", "model_failed", "error"]
+    reason: Literal[
+        "interrupted", "closed", "approval", "question", "in_doubt", "model_failed", "malformed_output", "error"
+    ]
     detail: str = ""
     withdrawn: bool = False
     """True where the intent before it was not acted upon."""
@@ -606,6 +632,16 @@ class RunResumed:
     cheap_model: str = ""
     phases: Mapping[Phase, str] = field(default_factory=dict)
     """The same for the models of single phases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRetried:
+    """A person has it tried again: replies that could not be used, or a run that was stopped in a circle."""
+
+    kind: Literal["run_retried"] = "run_retried"
+    by: str
+    hint: str = ""
+    """What they say to it, for the model to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -632,6 +668,7 @@ class RunForked:
     budget: Budget
     policy: Policy
     tags: Mapping[str, str]
+    stops: Stops = NO_STOPS
     steps: tuple[Step, ...] | None = None
     """What comes instead of the steps that were left; None leaves them as they are."""
     by: Literal["model", "user"] = "user"
@@ -661,7 +698,7 @@ class RunFinished:
     output: str = ""
     confidence: Level | None = None
     unknowns: tuple[str, ...] = ()
-    by: Literal["model", "rule"] = "model"
+    by: Literal["model", "rule", "person"] = "model"
 
 
 Event = (
@@ -697,10 +734,12 @@ Event = (
     | ActionSettled
     | StepJudged
     | MemorySummarised
+    | LoopNoticed
     | LimitReached
     | BudgetExtended
     | RunSuspended
     | RunResumed
+    | RunRetried
     | RunForked
     | RunImported
     | RunFinished
@@ -711,7 +750,7 @@ INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked, QuestionAsked, ActionClaimed)
 
 DURABLE_AT_ONCE = (
     *INTENTS, ToolRetried, CallInDoubt, ActionSettled, AlertRaised,
-    RunStarted, RunSuspended, RunResumed, RunForked, RunImported, RunFinished, BudgetExtended,
+    RunStarted, RunSuspended, RunResumed, RunRetried, RunForked, RunImported, RunFinished, BudgetExtended,
 )  # fmt: skip
 
 

@@ -14,7 +14,9 @@ from agentnb.memory import done_steps, known, present_step
 from agentnb.models.base import ModelReply
 from agentnb.plan import Step, UnmetReference, is_open, open_args, resolve
 from agentnb.prompts import Prompt, bind_prompt
+from agentnb.recovery import layer_of
 from agentnb.replies import BadReply, read_reply
+from agentnb.simpler import simple_bind_prompt
 from agentnb.tools import InvalidArguments, Tool
 
 __all__ = ["args_of", "bind_question"]
@@ -28,18 +30,11 @@ def bind_question(log: RunLog, specs: Sequence[ToolSpec], step: Step) -> Prompt:
     """What the cheap model is asked: the open arguments of `step`, given the results so far."""
     tool = next(spec for spec in specs if spec.name == step.tool)
     done, earlier = done_steps(log)
-    state = log.state
-    return bind_prompt(
-        state.head.task,
-        specs,
-        tool,
-        present_step(log, step),
-        open_args(step.args),
-        done,
-        earlier=earlier,
-        problems=state.problems,
-        known=known(log),
-    )
+    state, view, wanted = log.state, present_step(log, step), open_args(step.args)
+    task, problems, knows = state.head.task, state.problems, known(log)
+    if layer_of(state.rejected) > 1:
+        return simple_bind_prompt(task, tool, view, wanted, done, earlier=earlier, problems=problems, known=knows)
+    return bind_prompt(task, specs, tool, view, wanted, done, earlier=earlier, problems=problems, known=knows)
 
 
 def args_of(log: RunLog, tool: Tool, step: Step, reply: ModelReply) -> ArgsBound | ReplyRejected:

@@ -23,6 +23,7 @@ from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
 from agentnb.policy import Assess, Policy
 from agentnb.state import NEW, RunState, Stage, Status
+from agentnb.stops import NO_STOPS, Stops
 from agentnb.tools import Tool
 from agentnb.transitions import apply
 
@@ -124,6 +125,7 @@ def parted(
     escalate: bool,
     alerts: tuple[Threshold, ...],
     assess: Assess | None = None,
+    stops: Stops = NO_STOPS,
 ) -> RunForked:
     """The record that makes a run of its own of what is shared.
 
@@ -136,6 +138,7 @@ def parted(
         escalate: whether the strong one is, in place of one whose replies cannot be used.
         alerts: what is warned of.
         assess: when it is assessed from there on.
+        stops: when it is stopped for going round in circles.
 
     Raises:
         ConfigError: it cannot be carried out so; says all that is wrong with it.
@@ -143,7 +146,7 @@ def parted(
     state, head = where.state, where.state.head
     steps = _changed_steps(where, changed.get("args"), changed.get("plan"))
     left = state.left if steps is None else steps
-    if problems := plan_problems(left, tools, before=[done.step for done in state.outcomes]):
+    if problems := plan_problems(left, tools, before=state.plan.steps[: len(state.outcomes)] if state.plan else ()):
         raise ConfigError(f"{where.run} cannot be forked so: {'; '.join(problems)}")
     model_s = changed.get("plan") is None and state.plan is not None and state.plan.by == "model"
     return RunForked(
@@ -157,6 +160,7 @@ def parted(
         tools={**head.tools, **{name: made.facts for name, made in tools.items()}},
         budget=changed.get("budget") or where.whole.budget,
         policy=policy,
+        stops=stops,
         tags=head.tags,
         steps=steps,
         by="model" if model_s else "user",

@@ -102,8 +102,9 @@ def plan_schema(tools: tuple[ToolSpec, ...], max_steps: int, min_steps: int) -> 
             "expect": text(160),
             "depends_on": {"type": "array", "items": {"type": "string", "pattern": "^s[0-9]{1,3}$"}, "maxItems": 8},
             "confidence": LEVEL,
+            "assumes": {"type": "array", "items": text(160), "maxItems": 3},
         }
-        kinds.append(closed_object(step))
+        kinds.append(closed_object(step, ["assumes"]))
     most, least = (max_steps, min_steps) if kinds else (0, 0)
     steps = {"type": "array", "items": {"anyOf": kinds} if kinds else {}, "minItems": least, "maxItems": most}
     parts = {"type": "array", "items": text(120), "maxItems": 6}

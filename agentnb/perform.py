@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, TypeVar
 
 from agentnb.alerts import Alert, Raised
 from agentnb.answer import answer_of, answer_question, handed_over
 from agentnb.assess import assess_question, assessment_of
-from agentnb.budget import OverBudget, Phase
+from agentnb.budget import OverBudget, Phase, Spent, Usage
 from agentnb.calls import call_tool, read_again, simulate
 from agentnb.critic import critique_question, verdict_by_check, verdict_of
 from agentnb.decide import (
@@ -32,7 +33,7 @@ from agentnb.decide import (
     limit_reached,
 )
 from agentnb.errors import IllegalTransition, ModelError
-from agentnb.events import ActionProposed, AlertFailed, AlertRaised, Event, RunSuspended, ToolRefused
+from agentnb.events import ActionProposed, AlertFailed, AlertRaised, Event, ReplyRejected, RunSuspended, ToolRefused
 from agentnb.executor import args_of, bind_question
 from agentnb.gate import Gate
 from agentnb.log import RunLog
@@ -45,11 +46,16 @@ from agentnb.prepared import prepare
 from agentnb.prompts import Prompt
 from agentnb.question import Inquiry
 from agentnb.receipts import means_passed
+from agentnb.recovery import REPLY_SHOWN, layer_of
 from agentnb.runner import Runner
 from agentnb.summariser import by_rule, summary_of, summary_question
 from agentnb.tools import Tool
 
 __all__ = ["Performer"]
+
+E = TypeVar("E")
+_BYTES_A_TOKEN = 8
+"""Of a prompt, at most: as a rule it is half as many, so that what is counted so is never more than what is used."""
 
 
 class Performer:
@@ -154,7 +160,7 @@ class Performer:
     def _ask(
         self, phase: Phase, prompt: Prompt, step: str = "", *, last_word: bool = False
     ) -> Generator[Event, None, ModelReply]:
-        voice = self._strong if self._log.state.escalated else self._voices[phase]
+        voice = self._voice(phase)
         request = ModelRequest(
             model=voice.ref,
             phase=phase,
@@ -166,7 +172,18 @@ class Performer:
             endpoint=voice.endpoint,
             cancelled=self._cancelled,
         ).mapped(self._log.redact)
-        return (yield from voice.ask(Question(request, request.key(), step, last_word)))
+        again = self._log.state.retried
+        return (yield from voice.ask(Question(request, request.key(), step, last_word, again=again)))
+
+    def _voice(self, phase: Phase) -> Voice:
+        return self._strong if self._log.state.escalated else self._voices[phase]
+
+    def _read(self, event: E, reply: ModelReply) -> E | ReplyRejected:
+        """What was read in a reply; where it cannot be used, with all that a person has to know of it."""
+        if not isinstance(event, ReplyRejected):
+            return event
+        layer, said = layer_of(self._log.state.rejected), reply.text[:REPLY_SHOWN]
+        return replace(event, layer=layer, model=self._voice(event.phase).ref, reply=said)
 
     def _warn(self, event: AlertRaised) -> Iterator[Event]:
         """The alert, and once it is on disk the callbacks of those who wait for it."""
@@ -180,12 +197,20 @@ class Performer:
                     yield AlertFailed(message=f"{type(error).__name__}: {error}"[:500])
 
     def _make_plan(self) -> Iterator[Event]:
-        reply = yield from self._ask("plan", plan_question(self._log, self._specs, self._tools))
-        yield plan_of(self._log, self._tools, reply)
+        prompt = plan_question(self._log, self._specs, self._tools)
+        reply = yield from self._ask("plan", prompt)
+        yield self._read(plan_of(self._log, self._tools, reply, self._least(prompt)), reply)
+
+    def _least(self, prompt: Prompt) -> Spent:
+        """What a call of the critic uses at least: it reads the part that all prompts share, and says a word."""
+        tokens = len(prompt.system.encode("utf-8", "replace")) // _BYTES_A_TOKEN
+        price = self._voices["critique"].price
+        usd = price(Usage(tokens, 1, cache_read_tokens=tokens)) if price else 0.0
+        return Spent(usd=usd, input_tokens=tokens, output_tokens=1, model_calls=1)
 
     def _bind_args(self, step: Step) -> Iterator[Event]:
         reply = yield from self._ask("bind", bind_question(self._log, self._specs, step), step.id)
-        yield args_of(self._log, self._tools[step.tool], step, reply)
+        yield self._read(args_of(self._log, self._tools[step.tool], step, reply), reply)
 
     def _assess(self, step: Step) -> Iterator[Event]:
         tool = self._tools[step.tool]
@@ -210,7 +235,7 @@ class Performer:
             yield verdict
             return
         reply = yield from self._ask("critique", critique_question(self._log, self._specs, step), step.id)
-        yield verdict_of(self._log, step, reply)
+        yield self._read(verdict_of(self._log, step, reply), reply)
 
     def _summarise(self, by: Literal["model", "rule"]) -> Iterator[Event]:
         """By code where the model cannot be asked: a summary is worth neither the run's end nor its rest."""
@@ -222,9 +247,9 @@ class Performer:
         except (OverBudget, ModelError):
             yield by_rule(self._log)
         else:
-            yield summary_of(self._log, reply)
+            yield self._read(summary_of(self._log, reply), reply)
 
     def _write_answer(self) -> Iterator[Event]:
         prompt = answer_question(self._log, self._specs)
         reply = yield from self._ask("answer", prompt, last_word=True)
-        yield answer_of(self._log, reply)
+        yield self._read(answer_of(self._log, reply), reply)

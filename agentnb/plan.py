@@ -32,9 +32,12 @@ __all__ = [
     "is_open",
     "literal",
     "open_args",
+    "path_parts",
     "references",
     "resolve",
+    "resting_on",
     "steps_of",
+    "whole_references",
 ]
 
 JSON = Any
@@ -93,6 +96,7 @@ class Step:
         depends_on: ids of the steps whose results it needs; references are added by `numbered`.
         check: what code verifies instead of the critic.
         ask: why a person is asked before the call, whatever the policy says; "" leaves it to the policy.
+        assumes: what it takes for true that neither the task nor a result says, one sentence each.
         id: "s1", "s2", …: its place in the plan, given by `numbered`.
     """
 
@@ -104,6 +108,7 @@ class Step:
     depends_on: tuple[str, ...] = ()
     check: Check | None = None
     ask: str = ""
+    assumes: tuple[str, ...] = ()
     id: str = ""
 
 
@@ -175,6 +180,38 @@ def references(value: JSON) -> frozenset[str]:
     return frozenset(
         m.group(1) for text in _strings(value) if not text.startswith("$$") for m in REFERENCE.finditer(text)
     )
+
+
+def whole_references(value: JSON) -> list[tuple[str, str]]:
+    """The step and the path of every text in `value` that is a reference and nothing else.
+
+    >>> whole_references({"id": "$s1.rows[0].id", "text": "$? about $s2"})
+    [('s1', '.rows[0].id')]
+    """
+    found = (REFERENCE.fullmatch(text) for text in _strings(value) if not text.startswith("$$"))
+    return [(match.group(1), match.group(2)) for match in found if match]
+
+
+def path_parts(path: str) -> list[str]:
+    """The parts of a reference's path, names and places.
+
+    >>> path_parts(".rows[0].id")
+    ['rows', '0', 'id']
+    """
+    return [name or place for name, place in _PART.findall(path)]
+
+
+def resting_on(steps: Sequence[Step]) -> dict[str, tuple[str, ...]]:
+    """Of each step that rests on an assumption: the steps that make one, itself or those that it needs, in order."""
+    found: dict[str, tuple[str, ...]] = {}
+    if not any(step.assumes for step in steps):  # as a rule: and a long plan is looked at often
+        return found
+    for step in steps:
+        needed = {*step.depends_on, *references(step.args)}
+        rests = {made for name in needed for made in found.get(name, ())} | ({step.id} if step.assumes else set())
+        if rests:
+            found[step.id] = tuple(sorted(rests, key=lambda name: (len(name), name)))
+    return found
 
 
 def resolve(value: JSON, result_of: Callable[[str], JSON]) -> JSON:

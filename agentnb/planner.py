@@ -9,8 +9,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 
+from agentnb.budget import Spent
 from agentnb.checks import check_problem
 from agentnb.events import PlanMade, ReplyRejected
+from agentnb.feasible import is_over, needs_problems, over_budget, path_problems, steps_left
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
 from agentnb.memory import done_steps, known, spec_of
@@ -19,12 +21,16 @@ from agentnb.plan import JSON, Check, Step, is_open, numbered, references
 from agentnb.prompt_text import StepView
 from agentnb.prompts import Prompt, plan_prompt
 from agentnb.reading import READ_RESULT, is_reading
+from agentnb.recovery import layer_of
 from agentnb.replies import BadReply, read_reply
+from agentnb.simpler import simple_plan_prompt
+from agentnb.state import NOTHING
 from agentnb.tools import InvalidArguments, Tool
 
 __all__ = ["MAX_STEPS", "ProposedPlan", "plan_of", "plan_problems", "plan_question"]
 
 _WITHIN = 8  # how deep in a record a step's arguments lie, and two more; readers give up at 200
+_ASSUMED, _MOST_ASSUMED = 160, 3  # characters of an assumption, and how many a step may make
 MAX_STEPS = 8
 """Steps that a model may plan at once; a longer task is revised as it goes."""
 
@@ -41,6 +47,7 @@ class ProposedStep(BaseModel):
     confidence: Literal["low", "medium", "high"] = "medium"
     depends_on: list[str] = []
     check: Check | None = None
+    assumes: list[str] = []
 
 
 class ProposedPlan(BaseModel):
@@ -61,6 +68,16 @@ def plan_question(log: RunLog, specs: Sequence[ToolSpec], tools: Mapping[str, To
     """
     state = log.state
     done, earlier = done_steps(log)
+    left = steps_left(state)
+    most = MAX_STEPS if left is None else max(1, min(MAX_STEPS, left))
+    without = [name for name, tool in tools.items() if tool.breaker.refusal()]
+    if layer_of(state.rejected) > 1:
+        named = {step.tool for step in state.plan.steps} if state.plan else set()
+        usable = [spec for spec in specs if spec.name not in without] or specs
+        return simple_plan_prompt(
+            state.head.task, usable, named, done, earlier=earlier, reason=state.why, problems=state.problems,
+            known=known(log), max_steps=most,
+        )  # fmt: skip
     return plan_prompt(
         state.head.task,
         specs,
@@ -68,10 +85,10 @@ def plan_question(log: RunLog, specs: Sequence[ToolSpec], tools: Mapping[str, To
         earlier=earlier,
         reason=state.why,
         problems=state.problems,
-        without=[name for name, tool in tools.items() if tool.breaker.refusal()],
+        without=without,
         known=known(log),
         reading=_reading(log, tools, done),
-        max_steps=MAX_STEPS,
+        max_steps=most,
     )
 
 
@@ -83,8 +100,20 @@ def _reading(log: RunLog, tools: Mapping[str, Tool], done: Sequence[StepView]) -
     return spec_of(tool)
 
 
-def plan_of(log: RunLog, tools: Mapping[str, Tool], reply: ModelReply) -> PlanMade | ReplyRejected:
-    """The plan that the reply holds, or what is wrong with it."""
+def plan_of(
+    log: RunLog, tools: Mapping[str, Tool], reply: ModelReply, least: Spent = NOTHING
+) -> PlanMade | ReplyRejected:
+    """The plan that the reply holds, or what is wrong with it.
+
+    A plan that is nothing but over budget is sent back once. Where the next one is too, it is carried out as far as
+    the budget goes: the caps hold in any case, and a partial answer is worth more than none.
+
+    Args:
+        log: the run.
+        tools: by name.
+        reply: the planner's.
+        least: what one model call uses at least.
+    """
     state = log.state
     keep = len(state.outcomes)
     try:
@@ -93,10 +122,11 @@ def plan_of(log: RunLog, tools: Mapping[str, Tool], reply: ModelReply) -> PlanMa
         return ReplyRejected(phase="plan", problems=bad.problems)
     if any(step.check and _has_pattern(step.check.schema) for step in proposed.steps):
         return ReplyRejected(phase="plan", problems=("a check's schema may hold no pattern: give an expression",))
-    finished = [s.id for s in state.plan.steps[:keep]] if state.plan else []
-    later = [f"s{keep + place}" for place in range(1, len(proposed.steps) + 1)]
-    steps = numbered([_step(s, [*finished, *later]) for s in proposed.steps], after=keep)
-    if problems := plan_problems(steps, tools, before=finished):
+    steps = numbered([_step(s) for s in proposed.steps], after=keep)
+    problems = plan_problems(steps, tools, before=state.plan.steps[:keep] if state.plan else ())
+    if problems or not is_over(state.problems):
+        problems += over_budget(state, steps, tools, least)
+    if problems:
         return ReplyRejected(phase="plan", problems=tuple(problems))
     version = state.plan.version + 1 if state.plan else 1
     return PlanMade(version=version, keep=keep, steps=steps, reason=state.why, by="model")
@@ -109,29 +139,28 @@ def _has_pattern(schema: JSON) -> bool:
     return isinstance(schema, list) and any(map(_has_pattern, schema))
 
 
-def _step(proposed: ProposedStep, ids: Sequence[str]) -> Step:
-    needs = tuple(i for i in proposed.depends_on if i in ids)
+def _step(proposed: ProposedStep) -> Step:
     return Step(
         tool=proposed.tool,
         args=proposed.args,
         title=proposed.title,
         expect=proposed.expect,
         confidence=proposed.confidence,
-        depends_on=needs,
+        depends_on=tuple(proposed.depends_on),
         check=proposed.check,
+        assumes=tuple(text[:_ASSUMED] for said in proposed.assumes[:_MOST_ASSUMED] if (text := " ".join(said.split()))),
     )
 
 
-def plan_problems(steps: Sequence[Step], tools: Mapping[str, Tool], before: Sequence[str] = ()) -> list[str]:
+def plan_problems(steps: Sequence[Step], tools: Mapping[str, Tool], before: Sequence[Step] = ()) -> list[str]:
     """What keeps the steps from being carried out, one sentence each; [] where nothing does.
 
     Args:
         steps: numbered steps.
         tools: by name.
-        before: ids of the steps that are finished.
+        before: the steps that are finished.
     """
     problems = []
-    earlier = set(before)
     for step in steps:
         if step.tool not in tools:
             problems.append(f"{step.id}: there is no tool {step.tool!r}; there are {', '.join(tools) or 'none'}")
@@ -141,10 +170,8 @@ def plan_problems(steps: Sequence[Step], tools: Mapping[str, Tool], before: Sequ
             problems += [f"{step.id} {step.tool}: {p}" for p in _args_problems(step, tools[step.tool])]
         if step.check and (why := check_problem(step.check)):
             problems.append(f"{step.id}: {why}")
-        for needed in sorted({*step.depends_on, *references(step.args)} - earlier):
-            problems.append(f"{step.id} needs {needed}, which is not an earlier step")
-        earlier.add(step.id)
-    return problems
+    problems += needs_problems(steps, [step.id for step in before])
+    return problems + path_problems(steps, tools, before)
 
 
 def _not_kept(args: Mapping[str, JSON]) -> str | None:

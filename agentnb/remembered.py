@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from agentnb.events import ActionSettled, ApprovalAnswered, DoubtResolved, Event, Item, MemorySummarised, PlanMade
+from agentnb.events import (
+    ActionSettled,
+    ApprovalAnswered,
+    DoubtResolved,
+    Event,
+    Item,
+    MemorySummarised,
+    PlanMade,
+    RunRetried,
+)
 from agentnb.state import Memory, Outcome, RunState, Stage
 from agentnb.step_changes import UNTRIED, Changes, require, short_hash
 
@@ -23,7 +32,7 @@ def summarised(state: RunState, e: MemorySummarised) -> Changes:
     return {"memory": Memory(e.upto, e.items, e.hidden), "noted": (), **UNTRIED}
 
 
-def noted(event: Event) -> tuple[Item, ...]:
+def noted(event: Event) -> tuple[Item, ...]:  # noqa: PLR0911 - a table, one case a kind
     """What `event` gives to remember. A person is not named: prompts are replayed elsewhere."""
     match event:
         case PlanMade(version=version, by="model", reason=reason) if version > 1:
@@ -36,6 +45,8 @@ def noted(event: Event) -> tuple[Item, ...]:
             return (_item("decision", said, "person", step),)
         case DoubtResolved(step=step, happened=happened, by=by) if by != "reconcile":
             return (_item("fact", f"a person says that the call of {step} {_did(happened)}", "person", step),)
+        case RunRetried(hint=said) if said:
+            return (_item("fact", f"a person says: {said}", "person"),)
         case ActionSettled(status="done" | "dropped" as status, step=step):
             what = "carried out" if status == "done" else "dropped"
             return (_item("decision", f"the action that {step} proposed was {what} by a person", "person", step),)

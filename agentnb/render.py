@@ -136,7 +136,8 @@ def _steps(s: Summary, most: int) -> str:
 def _step(step: StepLine, *, dollars: bool) -> str:
     icon, word, kind = MARKS[step.mark]
     note = f" <small>·\xa0{_text(step.note)}</small>" if step.note else ""
-    finding = f"<div>{_text(step.finding, 400)}</div>" if step.finding else ""
+    said_of = (_text(step.assumes), _text(step.finding, 400))
+    finding = "".join(f"<div>{text}</div>" for text in said_of if text)
     numbers = "".join(f" <span>{escape(cell)}</span>" for cell in _numbers(step, dollars=dollars))
     said = f"{_text(step.title)} <code>{_text(step.call)}</code>{note}"
     marked = "" if kind == "ok" else f' class="{kind}"'
@@ -309,8 +310,8 @@ def _step_text(step: StepLine, *, dollars: bool) -> Iterator[str]:
     icon = MARKS[step.mark][0]
     parts = [line(step.title), line(step.call), line(step.note), *_numbers(step, dollars=dollars)]
     yield _wrap(" · ".join(part for part in parts if part), "    ", f"  {icon} ")
-    if step.finding:
-        yield _wrap(line(step.finding, 400), "    ", "    ")
+    for said in filter(None, (step.assumes, step.finding)):
+        yield _wrap(line(said, 400), "    ", "    ")
 
 
 def _gauges_text(s: Summary) -> str:

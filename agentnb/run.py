@@ -12,6 +12,7 @@ from agentnb.actions import Validator, carry_out, drop, meant, require_at_rest
 from agentnb.alerts import Raised
 from agentnb.approval import Answer, binding, person
 from agentnb.budget import Spent
+from agentnb.by_hand import Given
 from agentnb.checkpoint import load
 from agentnb.compare import Comparison, compare
 from agentnb.cost import Cost, Saved
@@ -83,6 +84,9 @@ class Keeper(Protocol):
     def resume(self, run: str, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
         """Go on with a run."""
 
+    def retry(self, run: str, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+        """Go on with a run that waits for help."""
+
     def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
         """A new run that shares the beginning of `run`."""
 
@@ -127,7 +131,7 @@ class Run:
 
     @property
     def stop_reason(self) -> str:
-        """Why it ended or rests: "complete", a cap's name, "escalated", "malformed_output", "interrupted" and so on."""
+        """Why it ended or rests: "complete", a cap's name, "escalated", "loop", "malformed_output" and so on."""
         if self.state.finished:
             return self.state.finished.reason
         return self.state.suspended.reason if self.state.suspended else ""
@@ -221,6 +225,13 @@ class Run:
         """Go on, see `Agent.resume`; this Run shows what came of it."""
         self._state = None  # read anew, also where going on ends with an error
         self._state = self.keeper.resume(self.id, in_doubt=in_doubt, accept_changes=accept_changes).state
+        self._shown = _asked_in(self._state)
+        return self
+
+    def retry(self, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+        """Help a run whose replies could not be used, or that went round in circles, and go on; see `Agent.retry`."""
+        self._state = None  # read anew, also where going on ends with an error
+        self._state = self.keeper.retry(self.id, hint, by=by, **given).state
         self._shown = _asked_in(self._state)
         return self
 

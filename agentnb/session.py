@@ -152,7 +152,7 @@ class Session:
         real = behind(model)
         thinking: int = getattr(real, "thinking_tokens", 0)
         endpoint: str = getattr(real, "endpoint", "")
-        return Voice(model.ref, chain(model, layers), thinking, endpoint)
+        return Voice(model.ref, chain(model, layers), price, thinking, endpoint)
 
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(seconds):

@@ -10,12 +10,16 @@ from agentnb.budget import LIMITS, amount
 from agentnb.decide import KEPT_MOST
 from agentnb.events import LimitReached
 from agentnb.state import RunState, Stage, Status
+from agentnb.stops import REASONS
 
 __all__ = ["is_decided", "now", "reason", "way_on", "ways_to_answer", "ways_to_decide"]
 
 _REASONS = {
     "cancelled": "ended by a person",
     "escalated": "needs a person",
+    "loop": "it made the same call again and again",
+    "cycle": "it went round in circles",
+    "diminishing_returns": "it found nothing new any more",
     "malformed_output": "the model's replies could not be used",
     "interrupted": "stopped by you",
     "closed": "left by its caller",
@@ -88,14 +92,22 @@ def way_on(state: RunState, effects: int) -> str:
         return _decide(state)
     if status is Status.AWAITING_ANSWER:
         return "   or   ".join(ways_to_answer(run))
-    if state.suspended and state.suspended.reason == "in_doubt":
-        return _look(state)
     if state.suspended or status is Status.IN_PROGRESS:
-        return f"%agent resume {run}"
+        return _from_rest(state)
+    if state.stop in REASONS.values() and status is Status.STOPPED:
+        return f"%agent retry {run} HINT"
     if state.limit and status is Status.STOPPED:
         flags = {limit.limit: _more(limit, len(state.left)) for limit in (state.limit, state.no_answer) if limit}
         return f"%agent extend {run} " + " ".join(f"--{name.replace('_', '-')} {more}" for name, more in flags.items())
     return _after_the_end(state, effects)
+
+
+def _from_rest(state: RunState) -> str:
+    run, why = state.head.run, state.suspended.reason if state.suspended else ""
+    if why == "in_doubt":
+        return _look(state)
+    ways = f"%agent retry {run} HINT   or   %agent cancel {run}"
+    return ways if why == "malformed_output" else f"%agent resume {run}"
 
 
 def _after_the_end(state: RunState, effects: int) -> str:

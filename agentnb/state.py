@@ -28,8 +28,9 @@ from agentnb.events import (
     ToolClaimed,
     ToolReturned,
 )
-from agentnb.plan import READ_RESULT, Plan, Step, references
+from agentnb.plan import READ_RESULT, Plan, Step, references, resting_on
 from agentnb.policy import ToolFacts
+from agentnb.stops import Seen
 from agentnb.trail import Trail
 
 __all__ = ["NEW", "TAINTED", "Grant", "Memory", "Outcome", "Queued", "RunState", "Stage", "Status"]
@@ -183,6 +184,10 @@ class RunState(NamedTuple):
     """True where the strong model is asked in the present phase, in place of one whose replies were rejected."""
     problems: tuple[str, ...] = ()
     """What was wrong with the last try, for the next one to see."""
+    hint: str = ""
+    """What a person said to that, until a reply can be used."""
+    retried: bool = False
+    """True where a person has it tried again: until a reply can be used, none is taken from the prompt cache."""
     refused: str = ""
     """Who refused the last try before it reached the tool: "arguments", "guard", "breaker", "read" or "person";
     "selection" where a person selected other calls of a user's plan."""
@@ -235,6 +240,10 @@ class RunState(NamedTuple):
     """Of a claimed call that acts: what is called."""
     read: str = ""
     """Of a claimed call that reads: a hash of what is called."""
+    mark: str = ""
+    """Of the present step's call and what it gave: the same for the same."""
+    seen: Seen = Seen()
+    """What is remembered of the finished steps, to notice a run that goes round in circles."""
     returned: ToolReturned | None = None
     earlier: bool = False
     """True where the present step's result is an earlier run's."""
@@ -258,7 +267,7 @@ class RunState(NamedTuple):
     no_answer: LimitReached | None = None
     """The limit that leaves no room for the final answer either."""
     reopen: Stage = Stage.DONE
-    """The stage that a limit cut short."""
+    """The stage that a limit, or a stop for going round in circles, cut short."""
     stop: str = ""
     """Why the run is being brought to its end, "" where it is not or the plan is done."""
     suspended: RunSuspended | None = None
@@ -321,6 +330,11 @@ class RunState(NamedTuple):
         """The question that a person's answer is waited for, by a run that rests or by one that is being driven."""
         waits = self.status in (Status.AWAITING_ANSWER, Status.IN_PROGRESS) and self.stage is Stage.STEP
         return self.question if waits else None
+
+    @property
+    def resting(self) -> dict[str, tuple[str, ...]]:
+        """Of each step that rests on an assumption: the steps that make it, see `resting_on`."""
+        return resting_on(self.plan.steps) if self.plan else {}
 
     @property
     def gated(self) -> bool:

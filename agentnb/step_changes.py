@@ -32,6 +32,7 @@ from agentnb.events import (
 from agentnb.plan import Step
 from agentnb.policy import ToolFacts
 from agentnb.state import Grant, Queued, RunState, Stage, Status
+from agentnb.stops import mark_of
 
 __all__ = [
     "CLEAN",
@@ -71,7 +72,7 @@ def require(holds: bool, otherwise: str, event: Event) -> None:  # noqa: FBT001 
         raise IllegalTransition(f"{event.kind}: {otherwise}")
 
 
-UNTRIED: Final[Changes] = {"rejected": 0, "escalated": False, "problems": ()}
+UNTRIED: Final[Changes] = {"rejected": 0, "escalated": False, "problems": (), "hint": "", "retried": False}
 """Of a phase in which no model has been asked yet."""
 
 
@@ -79,7 +80,7 @@ CLEAN: Final[Changes] = {
     **UNTRIED, "attempt": 1, "refused": "", "bound": None, "by_model": False, "gaps": (), "question": None,
     "raised": (),
     "approval": None, "approved": "", "reread": (), "claim": None, "cleared": False, "unsure": False, "doubt": "",
-    "given_up": False, "call": "", "read": "", "returned": None, "earlier": False, "strange": False,
+    "given_up": False, "call": "", "read": "", "mark": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip
 """Of a step that has not been begun."""
 
@@ -243,9 +244,16 @@ def short_hash(text: str) -> str:
 def returned(state: RunState, e: ToolReturned) -> Changes:
     """The call has an outcome."""
     current(state, e.step, e)
-    require(state.claim is not None, "the call was not claimed", e)
+    if state.claim is None:
+        raise IllegalTransition(f"{e.kind}: the call was not claimed")
     spent = state.spent + Spent(working_seconds=e.seconds)
-    return {**_judgeable(state, e), "spent": spent}
+    return {**_judgeable(state, e), "mark": _mark(state.claim, e), "spent": spent}
+
+
+def _mark(called: ToolClaimed | CallSimulated, got: ToolReturned) -> str:
+    """What tells the same call with the same outcome again."""
+    gave = (got.result.blob or got.result.text or "") if got.result else got.message
+    return mark_of(call_mark(called.tool, called.args), got.status, gave)
 
 
 def _judgeable(state: RunState, e: ToolReturned) -> Changes:
@@ -323,7 +331,7 @@ def simulated(state: RunState, e: CallSimulated) -> Changes:
     require(not state.gaps, "a person has to be asked first", e)
     back = ToolReturned(step=e.step, status="ok", seconds=0, result=e.result, message="simulated: nothing was done")
     spent = state.spent + Spent(tool_calls=1)
-    return {**_judgeable(state, back), "call": call_mark(e.tool, e.args), "spent": spent}
+    return {**_judgeable(state, back), "call": call_mark(e.tool, e.args), "mark": _mark(e, back), "spent": spent}
 
 
 def proposed(state: RunState, e: ActionProposed) -> Changes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -26,7 +26,8 @@ from agentnb.events import (
     ToolRetried,
     ToolReturned,
 )
-from agentnb.notes import first_line, name_of
+from agentnb.malformed import Malformed
+from agentnb.notes import first_line, name_of, named
 from agentnb.plan import Step
 from agentnb.state import NEW, Outcome, RunState, Stage, Status
 from agentnb.transitions import apply
@@ -47,6 +48,7 @@ class StepLine:
         finding: what the critic learned from it.
         seconds: in model and tool calls, or None where times are not shown.
         usd: of its model calls.
+        assumes: what it takes for true, or on which step's assumption it rests; "" as a rule.
     """
 
     id: str
@@ -57,6 +59,7 @@ class StepLine:
     finding: str = ""
     seconds: float | None = None
     usd: float = 0.0
+    assumes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Summary:
         revisions: why the plan was changed, one sentence for each time.
         decisions: who decided what about which step.
         statements: what the newest assessment says, each with how it stands and what it rests on.
+        malformed: how often the replies of a model could not be used, one sentence each; () where all could.
+        tried: of a run that waits because of such replies: each of them, and what was wrong with it.
         undone: of a run that has ended: what it did not do, each with why; the answer may be silent about it, or wrong.
         since: what became of proposed actions after the answer was written.
         dry: True where calls that act were only simulated.
@@ -131,6 +136,8 @@ class Summary:
     saved: Saved = NOTHING_SAVED
     alerts: tuple[str, ...] = ()
     statements: tuple[str, ...] = ()
+    malformed: tuple[str, ...] = ()
+    tried: tuple[str, ...] = ()
     undone: tuple[str, ...] = ()
     since: tuple[str, ...] = ()
     dry: bool = False
@@ -156,6 +163,7 @@ class Tally:
     _usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _asked: ModelAsked | None = None
+    _malformed: Malformed = field(default_factory=Malformed)
     _course: Course = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,6 +174,7 @@ class Tally:
         self.state = apply(self.state, record)
         self._cost(record.event)
         self._course.add(record.event, self.state)
+        self._malformed.add(record.event)
 
     def _cost(self, event: Event) -> None:
         match event:
@@ -196,8 +205,8 @@ class Tally:
         """What there is to show now."""
         state, head = self.state, self.state.head
         end = state.finished
-        effects = self._course.effects(state)
         cost = Cost(state.costs)
+        effects, resting = self._course.effects(state), state.resting
         return Summary(
             run=head.run,
             status=state.status,
@@ -208,9 +217,13 @@ class Tally:
             output=end.output if end else "",
             confidence=(end.confidence or "") if end else "",
             unknowns=self._unknowns(),
+            malformed=self._malformed.lines(),
+            tried=self._malformed.tried_lines() if state.suspended else (),
             undone=self._undone(),
             since=tuple(self._course.since(state).values()),
-            steps=tuple(self._line(step, place) for place, step in enumerate(state.plan.steps)) if state.plan else (),
+            steps=tuple(self._line(step, place, resting) for place, step in enumerate(state.plan.steps))
+            if state.plan
+            else (),
             gauges=_gauges(state, bare=self.bare),
             phases=_phases(cost),
             revisions=tuple(self._course.revisions),
@@ -258,7 +271,7 @@ class Tally:
         left = {f"not carried out: {step.title or step.tool}" for step in self.state.left}
         return tuple(x for x in end.unknowns if x not in left and not x.startswith(tuple(told)))
 
-    def _line(self, step: Step, place: int) -> StepLine:
+    def _line(self, step: Step, place: int, resting: Mapping[str, Sequence[str]]) -> StepLine:
         outcome = self.state.outcomes[place] if place < len(self.state.outcomes) else None
         present = place == len(self.state.outcomes)
         return StepLine(
@@ -268,6 +281,7 @@ class Tally:
             mark=self._mark(step, outcome, present=present),
             note=self._course.notes.get(step.id, "") or (outcome.message if outcome else ""),
             finding=outcome.finding if outcome else "",
+            assumes=_assumes(step, resting.get(step.id, ())),
             seconds=None if self.bare or not (outcome or present) else self._seconds[step.id],
             usd=self._usd[step.id],
         )
@@ -293,6 +307,13 @@ class Tally:
         if outcome.status == "proposed":
             return {"done": "done", "dropped": "dropped"}.get(course.settled(step), "proposed")  # type: ignore[return-value]
         return "skipped" if outcome.skipped else outcome.status
+
+
+def _assumes(step: Step, rests: Sequence[str]) -> str:
+    """What the step takes for true, and on whose assumptions it rests."""
+    others = [name for name in rests if name != step.id]
+    on = f"rests on what {named(others)} assume{'s' if len(others) == 1 else ''}" if others else ""
+    return "; ".join(filter(None, (f"assumes: {', '.join(step.assumes)}" if step.assumes else "", on)))
 
 
 def summarise(records: Iterable[Record], *, bare: bool = False) -> Summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -161,14 +162,18 @@ class Tool:
         if self.refresh is not None:
             with_named(self.refresh, kwargs)
 
+    @property
+    def returns(self) -> Mapping[str, JSON]:
+        """JSON Schema of what a call gives, {} where the function's return type does not say."""
+        return _returned(self.function)
+
     def simulated(self, kwargs: Mapping[str, Any]) -> Any:
         """What `simulate` says that a call would give; without it, a value of the form that the function returns."""
         if self.simulate is not None:
             return with_named(self.simulate, kwargs)
         try:
-            returns = typing.get_type_hints(self.function, include_extras=True).get("return", type(None))
-            return example(TypeAdapter(returns).json_schema(mode="serialization"))
-        except Exception:  # noqa: BLE001 - an annotation may be anything, and then nothing is known of the result
+            return example(self.returns) if self.returns else None
+        except Exception:  # noqa: BLE001 - a schema may be anything
             return None
 
 
@@ -300,6 +305,15 @@ def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool
             raise ToolDefinitionError(f"two tools are called {made.name!r}: give one of them another `name=`")
         box[made.name] = made
     return box
+
+
+@functools.lru_cache(maxsize=256)
+def _returned(function: Callable[..., Any]) -> Mapping[str, JSON]:
+    try:
+        returns = typing.get_type_hints(function, include_extras=True).get("return", Any)
+        return TypeAdapter(returns).json_schema(mode="serialization")
+    except Exception:  # noqa: BLE001 - an annotation may be anything, and then nothing is known of the result
+        return {}
 
 
 def _made(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> Tool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any
 
-from agentnb import assess_changes, step_changes
+from agentnb import assess_changes, step_changes, stop_changes
 from agentnb.budget import Spent
 from agentnb.cost import Line, Used, charged, settled
 from agentnb.errors import DamagedRecord, IllegalTransition
@@ -33,6 +33,7 @@ from agentnb.events import (
     EarlierResult,
     GateRaised,
     LimitReached,
+    LoopNoticed,
     MemorySummarised,
     ModelAsked,
     ModelCached,
@@ -49,6 +50,7 @@ from agentnb.events import (
     RunForked,
     RunImported,
     RunResumed,
+    RunRetried,
     RunStarted,
     RunSuspended,
     StepJudged,
@@ -62,6 +64,8 @@ from agentnb.plan import Plan, Step
 from agentnb.remembered import noted, read_again, summarised
 from agentnb.state import NEW, NOTHING, Outcome, RunState, Stage, Status
 from agentnb.step_changes import CLEAN, UNTRIED, Changes, current, require
+from agentnb.stop_changes import assumed
+from agentnb.stops import Seen
 from agentnb.trail import Trail
 
 __all__ = ["LEGAL", "apply", "fold"]
@@ -78,7 +82,7 @@ _QUESTION = frozenset({AssessmentMade, QuestionAsked, QuestionAnswered})
 _ALERTS = frozenset({AlertRaised, AlertFailed})
 
 
-_ANY = _ALERTS | {LimitReached, RunSuspended, RunResumed, RunFinished, BudgetExtended, RunImported}
+_ANY = _ALERTS | {LimitReached, RunSuspended, RunResumed, RunRetried, RunFinished, BudgetExtended, RunImported}
 
 
 _QUEUE = frozenset({ActionClaimed, ActionSettled})
@@ -86,13 +90,13 @@ _QUEUE = frozenset({ActionClaimed, ActionSettled})
 
 LEGAL: Mapping[Stage, frozenset[type]] = {
     Stage.NEW: frozenset({RunStarted}),
-    Stage.PLAN: _MODEL | _ANY | _QUEUE | {MemorySummarised, PlanMade, RunForked},
+    Stage.PLAN: _MODEL | _ANY | _QUEUE | {MemorySummarised, LoopNoticed, PlanMade, RunForked},
     Stage.STEP: _MODEL
     | _ANY
     | _GATE
     | _QUEUE
     | _QUESTION
-    | {MemorySummarised, RunForked}
+    | {MemorySummarised, LoopNoticed, RunForked}
     | {
         ArgsBound,
         ReadRepeated,
@@ -108,7 +112,7 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
     Stage.JUDGE: _MODEL | _ANY | _QUEUE | {StepJudged},
     Stage.ANSWER: _MODEL | _ANY | _QUEUE | {RunForked},
-    Stage.DONE: _ALERTS | _QUEUE | {BudgetExtended, DoubtResolved, RunImported},
+    Stage.DONE: _ALERTS | _QUEUE | {BudgetExtended, RunRetried, DoubtResolved, RunImported},
 }
 """Which kinds of event each stage admits. What else has to hold is asked for in the handlers below."""
 
@@ -141,7 +145,7 @@ def apply(state: RunState, record: Record) -> RunState:
         state = state._replace(t=max(state.t, record.t))
     changes = _APPLY[type(event)](state, event)
     if items := noted(event):
-        changes["noted"] = (*state.noted, *items)
+        changes["noted"] = (*changes.get("noted", state.noted), *items)
     return state._replace(seq=record.seq, at=record.at, t=max(state.t, record.t), **changes)
 
 
@@ -192,11 +196,6 @@ def _cached(state: RunState, e: ModelCached) -> Changes:
     return {"costs": charged(state.costs, e.phase, e.model, Used(hits=1, hit_tokens=tokens, hit_usd=e.saved_usd))}
 
 
-def _rejected(state: RunState, e: ReplyRejected) -> Changes:
-    require(state.inflight is None, "a model call is in flight", e)
-    return {"rejected": state.rejected + 1, "problems": e.problems}
-
-
 def _escalated(state: RunState, e: ModelEscalated) -> Changes:
     require(state.inflight is None, "a model call is in flight", e)
     require(state.rejected > 0, "no reply was rejected", e)
@@ -222,7 +221,7 @@ def _planned(state: RunState, e: PlanMade) -> Changes:
     ids = [step.id for step in e.steps]
     require(ids == [f"s{e.keep + n}" for n in range(1, len(ids) + 1)], f"ids {ids} are not by place", e)
     revised = plan.revised(e.keep, e.steps, version=e.version, reason=e.reason, by=e.by)
-    changes = {"plan": revised, "why": "", **_next_step(more=bool(e.steps))}
+    changes = {"plan": revised, "why": "", "noted": assumed(state, e), **_next_step(more=bool(e.steps))}
     if state.plan is not None:
         own = 0 if state.answered else 1  # a revision that a person's answer calls for is not the planner's
         changes |= {
@@ -241,11 +240,11 @@ def _forked(state: RunState, e: RunForked) -> Changes:
     require(state.claim is None, "a call is claimed", e)
     head = replace(
         state.head, model=e.model, cheap_model=e.cheap_model, phases=e.phases, escalate=e.escalate, tools=e.tools,
-        policy=e.policy, tags=e.tags, budget=e.budget, alerts=e.alerts, assess=e.assess,
+        policy=e.policy, tags=e.tags, budget=e.budget, alerts=e.alerts, assess=e.assess, stops=e.stops,
     )  # fmt: skip
     left: Changes = {
         **CLEAN, "spent": NOTHING, "reserved": NOTHING, "costs": (), "alerts": (), "queue": (), "grants": (),
-        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None, "answered": False,
+        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None, "answered": False, "seen": Seen(),
     }  # fmt: skip
     changes: Changes = {"started": head, "fork": e, "budget": e.budget, "status": Status.IN_PROGRESS, **left}
     acted = state.acted_before | frozenset(e.acted)
@@ -308,6 +307,8 @@ def _judged(state: RunState, e: StepJudged) -> Changes:
         changes |= {"stage": Stage.PLAN, "why": e.reason}
     elif e.verdict == "escalate":
         changes |= {"stage": Stage.ANSWER, "stop": "escalated", "why": e.reason}
+    if state.plan is not None and state.plan.by == "model":  # nobody else chose a call anew
+        changes["seen"] = stop_changes.seen_with(state, e, got)
     return changes
 
 
@@ -360,6 +361,8 @@ def _resumed(state: RunState, e: RunResumed) -> Changes:
     lost = Spent(model_calls=1) if here else state.reserved.uncounted()
     unsure = state.unsure or (state.claim is not None and not state.cleared)
     fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False, "reread": ()}
+    if state.suspended and state.suspended.reason == "malformed_output":
+        fresh |= {"rejected": 0, "retried": True}
     fresh |= {"spent": state.spent + lost, "costs": _costs(state, _lost(lost))}
     return {"status": Status.IN_PROGRESS, "suspended": None, **fresh, **_accepted(state, e)}
 
@@ -383,11 +386,12 @@ def _finished(state: RunState, e: RunFinished) -> Changes:
     require(state.inflight is None, "a model call is in flight", e)
     require(e.status != "completed" or state.step is None, f"{len(state.left)} steps are left", e)
     require(e.status == "cancelled" or state.stage is not Stage.CALL, "a call is not settled", e)
-    return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None}
+    return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None, **UNTRIED}
 
 
 _WHILE_SUSPENDED = (
-    RunResumed, ApprovalAnswered, QuestionAnswered, BudgetExtended, DoubtResolved, RunSuspended, ActionClaimed,
+    RunResumed, RunRetried, ApprovalAnswered, QuestionAnswered, BudgetExtended, DoubtResolved, RunSuspended,
+    ActionClaimed,
     ActionSettled, RunImported,
 )  # fmt: skip
 """What a person, or the next process, may add to a run that rests."""
@@ -399,7 +403,7 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ModelReplied: _replied,
     ModelFailed: _model_failed,
     ModelCached: _cached,
-    ReplyRejected: _rejected,
+    ReplyRejected: stop_changes.rejected,
     ModelEscalated: _escalated,
     AlertRaised: _alert_raised,
     AlertFailed: _alert_failed,
@@ -426,10 +430,12 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ActionClaimed: step_changes.action_claimed,
     ActionSettled: step_changes.action_settled,
     StepJudged: _judged,
+    LoopNoticed: stop_changes.circled,
     LimitReached: _limited,
     BudgetExtended: _extended,
     RunSuspended: _suspended,
     RunResumed: _resumed,
+    RunRetried: stop_changes.retried,
     RunForked: _forked,
     RunImported: _imported,
     RunFinished: _finished,

@@ -149,6 +149,7 @@ def _replayed(s: Summary) -> Summary:
         revisions=tuple(map(same, s.revisions)),
         decisions=tuple(map(same, s.decisions)),
         statements=tuple(map(same, s.statements)),
+        tried=tuple(map(same, s.tried)),
         steps=tuple(replace(step, note=same(step.note), seconds=None) for step in s.steps),
         effects=tuple(replace(e, args=same(e.args), asks=tuple(map(same, e.asks))) for e in s.effects),
         actions=tuple(replace(a, args=same(a.args), said=same(a.said)) for a in s.actions),
@@ -300,12 +301,18 @@ def plan_title(s: Summary) -> str:
 
 def lists(s: Summary) -> list[tuple[str, list[str]]]:
     """The lists that a record ends with, each with its title."""
-    all_ = (
+    each = (
         ("revision of the plan", "revisions of the plan", s.revisions),
         ("decision", "decisions", s.decisions),
         ("statement of its last assessment", "statements of its last assessment", s.statements),
+        ("reply in a row that could not be used", "replies in a row that could not be used", s.tried[-_TOLD:]),
+        (
+            "model with replies that could not be used",
+            "models with replies that could not be used",
+            s.malformed[:_TOLD],
+        ),
     )
-    return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in all_ if of]
+    return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in each if of]
 
 
 def told(s: Summary) -> list[tuple[str, str, list[str]]]:

@@ -111,18 +111,18 @@ def test_a_plan_that_cannot_be_carried_out_is_sent_back_with_the_list(store: Dis
 @pytest.mark.parametrize(
     "reply", ["Sure! Here is the plan: first…", '{"steps": [{"tool": "add", ', "[]", "{}", '{"steps": 3}']
 )
-def test_malformed_plans_end_the_run_after_three_tries_and_a_person_is_told(store: DiskStore, reply: str) -> None:
-    """Prose, cut-off JSON and the wrong form are tried again with the error shown, and then handed over."""
-    it = run(store, ("plan", reply), ("plan", reply), ("plan", reply))
-    assert (it.status, it.stop_reason) == (Status.FAILED, "malformed_output")
-    assert "no valid plan in 3 tries" in it.detail
+def test_malformed_plans_wait_for_a_person_after_four_replies(store: DiskStore, reply: str) -> None:
+    """Prose, cut-off JSON and the wrong form: with the error shown, then simplified, and then it is a person's turn."""
+    it = run(store, *[("plan", reply)] * 4)
+    assert (it.status, it.stop_reason) == (Status.SUSPENDED, "malformed_output")
+    assert "no usable plan in 4 replies" in it.detail
 
 
 def test_a_critic_that_talks_nonsense_is_not_believed(store: DiskStore) -> None:
-    """Three invalid verdicts stop the run and hand over what was found."""
-    nonsense = ("critique", "yes")
-    it = run(store, plan(step("add", a=1, b=2)), nonsense, nonsense, nonsense, answer("partial"))
-    assert (it.status, it.stop_reason, it.output) == (Status.STOPPED, "escalated", "partial")
+    """Nobody goes on with a result on the word of an invalid verdict."""
+    it = run(store, plan(step("add", a=1, b=2)), *[("critique", "yes")] * 4)
+    assert (it.status, it.stop_reason) == (Status.SUSPENDED, "malformed_output")
+    assert it.detail.startswith("no usable verdict on s1 add in 4 replies: the reply is not a JSON object")
 
 
 def test_a_failed_call_is_revised_and_the_planner_reads_why(store: DiskStore) -> None:
@@ -162,8 +162,8 @@ def test_a_failed_call_with_an_open_argument_is_bound_again(store: DiskStore) ->
 
 def test_revisions_are_limited(store: DiskStore) -> None:
     """A planner that keeps failing is stopped after three revisions, with what there is."""
-    again = plan(step("broken"))
-    it = run(store, again, again, again, again, answer("nothing worked"))
+    tries = [plan(step("broken", why=f"no such column: {n}")) for n in range(4)]
+    it = run(store, *tries, answer("nothing worked"))
     assert (it.status, it.stop_reason, it.state.revisions) == (Status.STOPPED, "escalated", 3)
 
 
@@ -260,9 +260,10 @@ def test_deny_refuses_every_write_and_auto_asks_before_what_cannot_be_taken_back
 
 
 def test_a_limit_is_a_result_that_says_how_to_go_on(store: DiskStore) -> None:
-    """Two steps are allowed: the third is not carried out, the answer is partial, and extending goes on there."""
+    """Two steps are allowed: a planner that insists on three has two, a partial answer, and goes on when extended."""
     steps = [step("add", a=n, b=n) for n in range(3)]
-    with ScriptedModel([plan(*steps), verdict(), verdict(), answer("two of three"), verdict(), answer("all")]) as model:
+    lines = [plan(*steps), plan(*steps), verdict(), verdict(), answer("two of three"), verdict(), answer("all")]
+    with ScriptedModel(lines) as model:
         agent = Agent(model, tools=[add], store=store, budget=Budget(steps=2))
         it = agent.run("x")
         assert (it.status, it.stop_reason, it.output) == (Status.STOPPED, "steps", "two of three")
@@ -554,8 +555,8 @@ def test_hostile_tools_are_results_and_never_exceptions(store: DiskStore) -> Non
         made = tool(effect="read")(function)
         again = plan(step(made.name))
         fatal = function in (exits, recurses)  # no plan mends that; what is only wrong is planned around
-        it = run(store, again, *([] if fatal else [again, again, again]), answer(), tools=[made])
-        assert it.stop_reason == "escalated", made.name
+        it = run(store, again, *([] if fatal else [again, again]), answer(), tools=[made])
+        assert it.stop_reason == ("escalated" if fatal else "loop"), made.name
         assert it.state.outcomes[0].message, made.name
 
 
@@ -748,7 +749,7 @@ def test_a_limit_always_hands_over_what_there_is(store: DiskStore) -> None:
 
 def test_extending_says_what_helps(store: DiskStore) -> None:
     """A cap that did not stop the run, or none at all, is refused before anything is lost."""
-    agent_lines = [plan(step("add", a=1, b=1), step("add", a=2, b=2)), verdict(), answer("half")]
+    agent_lines = [*[plan(step("add", a=1, b=1), step("add", a=2, b=2))] * 2, verdict(), answer("half")]
     with ScriptedModel(agent_lines) as model:
         it = Agent(model, tools=[add], store=store, budget=Budget(steps=1)).run("x")
         for wrong in ({}, {"tokens": 5}):

@@ -78,6 +78,7 @@ from agentnb.plan import Step, numbered, references
 from agentnb.policy import Assess as Rule
 from agentnb.policy import Policy, ToolFacts
 from agentnb.state import NEW, RunState, Status
+from agentnb.stops import NO_STOPS, Stops
 from agentnb.tiers import model_of
 from agentnb.trail import Trail
 from agentnb.transitions import LEGAL, apply, fold
@@ -126,6 +127,7 @@ class Walk:
                 tools=state_of_tools,
                 budget=budget,
                 policy=Policy(approve=approve, answer_within_s=5, valid_s=VALID_S),
+                stops=draw(st.sampled_from([NO_STOPS, Stops(), Stops(no_progress=2)])),
                 dry=draw(st.integers(0, 9)) == 0,
                 assess=draw(
                     st.sampled_from([None, Rule(), Rule(every=2), Rule(every=None), Rule(before_acting=False)])

@@ -29,6 +29,7 @@ from agentnb.events import (
 )
 from agentnb.plan import Check, Step
 from agentnb.policy import Assess, MemoryPolicy, Policy, ToolFacts
+from agentnb.stops import Stops
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -66,6 +67,12 @@ POLICIES = st.builds(
 )
 MEMORIES = st.builds(MemoryPolicy, tokens=st.integers(2000, 10**6), every=st.integers(2, 99))
 ASSESS = st.builds(Assess, every=st.none() | st.integers(1, 10**6), before_acting=st.booleans())
+STOPS = st.builds(
+    Stops,
+    repeats=st.none() | st.integers(2, 64),
+    cycles=st.none() | st.integers(2, 8),
+    no_progress=st.none() | st.integers(1, 64),
+)
 KINDS: tuple[type, ...] = typing.get_args(Event)
 
 
@@ -75,6 +82,7 @@ def _types() -> None:
     st.register_type_strategy(Budget, BUDGETS)
     st.register_type_strategy(Step, STEPS)
     st.register_type_strategy(Policy, POLICIES)
+    st.register_type_strategy(Stops, STOPS)
     st.register_type_strategy(MemoryPolicy, MEMORIES)
     st.register_type_strategy(Assess, ASSESS)
 

@@ -257,7 +257,7 @@ def test_a_fork_is_forked_and_resumed_like_any_run(office: Office) -> None:
         ("s2", {"args": {"b": 1}, "plan": []}, "give one of them"),
         ("answer", {"args": {"b": 1}}, "answer has no arguments: name the step"),
         ("s2", {"args": {"c": 1}}, "s2 add: .*'c'"),
-        ("s2", {"args": {"b": "$s3"}}, "s2 needs s3, which is not an earlier step"),
+        ("s2", {"args": {"b": "$s3"}}, "s2 needs s3, which no step gives"),
         ("s2", {"plan": [{"tool": "fly"}]}, "there is no tool 'fly'"),
         ("s2", {"plan": ["x"]}, "a step of the plan is not one"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentnb import Agent, Run, ScriptedModel
+from agentnb import Agent, Budget, Run, ScriptedModel
 from agentnb.approval import Answer, ApprovalRequest, Approver, Request, nobody
 from agentnb.log import Clock
 from agentnb.policy import Policy, confidence
@@ -427,8 +427,8 @@ def test_what_is_handed_over_without_a_model_fetches_nothing_either() -> None:
     attack = Attack("image", BEACON, (), lambda _: False)
     place = world()
     place.begin(attack)
-    lines = [plan(step("fetch_url", url=PAGE)), *[("answer", "no JSON")] * 3]
-    agent = Agent(ScriptedModel(lines), tools=place.tools, store=MemoryStore(), approve="auto")
+    model, budget = ScriptedModel([plan(step("fetch_url", url=PAGE))]), Budget(model_calls=1, tokens=None)
+    agent = Agent(model, tools=place.tools, store=MemoryStore(), approve="auto", budget=budget)
     run = agent.run("Look.")
     assert SECRET in run.output
     assert Fetches(run._repr_html_()).found == []

@@ -19,13 +19,13 @@ LAYERS = """
     errors
     budget
     alerts cost
-    plan trail policy redact
-    failures retry breaker values
+    plan trail policy redact stops
+    failures retry breaker values recovery
     checks events
     codec state settings
     step_changes tiers
     assess_changes
-    remembered
+    remembered stop_changes
     transitions
     decide
     store.base
@@ -48,7 +48,8 @@ LAYERS = """
     grounds
     mailbox prompt_text replies
     prompts
-    memory prepared
+    memory prepared feasible
+    simpler
     calls
     gate
     planner executor critic answer summariser assess question
@@ -56,7 +57,7 @@ LAYERS = """
     loop
     tape
     cassette splice
-    pending dryrun
+    pending dryrun malformed by_hand
     actions
     markdown
     standing notes listing

@@ -121,7 +121,8 @@ def test_a_plain_function_can_be_a_tool(cells: Cells) -> None:
 
 def test_a_limit_is_a_result_and_can_be_extended(cells: Cells) -> None:
     """A run that stops at a cap is bound and shown without an error; `%agent extend` goes on with it."""
-    lines = [plan(step("add", a=1, b=2), step("add", a="$s1", b=4)), verdict(), answer("so far 3")]
+    two = plan(step("add", a=1, b=2), step("add", a="$s1", b=4))
+    lines = [two, two, verdict(), answer("so far 3")]  # it is told that the second step is over budget, and insists
     cells.names["m"] = scripted(*lines, verdict(), answer("7"))
     cells.cell("r --model m --tools add --steps 1", "Add.")
     assert (cells.names["r"].status, cells.names["r"].stop_reason) == (Status.STOPPED, "steps")

@@ -233,7 +233,7 @@ def test_what_waits_for_a_person_says_what_to_type() -> None:
 
 def test_what_stopped_says_why_and_how_to_go_on() -> None:
     """A limit, a provider that is down, a check that failed: each has its reason and its next line."""
-    limited = run(plan(*[step("add", a=1, b=1)] * 2), verdict(), answer("half"), budget=Budget(steps=1)).summary
+    limited = run(*[plan(*[step("add", a=1, b=1)] * 2)] * 2, verdict(), answer("half"), budget=Budget(steps=1)).summary
     assert limited.reason == "reached its limit of 1 step"
     assert limited.next == "%agent extend r1-test --steps 1"
     assert [line.mark for line in limited.steps] == ["done", "todo"]
@@ -243,8 +243,9 @@ def test_what_stopped_says_why_and_how_to_go_on() -> None:
         answer("?"), plan=[Step(tool="add", args={"a": 1, "b": 1}, check=Check(expression="result == 3"))]
     ).summary
     assert (wrong.reason, wrong.next) == ("needs a person", "%agent fork r1-test --at s1")
-    garbled = run(*[("plan", "prose")] * 3).summary
+    garbled = run(*[("plan", "prose")] * 4).summary
     assert garbled.reason == "the model's replies could not be used"
+    assert garbled.next == "%agent retry r1-test HINT   or   %agent cancel r1-test"
 
 
 def test_what_it_does_now_follows_the_run() -> None:
@@ -620,8 +621,8 @@ def test_a_dry_run_lists_what_it_would_do() -> None:
 def test_a_plan_that_changes_takes_its_effects_along() -> None:
     """What would have been done under a plan that was given up is not listed."""
     it = dry(
-        plan(step("pay", to="ada", amount=1), step("note", text="$? what")),
-        ("bind", {"args": {}}), ("bind", {"args": {}}), ("bind", {"args": {}}),
+        plan(step("pay", to="ada", amount=1), step("add", a=1, b=1)),
+        verdict("revise"),
         plan(step("pay", to="bob", amount=2)),
         answer(),
     )  # fmt: skip

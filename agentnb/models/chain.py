@@ -44,6 +44,7 @@ class Question:
         step: the step it is asked for, or "".
         last_word: True for the final answer, which alone may use what is kept back for it.
         attempt: 1, 2, … within the retries.
+        again: True where it is asked anew even if the prompt cache has a reply, which could not be used.
     """
 
     request: ModelRequest
@@ -51,6 +52,7 @@ class Question:
     step: str = ""
     last_word: bool = False
     attempt: int = 1
+    again: bool = False
 
 
 Ask = Callable[[Question], Generator[Event, None, ModelReply]]
@@ -63,12 +65,14 @@ class Voice:
     Attributes:
         ref: its name, part of every key.
         ask: its chain.
+        price: what it charges, None where nobody knows.
         thinking_tokens: output tokens that it may use before it answers, on top of the answer's own.
         endpoint: the server that is asked, "" for the provider's own; part of every key too.
     """
 
     ref: str
     ask: Ask
+    price: Price | None = None
     thinking_tokens: int = 0
     endpoint: str = ""
 
@@ -217,7 +221,7 @@ def cached(log: RunLog, cache: ReplyCache, price: Price, *, fresh: bool = False)
 
     def layer(ask: Ask) -> Ask:
         def cached_ask(question: Question) -> Generator[Event, None, ModelReply]:
-            reply = None if fresh else _remembered(cache, question.key, log)
+            reply = None if fresh or question.again else _remembered(cache, question.key, log)
             if reply is not None:
                 request = question.request
                 yield ModelCached(

@@ -16,6 +16,7 @@ from IPython.core.magic_arguments import MagicArgumentParser, argument, magic_ar
 
 from agentnb.cost import PHASES
 from agentnb.errors import ConfigError
+from agentnb.stops import Stops
 
 if TYPE_CHECKING:
     from agentnb.policy import Assess
@@ -125,6 +126,13 @@ def _assess(text: str) -> Assess | bool:
     return Assess(every=int(text[:9]))
 
 
+def _stops(text: str) -> Stops:
+    try:
+        return Stops.of(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _name(text: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
         raise argparse.ArgumentTypeError(f"{text!r} cannot be a variable: the result is bound to a name like `result`")
@@ -175,6 +183,7 @@ _CELL: Final[Sequence[Spec]] = (
           " ask you what is critical and nobody has said; 10 if not given"),
     _spec("--approver", metavar="NAME", help="function that answers in place of the person here"),
     _spec("--notify", metavar="NAME", help="function that is told when something waits for a person"),
+    _spec("--stops", type=_stops, metavar="RULES", help="when a run in circles is stopped: repeats=3,cycles=none"),
     _spec("--dry-run", action="store_true", help="read for real, only simulate what acts, and list it"),
     _spec("--fresh", action="store_true", help="ask models anew instead of taking replies from the prompt cache"),
     _spec("--replay", action="store_true", help="take every reply from the cassette: no key, no network, no cost"),
@@ -257,6 +266,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
             *_MODELS,
             _STORE,
         ),
+    ),
+    "retry": Command(
+        "RUN [HINT]",
+        "try again where no reply could be used, or where it went round in circles; the model reads the hint",
+        (_RUN, _WHY, _STORE),
     ),
     "fork": Command(
         "RUN [--at s3] [ARG=VALUE …] [--name NAME]",

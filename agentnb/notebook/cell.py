@@ -34,6 +34,7 @@ from agentnb.run import Run
 from agentnb.session import Session
 from agentnb.settings import Settings
 from agentnb.state import Status
+from agentnb.stops import DEFAULT_STOPS
 from agentnb.summary import Summary
 from agentnb.tiers import phases_in
 from agentnb.wording import ended_steps
@@ -136,6 +137,7 @@ def carry_out(
         budget=budget_of(args),
         approve=policy_named(args.approve, names),
         assess=True if args.assess is None else args.assess,
+        stops=args.stops or DEFAULT_STOPS,
         store=chosen.store,
         cassette=chosen.cassette or None,
         mode=chosen.mode,

@@ -215,6 +215,7 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "reject": going_on.reject,
     "replay": _replay,
     "resume": going_on.resume,
+    "retry": going_on.retry,
     "runs": _runs,
     "show": _show,
     "tools": _tools,

@@ -15,7 +15,7 @@ __all__ = ["Event", "complete"]
 _MODELS = ("local:qwen2.5-coder-1.5b", "local:smollm2", "anthropic:", "openai:")
 _ABOUT_RUNS = (
     "answer", "approve", "cancel", "discard", "edit", "execute", "extend", "go-on", "pending", "reject", "replay",
-    "resume", "show",
+    "resume", "retry", "show",
 )  # fmt: skip
 _DELIMITERS = ",:="
 

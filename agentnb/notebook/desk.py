@@ -125,6 +125,7 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Ru
         budget=head.budget,
         approve=head.policy,
         assess=head.assess or False,
+        stops=head.stops,
         store=store.place,
         cassette=desk.settings.cassette or None,
         mode=desk.settings.mode,

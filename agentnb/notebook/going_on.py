@@ -43,6 +43,7 @@ __all__ = [
     "pending",
     "reject",
     "resume",
+    "retry",
 ]
 
 
@@ -53,6 +54,12 @@ def resume(desk: Desk, args: Namespace) -> None:
     if run.status.ended and not (doubt and run.state.claim):
         raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run)}")
     go_on(desk, args, run, lambda: run.resume(in_doubt=doubt, accept_changes=args.accept_changes))
+
+
+def retry(desk: Desk, args: Namespace) -> None:
+    """Have it tried again where no reply could be used, or where it went round in circles; WHY is a hint."""
+    run = reopened(desk, args)
+    go_on(desk, args, run, lambda: run.retry(args.why))
 
 
 def fork(desk: Desk, args: Namespace) -> None:

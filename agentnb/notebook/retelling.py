@@ -27,6 +27,7 @@ from agentnb.events import (
     GateRaised,
     Kept,
     LimitReached,
+    LoopNoticed,
     MemorySummarised,
     ModelAsked,
     ModelCached,
@@ -42,6 +43,7 @@ from agentnb.events import (
     RunForked,
     RunImported,
     RunResumed,
+    RunRetried,
     RunStarted,
     RunSuspended,
     StepJudged,
@@ -109,6 +111,7 @@ def _gated(reasons: tuple[str, ...]) -> str:
 _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     RunStarted: _started,
     RunResumed: _resumed,
+    RunRetried: lambda e: f"by {who(e.by)}: {e.hint}" if e.hint else f"by {who(e.by)}",
     RunImported: lambda _: "what it was allowed elsewhere is no leave here",
     RunForked: lambda e: f"from {e.origin} at {e.at}{', with other steps' if e.steps is not None else ''}",
     RunSuspended: lambda e: f"{e.reason} {e.detail}",
@@ -121,7 +124,7 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     ModelReplied: lambda e: f"{e.usage.input_tokens} + {e.usage.output_tokens} tokens: {_short(e.text)}",
     ModelFailed: lambda e: e.message,
     MemorySummarised: lambda e: f"{e.upto} steps in {len(e.items)} lines, by {e.by}",
-    ReplyRejected: lambda e: f"{e.phase} {e.step}: {'; '.join(e.problems)}",
+    ReplyRejected: lambda e: f"{e.phase} {e.step}, layer {e.layer}: {'; '.join(e.problems)}",
     ArgsBound: lambda e: f"{e.step} {_short(e.args)}",
     AssessmentMade: lambda e: (
         f"{e.step} {len(e.established)} established, {len(e.assumed)} assumed, {len(e.unknown)} unknown"
@@ -147,6 +150,7 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     ModelEscalated: lambda e: f"{e.step} {e.phase}: {e.model} is asked in place of {e.was}",
     AlertRaised: lambda e: e.threshold.in_words(e.value, e.runs),
     AlertFailed: lambda e: f"its callback failed: {e.message}",
+    LoopNoticed: lambda e: f"{e.said} ({e.then.replace('_', ' ')})",
     StepJudged: lambda e: f"{e.step} {e.verdict}, by {e.by}: {e.reason}",
 }
 """What is said of each kind; of one that is not here, its name says all."""
