@@ -264,6 +264,7 @@ class Gate:
             others=self._others(),
             allowable=tool.reversibility != "irreversible" and not must_ask,
             replans=can_revise(state),
+            **_inside(state),
         )
 
     def _sources(self) -> tuple[Source, ...]:
@@ -300,7 +301,8 @@ class Gate:
             return None
         if state.head.dry and tool.facts.acts:  # it is only simulated
             return None
-        taint = state.tainted(step, place, by_model=False) if tool.facts.acts else ()
+        told = tool.facts.delegates or not tool.facts.acts
+        taint = () if told else state.tainted(step, place, by_model=False)
         if not (tool.guards or step.ask or taint or state.asked_about(step)):
             return None
         call = prepare_later(log, tool, step)
@@ -339,6 +341,7 @@ class Gate:
             key=claim.key,
             known=tuple(filter(None, (doubt, found))),
             reversibility=tool.reversibility,
+            **_inside(log.state),
         )
         answer = self._asked_about_doubt(request)
         early = answer is not None and answer.decision == "not_happened" and not ended(claim.key, 0)
@@ -361,6 +364,12 @@ class Gate:
             return None
         sound = isinstance(answer, Answer) and _is_sound(answer) and answer.decision in ("happened", "not_happened")
         return answer if isinstance(answer, Answer) and sound else None
+
+
+def _inside(state: RunState) -> dict[str, str]:
+    """As what, and where, another run called this one."""
+    head = state.head
+    return {"agent": head.agent, "parent": head.parent, "parent_step": head.parent_step}
 
 
 def _is_sound(answer: Answer) -> bool:

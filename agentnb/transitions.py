@@ -28,6 +28,8 @@ from agentnb.events import (
     BudgetExtended,
     CallInDoubt,
     CallSimulated,
+    ChildSettled,
+    ChildStarted,
     DoubtResolved,
     EarlierResult,
     GateRaised,
@@ -98,7 +100,8 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     },
     Stage.CALL: _ANY
     | _QUEUE
-    | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
+    | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired}
+    | {ChildStarted, ChildSettled},
     Stage.JUDGE: _MODEL | _ANY | _QUEUE | {StepJudged},
     Stage.ANSWER: _MODEL | _ANY | _QUEUE | {RunForked},
     Stage.DONE: _ALERTS | _QUEUE | {BudgetExtended, DoubtResolved, RunImported},
@@ -139,7 +142,8 @@ def apply(state: RunState, record: Record) -> RunState:
 
 
 def _start(_: RunState, e: RunStarted) -> Changes:
-    return {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "started": e, "budget": e.budget, "outcomes": Trail()}
+    begun: Changes = {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "started": e, "outcomes": Trail()}
+    return {**begun, "budget": e.budget, "planned_clean": 0 if e.tainted else None}
 
 
 def _asked(state: RunState, e: ModelAsked) -> Changes:
@@ -233,9 +237,11 @@ def _forked(state: RunState, e: RunForked) -> Changes:
     )  # fmt: skip
     left: Changes = {
         **CLEAN, "spent": NOTHING, "reserved": NOTHING, "costs": (), "alerts": (), "queue": (), "grants": (),
-        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None,
+        "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None, "held": NOTHING,
     }  # fmt: skip
     changes: Changes = {"started": head, "fork": e, "budget": e.budget, "status": Status.IN_PROGRESS, **left}
+    shared = tuple(replace(c, spent=NOTHING) if c.spent is None else c for c in state.children)
+    changes["children"] = shared  # by reference: they are the other run's, and settled there
     acted = state.acted_before | frozenset(e.acted)
     if e.steps is not None:
         keep, plan = len(state.outcomes), state.plan or Plan((), 0)
@@ -398,6 +404,8 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ApprovalExpired: step_changes.approval_expired,
     ToolClaimed: step_changes.claimed,
     ToolReturned: step_changes.returned,
+    ChildStarted: step_changes.child_started,
+    ChildSettled: step_changes.child_settled,
     ToolRetried: step_changes.retried,
     ToolRefused: step_changes.refused,
     MemorySummarised: summarised,

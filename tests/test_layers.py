@@ -27,6 +27,7 @@ LAYERS = """
     remembered
     transitions
     decide
+    slices
     store.base
     store.seal store.network
     store.heads store.layout store.lock store.text_cache store.group
@@ -48,6 +49,7 @@ LAYERS = """
     prompts
     memory prepared
     calls
+    delegate
     gate
     planner executor critic answer summariser
     perform
@@ -64,7 +66,7 @@ LAYERS = """
     render
     compare
     session
-    wiring
+    wiring family
     fork resume
     run
     agent

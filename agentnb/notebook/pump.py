@@ -215,7 +215,7 @@ class Pump:
         """What another process or thread has answered."""
         if not isinstance(request, ApprovalRequest):
             return None
-        log = self._session.log
+        log = self._session.asking
         return posted(log.store, log.run, log.state.asked_at)
 
     def _serve(self) -> BaseException | None:
@@ -249,10 +249,10 @@ class Pump:
 
     def _rest(self, *, stopped: bool) -> RunSuspended:
         """How the run rests: a question that was left without an answer still waits for one."""
-        state, claim = self._session.state, self._session.state.claim
+        claim = self._session.state.claim
         asking = self._job is not None and not self._job.calls_tool and not self._job.done.is_set()
-        if stopped and asking and state.approval:
-            detail = f"{state.approval.step} {state.approval.tool} waits for a person"
+        if stopped and asking and (asked := self._session.asking.state.approval):
+            detail = f"{asked.step} {asked.tool} waits for a person"
             return RunSuspended(reason="approval", detail=detail)
         never_made = claim is not None and claim is not self._made_claim and claim is not self._old_claim
         return RunSuspended(reason="interrupted" if stopped else "closed", withdrawn=never_made)
