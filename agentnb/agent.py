@@ -10,16 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from agentnb.alerts import Alert, Threshold, alerts_in
+from agentnb.alerts import Alert, Threshold, alerts_in, thresholds_in
 from agentnb.approval import Approver, nobody
 from agentnb.budget import Budget, Phase
 from agentnb.by_hand import Given, retried_by
 from agentnb.cassette import Cassette, Recording, Replaying, behind
 from agentnb.checkpoint import load
 from agentnb.codec import head_of
+from agentnb.delegate import AgentTool, Delegate, agent_tool
 from agentnb.dryrun import execution_plan
 from agentnb.errors import ConfigError, DamagedRecord, RunHeld
 from agentnb.events import Event, PlanMade, Record, RunResumed, RunRetried, RunStarted
+from agentnb.family import agents_in, innermost, tools_of, top
 from agentnb.fork import Changed, beginning, cut, parted
 from agentnb.gate import Notify
 from agentnb.log import Clock, RunLog
@@ -36,6 +38,7 @@ from agentnb.run import Run
 from agentnb.runner import Runner, run_here
 from agentnb.session import Means, Session
 from agentnb.settings import DEFAULT_MODEL, Mode
+from agentnb.slices import Slice, checked
 from agentnb.state import RunState
 from agentnb.stops import DEFAULT_STOPS, NO_STOPS, Stops
 from agentnb.store.base import Hold, ReplyCache, Store
@@ -131,6 +134,7 @@ class Agent:
         self.lineup = self._wiring.lineup(model, cheap_model, phases or {})
         self.escalate = escalate
         self.alerts = alerts_in(alerts)
+        self._given = (model, cheap_model, phases or {})
         self.clock = clock or (Clock(monotonic=lambda: 0.0, stopped=True) if self.replaying else Clock())
         self.store, self.replies = _stores(store)
 
@@ -145,7 +149,8 @@ class Agent:
         return self._redactor(*self.lineup)
 
     def _redactor(self, *models: Model) -> Redactor:
-        return Redactor.here(self._named, keys_of(map(behind, models)))
+        inside = (agent.delegate.secrets for agent in agents_in(self.tools))
+        return Redactor.here(self._named, keys_of(map(behind, models)), *inside)
 
     def run(
         self,
@@ -204,29 +209,45 @@ class Agent:
     def retry(self, run: str, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
         """Go on with a run whose model gave no usable reply, or that was stopped for going round in circles.
 
+        Where it is a run inside another that waits, the hint is for that one, and the outermost goes on.
+
         Args:
             run: its id.
             hint: what the model is to know; it reads it as a person's word.
             by: who says so; whoever is logged in, if left out.
             given: in place of the model's reply, see `Given`: plan, args, verdict or answer.
 
+        Returns:
+            The run that goes on, the outermost.
+
         Raises:
             RunNotFound: no such run.
             RunHeld: another kernel or process drives it.
             ConfigError: nothing of it waits for help, or what is given cannot be used; nothing was recorded.
         """
+        run = top(self.store, run)
         hold = self.held(run)
         try:
-            log = RunLog.reopened(self.store, run, self.clock)
-            said, then = retried_by(log, self.tools, hint, given, by)
+            log = RunLog.reopened(self.store, run, self.clock, self.redact)
+            waits = innermost(self.store, run, self.clock, log.redact)
+            said, then = retried_by(waits, tools_of(self.store, waits.run, self.tools), hint, given, by)
         except BaseException:
             hold.release(ended=False)
             raise
-        return self.drive(self._driving(log, lambda: self._tried_again(log, said, then), hold))
+        return self.drive(self._driving(log, lambda: self._tried_again(log, waits, said, then), hold))
 
-    def _tried_again(self, log: RunLog, said: RunRetried, then: Sequence[Event]) -> tuple[Record, ...]:
+    def _tried_again(self, log: RunLog, waits: RunLog, said: RunRetried, then: Sequence[Event]) -> tuple[Record, ...]:
         self.require_able(log.state)
-        return log.append(said, RunResumed(process=os.getpid()), *then)
+        goes_on = RunResumed(process=os.getpid())
+        if waits.run == log.run:
+            return log.append(said, goes_on, *then)
+        hold = self.held(waits.run)
+        try:
+            waits.append(said, goes_on, *then)
+            waits.flush()
+        finally:
+            hold.release(ended=waits.state.status.ended)
+        return log.append(goes_on)
 
     def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
         """A new run that shares the beginning of `run` and goes on from one of its steps, with something changed.
@@ -247,6 +268,55 @@ class Agent:
         """
         return self.drive(self.begin_fork(run, at, **changed))
 
+    def as_tool(
+        self,
+        name: str,
+        description: str,
+        *,
+        budget: Slice = 0.5,
+        task: str | Callable[..., str] = "{task}",
+    ) -> AgentTool:
+        """This agent as a tool of another: each call is a run of its own, in the store of the run that makes it.
+
+        It counts as what this agent's tools do, the worst of them. Its policy asks about each of its own calls that
+        acts, under the run around it, so that the call itself is not asked about; its approver, if it has one, goes
+        before that of the run around it. It has no budget of its own but a slice of that run's.
+
+        The result is {"status", "stop_reason", "detail", "answer", "unknowns"}. A limit, a failure or a refusal in
+        there is a result as well. Where it waits for a person, so does the run around it, and either can be answered:
+        `approve`, `answer`, `retry`. When it assesses, stops and warns is its own; its secrets are the run's around it
+        as well.
+
+        Args:
+            name: what models call it by.
+            description: what it can do, in a line: models choose by it.
+            budget: its slice of each cap: a share of what is left when it begins, or a `Budget` of which it gets no
+                more than is left.
+            task: the words of its task with the arguments that they are made of, "Summarise {path}", each a text; or a
+                function with typed arguments that gives the words.
+
+        Raises:
+            ConfigError: a slice that allows nothing, or more than 5 runs inside of one another.
+            ToolDefinitionError: no such tool can be made.
+        """
+        mine = Delegate(
+            models=self._given,
+            lineup=self.lineup if self._wiring.cassette else None,
+            refs=tuple(model.ref for model in self.lineup),
+            tools=dict(self.tools),
+            policy=self.policy,
+            assess=self.assess,
+            memory=self.memory,
+            stops=self.stops,
+            budget=checked(budget),
+            approver=None if self.approver is nobody else self.approver,
+            fresh=self.fresh,
+            escalate=self.escalate,
+            alerts=self.alerts,
+            secrets={**keys_of(map(behind, self.lineup)), **self._named},
+        )
+        return agent_tool(mine, name, description, task)
+
     def begin(
         self,
         task: str,
@@ -263,7 +333,7 @@ class Agent:
                 f"the task has {len(task):,} characters, {LONGEST_TASK:,} are allowed: let a tool read long data"
             )
         given = None if plan is None else self._checked(plan)
-        require_affordable(self.budget.usd, *self.lineup)
+        self._require_affordable(self.budget.usd, *self.lineup)
         return self._begun(task, given, dict(tags or {}), dry=dry_run)
 
     def execute(self, run: str) -> Run:
@@ -319,7 +389,7 @@ class Agent:
             where, changed, self.tools, self.policy, lineup,
             escalate=self.escalate, alerts=self._thresholds, assess=self.assess, stops=self.stops,
         )  # fmt: skip
-        require_affordable(event.budget.usd, *lineup)
+        self._require_affordable(event.budget.usd, *lineup)
         log = RunLog(self.store, self.store.new_run_id(), self.clock, redact=self._redactor(*lineup))
         means = replace(self._means, models=lineup)
 
@@ -362,6 +432,14 @@ class Agent:
         )
         return self._driving(log, lambda: log.append(start, *first))
 
+    def _require_affordable(self, usd: float | None, *models: Model) -> None:
+        """As `wiring.require_affordable`, of the agents among the tools as well."""
+        require_affordable(usd, *models)
+        for inner in agents_in(self.tools):
+            own, of = inner.delegate.budget, self._means.of(inner)
+            cap = usd if usd is not None or not isinstance(own, Budget) else own.usd
+            require_affordable(cap, *of.models)
+
     def _driving(
         self,
         log: RunLog,
@@ -378,7 +456,11 @@ class Agent:
             raise
 
     def reopen(self, run: str, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Session:
-        """A run that is there already, ready to be driven; arguments and errors as `resume`."""
+        """A run that is there already, ready to be driven; arguments and errors as `resume`.
+
+        Of a run inside another the outermost is meant: it goes on there.
+        """
+        run = top(self.store, run)
         hold = self.held(run)
         try:
             log = RunLog.reopened(self.store, run, self.clock, self.redact)
@@ -388,6 +470,11 @@ class Agent:
         return self._driving(log, lambda: self._gone_on(log, in_doubt, accept_changes=accept_changes), hold)
 
     def _gone_on(self, log: RunLog, in_doubt: InDoubt | None, *, accept_changes: bool) -> tuple[Record, ...]:
+        inner = innermost(self.store, log.run, self.clock, log.redact)
+        if inner.run != log.run:  # it is that one's call that is in doubt
+            inner.append(*settled(inner, in_doubt))
+            inner.flush()
+            in_doubt = None
         said = settled(log, in_doubt)
         if log.state.status.ended:  # of a call that was cancelled over, it can still be said whether it happened
             return log.append(*said) + log.flush()
@@ -450,11 +537,19 @@ class Agent:
             replies=None if self.replaying or isinstance(self.lineup.model, Recording) else self.replies,
             fresh=self.fresh,
             alerts=self.alerts,
+            inside=self._inside,
         )
 
     @property
     def _thresholds(self) -> tuple[Threshold, ...]:
-        return tuple(threshold for alert in self.alerts for threshold in alert.thresholds)
+        return thresholds_in(self.alerts)
+
+    def _inside(self, agent: AgentTool) -> Lineup:
+        """The models of an agent among the tools; one with a cassette of its own keeps to that."""
+        own = agent.delegate
+        found = own.lineup or self._wiring.lineup(*own.models)
+        require_callable(*found)
+        return found
 
     def drive(self, session: Session) -> Run:
         """Carry a run on until it rests or ends."""

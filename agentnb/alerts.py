@@ -14,7 +14,17 @@ from typing import Final, Literal
 from agentnb.budget import Spent, amount
 from agentnb.errors import ConfigError
 
-__all__ = ["TASK_TYPE", "Alert", "Measure", "Raised", "Threshold", "alerts_in", "alerts_of", "measured"]
+__all__ = [
+    "TASK_TYPE",
+    "Alert",
+    "Measure",
+    "Raised",
+    "Threshold",
+    "alerts_in",
+    "alerts_of",
+    "measured",
+    "thresholds_in",
+]
 
 Measure = Literal["usd", "tokens", "seconds", "working_seconds"]
 _MEASURES: Final[tuple[Measure, ...]] = ("usd", "tokens", "seconds", "working_seconds")
@@ -133,6 +143,11 @@ def alerts_in(given: Iterable[object]) -> tuple[Alert, ...]:
         if not isinstance(one, Alert):
             raise ConfigError(f"{one!r} is no Alert: give e.g. Alert(usd=0.10)")
     return found  # type: ignore[return-value]
+
+
+def thresholds_in(alerts: Iterable[Alert]) -> tuple[Threshold, ...]:
+    """The amounts of all of them, as a run records them."""
+    return tuple(threshold for alert in alerts for threshold in alert.thresholds)
 
 
 def measured(text: str) -> Alert:

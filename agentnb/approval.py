@@ -103,6 +103,9 @@ class ApprovalRequest:
         others: further calls of the plan that need leave and are known; see `Answer.others`.
         allowable: True where "allow this tool for the rest of this run" may be answered.
         replans: True where a planner is told of a rejection and may plan anew; else that ends the run.
+        agent: the name as which another run called this one, which runs inside it; "" of a run of its own.
+        parent: the id of that run.
+        parent_step: its step.
     """
 
     run: str
@@ -128,6 +131,9 @@ class ApprovalRequest:
     others: tuple[OtherCall, ...] = ()
     allowable: bool = False
     replans: bool = False
+    agent: str = ""
+    parent: str = ""
+    parent_step: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +149,7 @@ class DoubtRequest:
         key: the key that it was called under, by which the other side may know it.
         known: what is known: when it was begun, how it ended.
         reversibility: whether it can be taken back.
+        agent, parent, parent_step: as of an ApprovalRequest.
     """
 
     run: str
@@ -153,6 +160,9 @@ class DoubtRequest:
     key: str
     known: tuple[str, ...]
     reversibility: str
+    agent: str = ""
+    parent: str = ""
+    parent_step: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +183,7 @@ class QuestionRequest:
         so_far: the steps that the run has carried out, one line each, the last ones.
         replans: True where a planner is told the answer and makes the rest of its plan anew; else a model fills in the
             call's open arguments once more.
+        agent, parent, parent_step: as of an ApprovalRequest.
     """
 
     run: str
@@ -187,6 +198,9 @@ class QuestionRequest:
     task: str = ""
     so_far: tuple[str, ...] = ()
     replans: bool = False
+    agent: str = ""
+    parent: str = ""
+    parent_step: str = ""
 
 
 Request = ApprovalRequest | DoubtRequest | QuestionRequest

@@ -4,8 +4,9 @@
     {"records": [[0, 1767225600.0, 0.0, {"kind": "run_started", …}], …]}
     {"value": "[…]"}
 
-The hash is that of all lines after the first. A file that came from elsewhere is not trusted: it is JSON and nothing
-else, every record is checked and folded, every value must be there, and what it says it did grants no leave here.
+The runs inside it follow, each after a line {"run": "r4-lark"}; the version is 2 then. The hash is that of all lines
+after the first. A file that came from elsewhere is not trusted: it is JSON and nothing else, every record is checked
+and folded, every value must be there, and what it says it did grants no leave here.
 """
 
 from __future__ import annotations
@@ -14,15 +15,26 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from agentnb.budget import Budget, Spent, Usage
 from agentnb.codec import decode, encode, head_of, values_of
 from agentnb.errors import ConfigError, DamagedRecord
-from agentnb.events import Event, Record, RunFinished, RunImported, RunResumed, RunStarted, ToolClaimed
+from agentnb.events import (
+    ChildSettled,
+    ChildStarted,
+    Event,
+    Record,
+    RunFinished,
+    RunImported,
+    RunResumed,
+    RunStarted,
+    ToolClaimed,
+)
 from agentnb.ledger import action_row
 from agentnb.log import Clock, RunLog
 from agentnb.policy import Policy
@@ -33,6 +45,8 @@ from agentnb.values import digest
 __all__ = ["export_run", "import_run", "written"]
 
 _VERSION: Final = 1
+_WITH_CHILDREN: Final = 2
+"""Versions of a file: of one run, and of one with runs inside it."""
 _TOGETHER: Final = 100
 """Records of one line."""
 _LONGEST: Final = 1 << 30
@@ -40,19 +54,38 @@ _LONGEST: Final = 1 << 30
 
 
 def export_run(store: Store, run: str, file: Path) -> int:
-    """Write a run to `file`, all of it or nothing; returns how many records it has.
+    """Write a run to `file`, with those inside it, all of it or nothing; returns how many records it has.
 
     Raises:
         RunNotFound: no such run.
         DamagedRecord: it cannot be read; `%agent doctor --store --save DIR` saves what can be.
         ConfigError: the file cannot be written.
     """
-    records = list(store.read(run))
-    written(file, run, records, {name: store.blob(name) for name in sorted(values_of(records))}, whole=True)
+    runs = _with_children(store, run)
+    held = sorted({name for records in runs.values() for name in values_of(records)})
+    records = runs.pop(run)
+    written(file, run, records, {name: store.blob(name) for name in held}, whole=True, inside=runs)
     return len(records)
 
 
-def written(file: Path, run: str, records: Sequence[Record], values: dict[str, str], *, whole: bool) -> None:
+def _with_children(store: Store, run: str) -> dict[str, list[Record]]:
+    """The records of a run and of all inside it, itself first; those that have begun."""
+    there, found = set(store.runs()), {run: list(store.read(run))}
+    for record in found[run]:
+        if isinstance(record.event, ChildStarted) and record.event.child in there - found.keys():
+            found |= _with_children(store, record.event.child)
+    return found
+
+
+def written(
+    file: Path,
+    run: str,
+    records: Sequence[Record],
+    values: dict[str, str],
+    *,
+    whole: bool,
+    inside: Mapping[str, Sequence[Record]] = MappingProxyType({}),
+) -> None:
     """Write these records and values.
 
     Args:
@@ -61,13 +94,16 @@ def written(file: Path, run: str, records: Sequence[Record], values: dict[str, s
         records: from the first on.
         values: what they refer to, by its SHA-256.
         whole: False where what came after them is lost.
+        inside: the records of the runs inside it, by their ids.
 
     Raises:
         ConfigError: it cannot be written.
     """
-    lines = [*_lines(records), *(json.dumps({"value": text}, ensure_ascii=False) for text in values.values())]
+    more = [text for name, of_it in inside.items() for text in (json.dumps({"run": name}), *_lines(of_it))]
+    version = _WITH_CHILDREN if inside else _VERSION
+    lines = [*_lines(records), *more, *(json.dumps({"value": text}, ensure_ascii=False) for text in values.values())]
     body = "".join(f"{line}\n" for line in lines).encode()
-    head = {"agentnb": "run", "version": _VERSION, "run": run, "records": len(records), "whole": whole}
+    head = {"agentnb": "run", "version": version, "run": run, "records": len(records), "whole": whole}
     first = json.dumps({**head, "sha256": hashlib.sha256(body).hexdigest()})
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +129,8 @@ def _lines(records: Sequence[Record]) -> Iterator[str]:
 def import_run(store: Store, file: Path, policy: Policy, budget: Budget, clock: Clock | None = None) -> str:
     """Take the run in `file` into `store` under a new id, which is returned; the keys of its calls stay what they were.
 
+    So are the runs inside it; those of them that have not ended are cancelled.
+
     Strangers may have written it: whatever in it acts is asked about here, its budget is the one given here, and of
     what it says that was done once for ever the ledger here learns nothing. One whose end is lost, or with a call under
     way, is taken in as cancelled: it can be looked at and forked, and not be gone on with.
@@ -108,32 +146,38 @@ def import_run(store: Store, file: Path, policy: Policy, budget: Budget, clock: 
         ConfigError: the file is not there, is no exported run, or is not what was written; nothing was kept.
         DamagedRecord: its records are not those of a run, or a value is missing.
     """
-    whole, records, values = _read(file)
-    records = [replace(record, event=_disarmed(record.event)) for record in records]
-    state = fold(records)
-    run = store.new_run_id()
-    waiting = {action_row(run, item.action): item.action.tool for item in state.queue if item.settled is None}
-    log = RunLog(store, run, clock)
-    log.adopt([replace(records[0], event=_reborn(records[0], run)), *records[1:]], values, waiting)
-    imported = RunImported(policy=policy, budget=budget)
-    if state.status.ended or (whole and state.claim is None):
-        log.append(imported)
-        return run
-    lost = "a call was under way when it was exported" if whole else "its end was lost"
-    detail = f"{lost}, and may have acted: look at it, or fork it"
-    end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
-    log.append(RunResumed(process=os.getpid()), end, imported)
-    return run
+    whole, runs, values = _read(file)
+    ids = {old: store.new_run_id() for old in runs}
+    bundle = {old: [replace(r, event=_disarmed(r.event, ids)) for r in records] for old, records in runs.items()}
+    states = {old: fold(records) for old, records in bundle.items()}
+    for place, (old, records) in reversed(list(enumerate(bundle.items()))):  # nobody sees a parent without its children
+        state, run = states[old], ids[old]
+        if place and not state.head.parent:
+            raise DamagedRecord(f"{file} holds {old}, which runs inside no other")
+        waiting = {action_row(run, item.action): item.action.tool for item in state.queue if item.settled is None}
+        log = RunLog(store, run, clock)
+        log.adopt([replace(records[0], event=_reborn(records[0], ids)), *records[1:]], values, waiting)
+        imported = RunImported(policy=policy, budget=budget)
+        if state.status.ended or (whole and state.claim is None and not place):
+            log.append(imported)
+            continue
+        lost = "a call was under way when it was exported" if whole else "its end was lost"
+        detail = f"{lost}, and may have acted: look at it, or fork it"
+        end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
+        log.append(RunResumed(process=os.getpid()), end, imported)
+    return ids[next(iter(runs))]
 
 
-def _disarmed(event: Event) -> Event:
-    """`event` without what it says of another store's ledger.
+def _disarmed(event: Event, ids: Mapping[str, str]) -> Event:
+    """`event` without what it says of another store's ledger, and with the ids that runs have here.
 
     Raises:
         DamagedRecord: it counts an amount below 0.
     """
     if any(amount < 0 for amount in _amounts(event)):
         raise DamagedRecord(f"{event.kind} counts less than nothing")
+    if isinstance(event, (ChildStarted, ChildSettled)):
+        return replace(event, child=ids.get(event.child, ""))
     return replace(event, entry=0) if isinstance(event, ToolClaimed) else event
 
 
@@ -147,13 +191,15 @@ def _amounts(value: object) -> Iterator[float]:
             yield from _amounts(item)
 
 
-def _reborn(first: Record, run: str) -> RunStarted:
-    """The first record's event, under the id that the run has here."""
+def _reborn(first: Record, ids: Mapping[str, str]) -> RunStarted:
+    """The first record's event, under the ids that the run and the one around it have here."""
     head = head_of(first)
-    return replace(head, run=run, born=head.born or head.run)
+    here = replace(head, run=ids[head.run], born=head.born or head.run, parent=ids.get(head.parent, ""))
+    return here if here.parent else replace(here, parent_step="", agent="", depth=0)
 
 
-def _read(file: Path) -> tuple[bool, list[Record], dict[str, str]]:
+def _read(file: Path) -> tuple[bool, dict[str, list[Record]], dict[str, str]]:
+    """Whether it is whole, its records and those of the runs inside it by their ids, and values by their SHA-256."""
     try:
         if file.stat().st_size > _LONGEST:
             raise ConfigError(f"{file} has over {_LONGEST:,} bytes: no run is as long")
@@ -168,30 +214,37 @@ def _read(file: Path) -> tuple[bool, list[Record], dict[str, str]]:
         whole, many = bool(head["whole"]), head["records"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ConfigError(f"{file} is no run that agentnb exported") from error
-    if version != _VERSION:
-        raise ConfigError(f"{file} has version {version!r}, and this agentnb reads {_VERSION}: install a newer one")
+    if version not in (_VERSION, _WITH_CHILDREN):
+        most = _WITH_CHILDREN
+        raise ConfigError(f"{file} has version {version!r}, and this agentnb reads up to {most}: install a newer one")
     if not fits:
         raise ConfigError(f"{file} is not what was written: it was cut, or altered. Export it again")
-    records, values = _content(file, body)
-    if len(records) != many or not records:
-        raise DamagedRecord(f"{file} holds {len(records):,} records, and says that there are {many}")
-    if list(decode(encode(records))) != records:
+    found, values = _content(file, body)
+    if len(found[""]) != many or not all(found.values()):
+        raise DamagedRecord(f"{file} holds {len(found['']):,} records, and says that there are {many}")
+    if any(list(decode(encode(records))) != records for records in found.values()):
         raise DamagedRecord(f"{file} holds what could not be read again")
-    if missing := values_of(records) - values.keys():
+    if missing := frozenset[str]().union(*map(values_of, found.values())) - values.keys():
         raise DamagedRecord(f"{file} lacks {len(missing)} of the values that its records refer to")
-    return whole, records, values
+    runs = {head_of(records[0]).run: records for records in found.values()}
+    if len(runs) != len(found):
+        raise DamagedRecord(f"{file} holds a run twice")
+    return whole, runs, values
 
 
-def _content(file: Path, body: bytes) -> tuple[list[Record], dict[str, str]]:
-    records: list[Record] = []
+def _content(file: Path, body: bytes) -> tuple[dict[str, list[Record]], dict[str, str]]:
+    """The records of each run, those of the first under "", and all values."""
+    runs: dict[str, list[Record]] = {"": []}
     values: dict[str, str] = {}
     try:
         for line in body.decode().split("\n")[:-1]:
             item: dict[str, Any] = json.loads(line)
             if "value" in item:
                 values[digest(str(item["value"]))] = str(item["value"])
+            elif "run" in item:
+                runs[str(item["run"])] = []
             else:
-                records += decode(json.dumps(item["records"]))
+                runs[next(reversed(runs))] += decode(json.dumps(item["records"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{file} is no run that agentnb exported: {error}") from error
-    return records, values
+    return runs, values

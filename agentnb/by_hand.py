@@ -59,6 +59,8 @@ def retried_by(
         raise ConfigError(f"the hint has {len(said):,} characters, {LONGEST_HINT:,} are allowed: say the main thing")
     waits = state.suspended is not None and state.suspended.reason == "malformed_output"
     circled = state.status is Status.STOPPED and state.stop in REASONS.values()
+    if circled and state.head.parent:
+        raise ConfigError(f"{log.run} ended inside {state.head.parent}, which has its result: fork this one instead")
     if not (waits or circled):
         raise ConfigError(f"{log.run} waits for no help but is {state.status}: there is nothing to try again")
     names = [name for name in given if given.get(name) is not None]

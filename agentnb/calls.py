@@ -37,7 +37,7 @@ from agentnb.runner import Runner, ended
 from agentnb.tools import Tool
 from agentnb.values import as_json
 
-__all__ = ["STILL_RUNS", "call_tool", "in_words", "look_whether_it_happened", "read_again", "simulate"]
+__all__ = ["STILL_RUNS", "Instead", "call_tool", "in_words", "look_whether_it_happened", "read_again", "simulate"]
 
 SHORTEST_WRITE_S = 10.0
 """Seconds that must be left before a write is begun, or its `timeout_s` where that is less."""
@@ -46,7 +46,13 @@ LONGEST_WAIT_S: Final = 60.0
 """Seconds that are waited for a failure to pass; where a server asks for more, the call has failed."""
 
 
-def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[[float], None]) -> Iterator[Event]:
+Instead = Callable[[ToolClaimed, Prepared], Iterator[Event]]
+"""What makes a claimed call in place of the tool's function; it yields the claim itself, unless that stands."""
+
+
+def call_tool(
+    log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[[float], None], instead: Instead | None = None
+) -> Iterator[Event]:
     """Make the step's call and yield what happens; what fails in a way that passes is tried again, after a while.
 
     A call that may have acted and did not say so (one that timed out, or raised something that does not tell) is left
@@ -66,6 +72,8 @@ def call_tool(log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[
         yield raised
     elif _expired(log):
         yield ApprovalExpired(step=step.id)
+    elif instead is not None:
+        yield from instead(_claim(log, tool, step, call, 0), call)
     elif not isinstance(entry := entry_of(log, tool, step, call), int):
         yield entry
     elif tool.breaker.refusal():

@@ -371,7 +371,8 @@ def _judge(state: RunState) -> Action:
         return _after_failure(state, step, got.failure or FailureClass.FATAL, got.message)
     if got.status == "proposed":
         return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason="it waits for a person"))
-    if state.head.tools[step.tool].acts and step.check is None:
+    facts = state.head.tools[step.tool]
+    if facts.acts and not facts.delegates and step.check is None:
         # It was approved as it is and cannot be tried again: there is nothing for a critic to decide.
         said = "the call was simulated" if state.head.dry else "the call was carried out"
         return Note(StepJudged(step=step.id, verdict="continue", by="rule", reason=said))

@@ -102,7 +102,7 @@ def execution_plan(log: RunLog, records: Iterable[Record]) -> tuple[Step, ...]:
     """The steps that do exactly what the dry run would have done: its reads, held to what they gave, then its effects.
 
     Raises:
-        ConfigError: it was no dry run, it did not complete, or it would have done nothing.
+        ConfigError: it was no dry run, it did not complete, it would have done nothing, or an agent has a part in it.
     """
     state = log.state
     if state.imported:
@@ -117,6 +117,11 @@ def execution_plan(log: RunLog, records: Iterable[Record]) -> tuple[Step, ...]:
     if not done.simulated:
         raise ConfigError(f"{log.run} would have done nothing: there is nothing to execute")
     steps = {step.id: step for step in state.plan.steps} if state.plan else {}
+    if agent := next((step for step in steps.values() if state.head.tools[step.tool].delegates), None):
+        raise ConfigError(
+            f"{log.run} calls the agent {agent.tool!r} at {agent.id}, which plans anew each time: it cannot be done"
+            " exactly so. Run the task itself, in which each call that acts is asked about"
+        )
     reads = [_read(log, steps[name], *pair) for name, pair in done.reads.items()]
     names = {name: f"s{n}" for n, name in enumerate((*done.reads, *done.simulated), start=1)}
     places, made_up, effects = {name: names[name] for name in done.simulated}, _made_up(steps.values(), done), []

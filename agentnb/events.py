@@ -35,6 +35,8 @@ __all__ = [
     "BudgetExtended",
     "CallInDoubt",
     "CallSimulated",
+    "ChildSettled",
+    "ChildStarted",
     "DoubtResolved",
     "EarlierResult",
     "Event",
@@ -160,6 +162,15 @@ class RunStarted:
     """What tells this run from those of the same id in other stores."""
     born: str = ""
     """Of a run that was imported: its id where it began, under which the keys of its calls go on."""
+    parent: str = ""
+    """The run of which a call is this one; "" of a run of its own."""
+    parent_step: str = ""
+    agent: str = ""
+    """The name of the tool as which the parent knows this agent."""
+    depth: int = 0
+    """How many runs it is inside of."""
+    tainted: bool = False
+    """True where its task comes out of text that strangers wrote."""
     process: int = 0
     format: int = FORMAT
 
@@ -460,6 +471,38 @@ class ReadRepeated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChildStarted:
+    """Intent: another agent's run is about to begin inside the claimed call, and what it may spend is reserved."""
+
+    kind: Literal["child_started"] = "child_started"
+    step: str
+    agent: str
+    """The name of the tool as which the agent is known here."""
+    key: str
+    """Of the call that the child is: whoever goes on with the call under it goes on with this child."""
+    child: str
+    budget: Budget
+    held: Spent
+    """The most that it can come to, of each amount that this run has a cap on."""
+    tainted: bool = False
+    """True where its task comes out of text that strangers wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildSettled:
+    """A child has ended, and what was reserved for it is settled to what it spent."""
+
+    kind: Literal["child_settled"] = "child_settled"
+    step: str
+    child: str
+    status: Literal["completed", "failed", "cancelled", "stopped"]
+    reason: str
+    spent: Spent
+    tainted: bool = False
+    """True where it has read text that strangers wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallInDoubt:
     """A call that acts was begun, and whether it did is not known: it timed out, or its connection dropped."""
 
@@ -725,6 +768,8 @@ Event = (
     | ToolRetried
     | ToolRefused
     | ReadRepeated
+    | ChildStarted
+    | ChildSettled
     | CallInDoubt
     | DoubtResolved
     | EarlierResult
@@ -745,11 +790,11 @@ Event = (
     | RunFinished
 )
 
-INTENTS = (ModelAsked, ToolClaimed, ApprovalAsked, QuestionAsked, ActionClaimed)
+INTENTS = (ModelAsked, ToolClaimed, ChildStarted, ApprovalAsked, QuestionAsked, ActionClaimed)
 """Kinds that must be durable before what they announce starts."""
 
 DURABLE_AT_ONCE = (
-    *INTENTS, ToolRetried, CallInDoubt, ActionSettled, AlertRaised,
+    *INTENTS, ToolRetried, ChildSettled, CallInDoubt, ActionSettled, AlertRaised,
     RunStarted, RunSuspended, RunResumed, RunRetried, RunForked, RunImported, RunFinished, BudgetExtended,
 )  # fmt: skip
 

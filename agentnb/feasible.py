@@ -156,7 +156,8 @@ def over_budget(state: RunState, steps: Sequence[Step], tools: Mapping[str, Tool
     again = Spent(usd=2 * least.usd, input_tokens=2 * least.input_tokens, output_tokens=2, model_calls=2)
     if state.budget.first_short(state.used(), again, kept_back(state.budget)):
         return []
-    acts = {step.id for step in steps if step.tool in tools and tools[step.tool].facts.acts}
+    known = {step.id: tools[step.tool].facts for step in steps if step.tool in tools}
+    acts = {name for name, facts in known.items() if facts.acts and not facts.delegates}
     asked = sum(bool(open_args(s.args)) + (s.check is None and s.id not in acts) for s in steps)
     all_of_it = Spent(
         usd=asked * least.usd,

@@ -111,7 +111,10 @@ def _place(state: RunState) -> str:
 def beginning(where: Cut, run: str) -> list[Record]:
     """The shared records as those of the new run `run`: under its name, and with its clock not begun."""
     first = where.records[0]
-    head: RunStarted = replace(head_of(first), run=run, uid=secrets.token_hex(6), born="", process=os.getpid())
+    head: RunStarted = replace(
+        head_of(first), run=run, uid=secrets.token_hex(6), born="", process=os.getpid(),
+        parent="", parent_step="", agent="", depth=0,
+    )  # fmt: skip
     return [replace(first, t=0.0, event=head), *(replace(record, t=0.0) for record in where.records[1:])]
 
 

@@ -47,7 +47,7 @@ from agentnb.runner import Runner, ended
 from agentnb.state import RunState
 from agentnb.tools import Tool
 
-__all__ = ["Gate", "Notify", "is_sound", "so_far"]
+__all__ = ["Gate", "Notify", "inside", "is_sound", "so_far"]
 
 Notify = Callable[[ApprovalRequest | QuestionRequest], object]
 """Told that something waits for a person; what it returns is dropped, and what it raises is logged."""
@@ -274,6 +274,7 @@ class Gate:
             others=self._others(),
             allowable=tool.reversibility != "irreversible" and not must_ask,
             replans=can_revise(state),
+            **inside(state),
         )
 
     def _sources(self) -> tuple[Source, ...]:
@@ -310,7 +311,8 @@ class Gate:
             return None
         if state.head.dry and tool.facts.acts:  # it is only simulated
             return None
-        taint = state.tainted(step, place, by_model=False) if tool.facts.acts else ()
+        told = tool.facts.delegates or not tool.facts.acts
+        taint = () if told else state.tainted(step, place, by_model=False)
         if not (tool.guards or step.ask or taint or state.asked_about(step)):
             return None
         call = prepare_later(log, tool, step)
@@ -349,6 +351,7 @@ class Gate:
             key=claim.key,
             known=tuple(filter(None, (doubt, found))),
             reversibility=tool.reversibility,
+            **inside(log.state),
         )
         answer = self._asked_about_doubt(request)
         early = answer is not None and answer.decision == "not_happened" and not ended(claim.key, 0)
@@ -371,6 +374,12 @@ class Gate:
             return None
         sound = isinstance(answer, Answer) and is_sound(answer) and answer.decision in ("happened", "not_happened")
         return answer if isinstance(answer, Answer) and sound else None
+
+
+def inside(state: RunState) -> dict[str, str]:
+    """As what, and where, another run called this one."""
+    head = state.head
+    return {"agent": head.agent, "parent": head.parent, "parent_step": head.parent_step}
 
 
 def is_sound(answer: Answer) -> bool:

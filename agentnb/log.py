@@ -117,6 +117,7 @@ class RunLog:
         self._derived: OrderedDict[tuple[str, Callable[[JSON], str]], str] = OrderedDict()
         self._lock = threading.RLock()
         self._revoked = False
+        self._untold: tuple[Record, ...] = ()
         self._tried = -1
         gap = max(0.0, self.clock.wall() - self.state.at) if self.state.seq >= 0 else 0.0
         self._zero = self.clock.monotonic() - self.state.t - gap
@@ -196,8 +197,30 @@ class RunLog:
         at_work = (self.state.inflight or self.state.claim) and not event.withdrawn
         return self.append(replace(event, seconds=self.now() - self.state.t) if at_work else event)
 
+    def aside(self, make: Callable[[RunState], Event | None]) -> None:
+        """Append what `make` gives, durably, from a thread that a call of the run has begun; None appends nothing.
+
+        Nothing comes between what `make` reads in the state and its event. Who drives the run is told with what it
+        appends, or flushes, next.
+
+        Raises:
+            As `append`.
+        """
+        with self._lock:
+            if self._revoked:
+                raise Interrupted(f"{self.run} was suspended")
+            if (event := make(self.state)) is not None:
+                self._open = _taken_in(self._open, (self.redact.value(event),), self._record)
+                self._untold += self._flushed()
+
     def flush(self) -> tuple[Record, ...]:
         """Make everything durable; returns the records that were not before."""
+        with self._lock:
+            told = (*self._untold, *self._flushed())
+            self._untold = ()
+            return told
+
+    def _flushed(self) -> tuple[Record, ...]:
         with self._lock:
             now, blobs = self._open, {**self._blobs}
             if not now.waiting:

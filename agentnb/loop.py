@@ -9,7 +9,7 @@ from agentnb.decide import Action, decide
 from agentnb.errors import AgentError, Interrupted, KeyTaken
 from agentnb.events import Event, Record, RunSuspended, ToolClaimed
 from agentnb.log import RunLog
-from agentnb.question import waits_for
+from agentnb.question import rest_at_question
 from agentnb.state import Status
 
 __all__ = ["Perform", "drive"]
@@ -62,10 +62,5 @@ def _shared(event: Event) -> bool:
 def _suspend(log: RunLog, event: RunSuspended) -> None:
     if log.state.status is not Status.IN_PROGRESS:
         return
-    if log.state.approval and not log.state.approved and not event.withdrawn:
-        event = RunSuspended(
-            reason="approval", detail=f"{log.state.approval.step} {log.state.approval.tool} waits for a person"
-        )
-    if log.state.asks and not event.withdrawn:
-        event = RunSuspended(reason="question", detail=waits_for(log.state.asks))
-    log.suspend(event)
+    asks = None if event.withdrawn else rest_at_question(log.state)
+    log.suspend(asks or event)

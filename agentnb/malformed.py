@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from agentnb.events import (
     ArgsBound,
+    AssessmentMade,
     Event,
     MemorySummarised,
     ModelAsked,
@@ -96,7 +97,7 @@ class Malformed:
                 self.tried.append(event)
             case RunSuspended(reason="malformed_output") if self.tried:
                 self._count(self.tried[-1].model or self._asked, Rates(person=1))
-            case PlanMade() | ArgsBound() | StepJudged() | MemorySummarised() | RunFinished():
+            case PlanMade() | ArgsBound() | AssessmentMade() | StepJudged() | MemorySummarised() | RunFinished():
                 self.tried.clear()
             case RunForked():  # what came before is another run's
                 self.rates.clear()

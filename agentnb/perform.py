@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, TypeVar
 
 from agentnb.alerts import Alert, Raised
@@ -32,6 +33,7 @@ from agentnb.decide import (
     WriteAnswer,
     limit_reached,
 )
+from agentnb.delegate import AgentTool, ChildRests, Inside, Spawn, delegated
 from agentnb.errors import IllegalTransition, ModelError
 from agentnb.events import ActionProposed, AlertFailed, AlertRaised, Event, ReplyRejected, RunSuspended, ToolRefused
 from agentnb.executor import args_of, bind_question
@@ -72,6 +74,7 @@ class Performer:
         runner: where tools run.
         sleep: how to wait, in seconds.
         cancelled: True gives up a model call.
+        spawn: drives the runs of other agents that calls of this one are.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Performer:
         runner: Runner,
         sleep: Callable[[float], None],
         cancelled: Callable[[], bool],
+        spawn: Spawn,
     ) -> None:
         self._log = log
         self._tools = tools
@@ -99,6 +103,7 @@ class Performer:
         self._runner = runner
         self._sleep = sleep
         self._cancelled = cancelled
+        self._spawn = spawn
 
     def __call__(self, action: Action) -> Generator[Event, None, None]:
         """What happens as `action` is carried out."""
@@ -111,6 +116,8 @@ class Performer:
         except OverBudget as error:
             phase = "answer" if isinstance(action, WriteAnswer) else self._log.state.stage
             yield limit_reached(error.refusal, phase)
+        except ChildRests as child:
+            yield child.event
         except ModelError as error:
             yield RunSuspended(reason="model_failed", detail=str(error))
 
@@ -131,8 +138,7 @@ class Performer:
             case ReadAgain():
                 yield from self._read_again()
             case CallTool():
-                step = self._step
-                yield from call_tool(self._log, self._tools[step.tool], step, self._runner, self._sleep)
+                yield from self._call(self._step)
             case SettleDoubt():
                 yield from self._gate.settle(self._step, self._runner)
             case Propose():
@@ -216,6 +222,12 @@ class Performer:
         tool = self._tools[step.tool]
         reply = yield from self._ask("assess", assess_question(self._log, self._specs, tool, step), step.id)
         yield assessment_of(self._log, tool, step, reply)
+
+    def _call(self, step: Step) -> Iterator[Event]:
+        log, tool = self._log, self._tools[step.tool]
+        inside = Inside(log, step, self._spawn)
+        instead = partial(delegated, log, tool, step, self._spawn) if isinstance(tool, AgentTool) else None
+        yield from call_tool(log, tool, step, inside.runner(self._runner), self._sleep, instead)
 
     def _read_again(self) -> Iterator[Event]:
         read = self._log.state.unread

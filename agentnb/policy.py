@@ -49,6 +49,7 @@ class ToolFacts:
         untrusted: its result is text that strangers wrote.
         idempotent: the same key twice acts once, so a call whose outcome is not known may be made again.
         reconcile: it can be asked whether a call happened.
+        delegates: a call is a run of another agent, which asks about each of its own calls that acts.
     """
 
     effect: Effect
@@ -58,6 +59,7 @@ class ToolFacts:
     untrusted: bool = False
     idempotent: bool = False
     reconcile: bool = False
+    delegates: bool = False
 
     @property
     def acts(self) -> bool:

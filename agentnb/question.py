@@ -16,14 +16,15 @@ from agentnb.approval import Answer, Approver, QuestionRequest
 from agentnb.assess_changes import words_of
 from agentnb.errors import Interrupted
 from agentnb.events import Event, QuestionAnswered, QuestionAsked, RunSuspended, ToolRefused
-from agentnb.gate import Notify, is_sound, so_far
+from agentnb.gate import Notify, inside, is_sound, so_far
 from agentnb.log import RunLog
 from agentnb.mailbox import posted
 from agentnb.plan import Step
 from agentnb.prepared import prepare
+from agentnb.state import RunState
 from agentnb.tools import Tool
 
-__all__ = ["DECISIONS", "Inquiry", "event_of", "waits_for"]
+__all__ = ["DECISIONS", "Inquiry", "event_of", "rest_at_question"]
 
 DECISIONS: Final = ("answer", "go_on", "stop")
 _LONGEST_ANSWER: Final = 2000
@@ -66,7 +67,7 @@ class Inquiry:
             self._tell(request)
             answer = self._asked(request) or posted(log.store, log.run, log.state.question_at)
         if answer is None:
-            yield RunSuspended(reason="question", detail=waits_for(asked))
+            yield RunSuspended(reason="question", detail=_waits_for(asked))
         else:
             yield event_of(step.id, answer)
 
@@ -85,6 +86,7 @@ class Inquiry:
             task=state.head.task,
             so_far=so_far(state),
             replans=state.plan is not None and state.plan.by == "model",
+            **inside(state),
         )
 
     def _asked(self, request: QuestionRequest) -> Answer | None:
@@ -127,6 +129,18 @@ def event_of(step: str, answer: Answer) -> QuestionAnswered:
     return QuestionAnswered(step=step, decision=decision, by=answer.by, text=text)
 
 
-def waits_for(asked: QuestionAsked) -> str:
+def rest_at_question(state: RunState) -> RunSuspended | None:
+    """How a run rests that is asking a person something: the question still waits for an answer. None where it is not.
+
+    Either what a call rests on, or whether it may be made.
+    """
+    if state.asks:
+        return RunSuspended(reason="question", detail=_waits_for(state.asks))
+    if state.approval is None or state.approved:
+        return None
+    return RunSuspended(reason="approval", detail=f"{state.approval.step} {state.approval.tool} waits for a person")
+
+
+def _waits_for(asked: QuestionAsked) -> str:
     """Why a run rests at a question."""
     return f"{asked.step} {asked.tool} rests on what nobody has said: {words_of(asked.gaps)}"[:500]

@@ -28,6 +28,7 @@ from agentnb.wording import (
     actions_title,
     asks,
     call,
+    child_title,
     cost,
     cost_table,
     count,
@@ -127,17 +128,23 @@ def _steps(s: Summary, most: int) -> str:
     if not s.steps:
         return ""
     before, steps, after = window(s.steps, most)
-    rows = [_step(step, dollars=priced(s)) for step in steps]
+    rows = [_step(step, inside(s, step.id), dollars=priced(s)) for step in steps]
     rows[:0] = [f'<li class="todo"><b>⋮</b> <span>{before}</span></li>'] if before else []
     rows += [f'<li class="todo"><b>⋮</b> <span>{after}</span></li>'] if after else []
     return f'<ol class="steps">{"".join(rows)}</ol>'
 
 
-def _step(step: StepLine, *, dollars: bool) -> str:
+def inside(s: Summary, step: str) -> list[Summary]:
+    """The runs of agents that were called in that step."""
+    return [child for at, child in s.children if at == step]
+
+
+def _step(step: StepLine, children: Sequence[Summary], *, dollars: bool) -> str:
     icon, word, kind = MARKS[step.mark]
     note = f" <small>·\xa0{_text(step.note)}</small>" if step.note else ""
     said_of = (_text(step.assumes), _text(step.finding, 400))
     finding = "".join(f"<div>{text}</div>" for text in said_of if text)
+    finding += "".join(f"<div>{_fold(child_title(child), _steps(child, LIVE_STEPS))}</div>" for child in children)
     numbers = "".join(f" <span>{escape(cell)}</span>" for cell in _numbers(step, dollars=dollars))
     said = f"{_text(step.title)} <code>{_text(step.call)}</code>{note}"
     marked = "" if kind == "ok" else f' class="{kind}"'
@@ -297,21 +304,32 @@ def _more(rows: Sequence[object]) -> list[str]:
 
 
 def _plan_text(s: Summary) -> str:
+    rows = list(_rows_text(s, KEPT_STEPS if s.status.ended else LIVE_STEPS))
+    return "\n".join([plan_title(s), *rows]) if rows else ""
+
+
+def _rows_text(s: Summary, most: int, pad: str = "") -> Iterator[str]:
+    """The steps, after `pad`, each with the runs of agents that were called in it."""
     if not s.steps:
-        return ""
-    before, steps, after = window(s.steps, KEPT_STEPS if s.status.ended else LIVE_STEPS)
-    rows = [f"  ⋮ {before}"] * bool(before)
-    rows += [row for step in steps for row in _step_text(step, dollars=priced(s))]
-    rows += [f"  ⋮ {after}"] * bool(after)
-    return "\n".join([plan_title(s), *rows])
+        return
+    before, steps, after = window(s.steps, most)
+    if before:
+        yield f"{pad}  ⋮ {before}"
+    for step in steps:
+        yield from _step_text(step, pad, dollars=priced(s))
+        for child in inside(s, step.id):
+            yield _wrap(child_title(child), f"{pad}      ", f"{pad}    ↳ ")
+            yield from _rows_text(child, LIVE_STEPS, f"{pad}    ")
+    if after:
+        yield f"{pad}  ⋮ {after}"
 
 
-def _step_text(step: StepLine, *, dollars: bool) -> Iterator[str]:
+def _step_text(step: StepLine, pad: str, *, dollars: bool) -> Iterator[str]:
     icon = MARKS[step.mark][0]
     parts = [line(step.title), line(step.call), line(step.note), *_numbers(step, dollars=dollars)]
-    yield _wrap(" · ".join(part for part in parts if part), "    ", f"  {icon} ")
+    yield _wrap(" · ".join(part for part in parts if part), f"{pad}    ", f"{pad}  {icon} ")
     for said in filter(None, (step.assumes, step.finding)):
-        yield _wrap(line(said, 400), "    ", "    ")
+        yield _wrap(line(said, 400), f"{pad}    ", f"{pad}    ")
 
 
 def _gauges_text(s: Summary) -> str:

@@ -24,10 +24,9 @@ from agentnb.events import (
     BudgetExtended,
     Event,
     Record,
-    RunFinished,
-    RunResumed,
     ToolRefused,
 )
+from agentnb.family import begun, cancelled, innermost, told, tools_of, top
 from agentnb.fork import Changed
 from agentnb.log import Clock, RunLog
 from agentnb.mailbox import post, posted
@@ -42,7 +41,7 @@ from agentnb.runner import Runner
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold, Store
 from agentnb.summariser import memory_now
-from agentnb.summary import Summary, summarise
+from agentnb.summary import Summary
 from agentnb.tools import Tool
 
 __all__ = ["Keeper", "Run"]
@@ -180,12 +179,21 @@ class Run:
 
     @property
     def pending(self) -> tuple[Pending, ...]:
-        """What waits for a person: calls that are asked about, and destructive actions that were proposed."""
-        log = self._log()
-        self._shown = _asked_in(log.state)
-        waits = pending_of(log)
-        self._listed = frozenset(item.number for item in waits if item.kind == "action")
+        """What waits for a person: calls that are asked about, and destructive actions that were proposed.
+
+        Of a run that waits for one inside it, first what that one asks.
+        """
+        log, inner = self._log(), innermost(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
+        self._shown = _asked_in(inner.state)
+        asked = () if inner.run == self.id else tuple(p for p in pending_of(inner) if p.kind != "action")
+        waits = (*asked, *pending_of(log))
+        self._listed = frozenset(p.number for p in waits if p.kind == "action")
         return waits
+
+    @property
+    def children(self) -> tuple[Run, ...]:
+        """The runs of other agents that its calls were, oldest first; a fork's are those that it shares, too."""
+        return tuple(Run(self.keeper, run) for run in begun(self.keeper.store, self.state))
 
     @property
     def effects(self) -> tuple[Effect, ...]:
@@ -224,16 +232,18 @@ class Run:
     def resume(self, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
         """Go on, see `Agent.resume`; this Run shows what came of it."""
         self._state = None  # read anew, also where going on ends with an error
-        self._state = self.keeper.resume(self.id, in_doubt=in_doubt, accept_changes=accept_changes).state
+        return self._driven(self.keeper.resume(self.id, in_doubt=in_doubt, accept_changes=accept_changes))
+
+    def _driven(self, outermost: Run) -> Run:
+        """This run, as it is now that the outermost run around it has gone on."""
+        self._state = outermost.state if outermost.id == self.id else load(self.keeper.store, self.id)[0]
         self._shown = _asked_in(self._state)
         return self
 
     def retry(self, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
         """Help a run whose replies could not be used, or that went round in circles, and go on; see `Agent.retry`."""
         self._state = None  # read anew, also where going on ends with an error
-        self._state = self.keeper.retry(self.id, hint, by=by, **given).state
-        self._shown = _asked_in(self._state)
-        return self
+        return self._driven(self.keeper.retry(self.id, hint, by=by, **given))
 
     def extend(self, **more: float) -> Run:
         """Raise caps, `extend(tokens=10_000)`, and go on where a limit stopped the run.
@@ -251,6 +261,8 @@ class Run:
 
     def _extend(self, more: Mapping[str, float]) -> None:
         log = self._log()
+        if parent := log.state.head.parent:
+            raise ConfigError(f"{self.id} spends a slice of the budget of {parent}: extend that, or fork this one")
         state, limits = log.state, {e.limit for e in (log.state.limit, log.state.no_answer) if e}
         if state.status.ended and (not limits or state.status is not Status.STOPPED):
             raise ConfigError(
@@ -275,12 +287,12 @@ class Run:
         Raises:
             ConfigError: nothing is asked, or it has been answered.
         """
-        return self._decide(lambda asked: Answer("approve", by or person(), others=_others(asked, which, said=True)))
+        return self._decide(lambda _, asked: Answer("approve", by or person(), others=_others(asked, which, said=True)))
 
     def reject(self, reason: str, *which: int, by: str = "") -> Run:
         """Refuse the call that is asked about, and go on: the planner is told why; else as `approve`."""
         return self._decide(
-            lambda asked: Answer("reject", by or person(), reason, others=_others(asked, which, said=False))
+            lambda _, asked: Answer("reject", by or person(), reason, others=_others(asked, which, said=False))
         )
 
     def edit(self, args: Mapping[str, JSON], *, by: str = "", reason: str = "") -> Run:
@@ -294,7 +306,7 @@ class Run:
         Raises:
             ConfigError: nothing is asked, or the tool or a guard does not take the arguments; says why.
         """
-        return self._decide(lambda asked: self._edited(asked, args, by or person(), reason))
+        return self._decide(lambda log, asked: self._edited(log, asked, args, by or person(), reason))
 
     def answer(self, text: str, *, by: str = "") -> Run:
         """Answer what the call that comes next rests on, and go on: the rest of the plan is made anew with it.
@@ -365,7 +377,7 @@ class Run:
         each, doubtful = validator is not None, in_doubt is not None  # a validator is shown each one as it comes
         for action in meant(self._log(), which, shown=self._listed, each=each, doubtful=doubtful):
             log = self._unchanged(action)
-            tool = self.keeper.tools.get(action.tool)
+            tool = self.tools_of(self.id).get(action.tool)
             if tool is None:
                 raise ConfigError(f"{self.id} uses the tool {action.tool!r}, which is not here: define it again")
             if tool.facts != log.state.head.tools[action.tool]:
@@ -406,44 +418,41 @@ class Run:
         log = self._log()
         if log.state.status.ended:
             raise ConfigError(f"{self.id} is {log.state.status} already")
-        claim = log.state.claim
-        unknown = f"; whether {claim.tool} ({claim.step}) acted is not known" if claim else ""
-        detail = f"{person()} cancelled it{f': {reason}' if reason else ''}{unknown}"
-        end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
-        log.append(RunResumed(process=os.getpid()), end)
+        detail = f"{person()} cancelled it{f': {reason}' if reason else ''}"
+        cancelled(log, detail, os.getpid())
         self._state = log.state
         return self
 
     def _log(self) -> RunLog:
         return RunLog.reopened(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
 
-    def _decide(self, answer_to: Callable[[ApprovalAsked], Answer]) -> Run:
+    def _decide(self, answer_to: Callable[[RunLog, ApprovalAsked], Answer]) -> Run:
         """Answer what is asked; where the run is being driven, leave the answer for whoever drives it."""
-        log = self._log()
+        log = innermost(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
         state, asked = log.state, log.state.approval
         if asked is None or not asked_now(state):
             raise ConfigError(f"nothing in {self.id} waits for a decision: it is {state.status}")
         if self._shown not in ("", asked.binding):
             raise ConfigError(
-                f"{self.id} asks about another call by now, {asked.step} {asked.tool}: look at `pending`, then decide"
+                f"{log.run} asks about another call by now, {asked.step} {asked.tool}: look at `pending`, then decide"
             )
-        answer = log.redact.value(answer_to(asked))  # it may be left in the store for whoever drives the run
+        answer = log.redact.value(answer_to(log, asked))  # it may be left in the store for whoever drives the run
         late = asked.expires is not None and log.now() > asked.expires
         if late and answer.decision != "reject":
             raise ConfigError(
-                f"{asked.step} of {self.id} waited until its time was up, and nobody's answer means {asked.on_silence}:"
+                f"{asked.step} of {log.run} waited until its time was up, and nobody's answer means {asked.on_silence}:"
                 f" `%agent resume {self.id}` goes on with that"
             )
         return self._settle(log, state.asked_at, asked.step, answer, lambda: self._recorded(log, asked, answer))
 
     def _respond(self, answer: Answer) -> Run:
         """Answer what a call rests on; where the run is being driven, leave the answer for whoever drives it."""
-        log = self._log()
+        log = innermost(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
         asked = log.state.asks
         if asked is None:
             raise ConfigError(f"nothing in {self.id} waits for an answer: it is {log.state.status}")
         if self._shown not in ("", _asked_in(log.state)):
-            raise ConfigError(f"{self.id} asks something else by now, before {asked.step}: look at `pending` first")
+            raise ConfigError(f"{log.run} asks something else by now, before {asked.step}: look at `pending` first")
         answer = log.redact.value(answer)
         return self._settle(log, log.state.question_at, asked.step, answer, lambda: event_of(asked.step, answer))
 
@@ -454,19 +463,19 @@ class Run:
         """
         state, store = log.state, self.keeper.store
         driven = state.status is Status.IN_PROGRESS
-        taken = not post(store, self.id, place, answer) if driven else posted(store, self.id, place) is not None
+        taken = not post(store, log.run, place, answer) if driven else posted(store, log.run, place) is not None
         if taken:
-            raise ConfigError(f"{step} of {self.id} has been answered already: `%agent resume {self.id}`")
+            raise ConfigError(f"{step} of {log.run} has been answered already: `%agent resume {self.id}`")
         if driven:
             return self
-        hold = self.keeper.held(self.id)  # who carries out an action of it meanwhile has to have its place
+        hold = self.keeper.held(log.run)  # who carries out an action of it meanwhile has to have its place
         try:
             log.append(event())
             log.flush()
         finally:
             hold.release(ended=False)
         try:
-            self.keeper.require_able(state)
+            self.keeper.require_able(load(store, top(store, self.id))[0])
         except ConfigError as error:
             raise OnlyRecorded(f"the decision is recorded, and {self.id} rests: {error}") from error
         return self.resume()
@@ -480,11 +489,14 @@ class Run:
         decision: Literal["approve", "reject"] = "approve" if answer.decision == "approve" else "reject"
         return ApprovalAnswered(decision=decision, others=dict(answer.others), **rest)
 
-    def _edited(self, asked: ApprovalAsked, args: Mapping[str, JSON], by: str, reason: str) -> Answer:
-        log = self._log()
-        tool, step = self.keeper.tools.get(asked.tool), log.state.step
+    def tools_of(self, run: str) -> Mapping[str, Tool]:
+        """Those that `run` calls, by name: of a run inside this one, or around it, its agent's."""
+        return tools_of(self.keeper.store, run, self.keeper.tools)
+
+    def _edited(self, log: RunLog, asked: ApprovalAsked, args: Mapping[str, JSON], by: str, reason: str) -> Answer:
+        tool, step = self.tools_of(log.run).get(asked.tool), log.state.step
         if tool is None or step is None:
-            raise ConfigError(f"{self.id} uses the tool {asked.tool!r}, which is not here: define it again")
+            raise ConfigError(f"{log.run} uses the tool {asked.tool!r}, which is not here: define it again")
         changed = {**log.value(asked.args), **args}
         if why := secret_in(log, changed):  # first: what is said of a wrong one quotes its beginning
             raise ConfigError(f"{asked.tool} cannot be called so: {why}")
@@ -498,7 +510,7 @@ class Run:
     @property
     def summary(self) -> Summary:
         """What a person is shown of it, as plain values."""
-        return summarise(self.events, bare=self.keeper.replaying)
+        return told(self.keeper.store, self.id, bare=self.keeper.replaying)
 
     def __repr__(self) -> str:
         return as_text(self.summary)
@@ -510,7 +522,7 @@ class Run:
 def _asked_in(state: RunState | None) -> str:
     """What is asked there, as a text of its own; what is decided later is decided about that."""
     if state and state.asks:
-        return f"question {state.question_at}"
+        return f"question {state.head.run} {state.question_at}"
     return state.approval.binding if state and state.approval and asked_now(state) else ""
 
 

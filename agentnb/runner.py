@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import signal
 import threading
@@ -83,10 +84,11 @@ def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
         rung.append(ToolTimeout(f"it took longer than {timeout_s:g} s and was interrupted"))
         raise rung[-1]
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before, began = signal.signal(signal.SIGALRM, ring), time.monotonic()
+    around = (0.0, 0.0)  # of a call in whose code an agent makes this one
     try:
         try:
-            signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
+            around = signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
             return function()
         except Exception as error:
             # Whatever a function makes of its timeout, that it was given up half-way is what counts.
@@ -98,6 +100,8 @@ def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
     finally:  # once more, for it may ring at the very moment in which it is being stopped
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if around[0]:
+            signal.setitimer(signal.ITIMER_REAL, max(0.001, around[0] - (time.monotonic() - began)), around[1])
 
 
 def _abandonable(function: Callable[[], Any], timeout_s: float) -> Any:
@@ -205,7 +209,8 @@ def finished(value: Any, key: str = "") -> Any:
         except BaseException as error:  # noqa: BLE001 - handed to the caller
             box["error"] = error
 
-    thread = threading.Thread(target=target, name="agentnb-async-tool", daemon=True)
+    known = contextvars.copy_context()
+    thread = threading.Thread(target=known.run, args=(target,), name="agentnb-async-tool", daemon=True)
     mark.enter_context(going_on(key))  # here, and not there: it may be given up before its thread has begun
     thread.start()
     try:

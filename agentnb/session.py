@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agentnb.alerts import Alert
+from agentnb.alerts import Alert, thresholds_in
 from agentnb.approval import Approver
 from agentnb.budget import Price
 from agentnb.cassette import behind
 from agentnb.cost import PHASES
+from agentnb.delegate import AgentTool
 from agentnb.errors import ConfigError, Interrupted, UnknownPrice
-from agentnb.events import Record, RunSuspended
+from agentnb.events import ChildStarted, Record, RunResumed, RunStarted, RunSuspended
 from agentnb.gate import Gate, Notify
 from agentnb.log import RunLog
 from agentnb.loop import drive
@@ -22,7 +25,7 @@ from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying,
 from agentnb.models.lineup import Lineup
 from agentnb.models.prices import price_of
 from agentnb.perform import Performer
-from agentnb.question import Inquiry
+from agentnb.question import Inquiry, rest_at_question
 from agentnb.reading import READ_RESULT, is_reading, reading
 from agentnb.runner import Runner
 from agentnb.state import RunState, Status
@@ -45,6 +48,7 @@ class Means:
         sleep: how to wait, or None for a wait that a stop ends early.
         replies: the prompt cache, or None for none.
         fresh: True asks anew and replaces what the cache holds.
+        inside: the models of an agent inside the run: recorded, or from a cassette, as the run's own.
         alerts: whom to tell where a threshold is passed.
     """
 
@@ -56,7 +60,15 @@ class Means:
     sleep: Callable[[float], None] | None
     replies: ReplyCache | None
     fresh: bool
+    inside: Callable[[AgentTool], Lineup]
     alerts: Sequence[Alert] = ()
+
+    def of(self, agent: AgentTool) -> Means:
+        """What a run of `agent` inside the run acts with: its own models and tools, and the people who are here."""
+        own = agent.delegate
+        asked = own.approver or self.approver
+        models = self.inside(agent)
+        return replace(self, models=models, tools=own.tools, approver=asked, fresh=own.fresh, alerts=own.alerts)
 
 
 class Session:
@@ -79,6 +91,7 @@ class Session:
         self._means = means
         self.begun = begun
         self._stop = threading.Event()
+        self._inner: tuple[Session, ...] = ()
         tools = {name: means.tools[name] for name in log.state.head.tools if name in means.tools}
         if READ_RESULT.name in tools and is_reading(tools[READ_RESULT.name]):
             tools[READ_RESULT.name] = reading(log)
@@ -95,12 +108,19 @@ class Session:
             runner=means.runner,
             sleep=means.sleep or self._sleep,
             cancelled=self._stop.is_set,
+            spawn=self._spawn,
         )
 
     @property
     def state(self) -> RunState:
         """What is known now; read it from any thread."""
         return self.log.state
+
+    @property
+    def asking(self) -> RunLog:
+        """The run whose person is asked now: this one, or one inside it that is being driven."""
+        inner = next((each for each in self._inner if each.state.status is Status.IN_PROGRESS), None)
+        return inner.asking if inner else self.log
 
     def __iter__(self) -> Iterator[Record]:
         return self.drive()
@@ -139,9 +159,52 @@ class Session:
             event: recorded at once, and the run taken away from its thread, whatever that is waiting for.
         """
         self._stop.set()
+        for inner in self._inner:
+            inner.suspend(event and _rest(inner.state, event))
         if event is not None and self.state.status is Status.IN_PROGRESS:
             self.log.revoke(event)
             self._release()  # its thread appends nothing any more, wherever it hangs
+
+    def _spawn(self, agent: AgentTool, child: str, task: str, begins: ChildStarted | None) -> Session:
+        """A run of `agent` inside this one: as `delegate.Spawn`."""
+        store, clock, redact, means = self.log.store, self.log.clock, self.log.redact, self._means.of(agent)
+        hold = store.hold(child)
+        try:
+            log = RunLog(store, child, clock, redact=redact) if begins else RunLog.reopened(store, child, clock, redact)
+            begun = log.append(
+                self._beginning(agent, task, begins, means) if begins else RunResumed(process=os.getpid())
+            )
+            inner = Session(log, means, hold, begun)
+        except BaseException:
+            hold.release(ended=False)
+            raise
+        self._inner = (*(each for each in self._inner if each.state.status is Status.IN_PROGRESS), inner)
+        return inner
+
+    def _beginning(self, agent: AgentTool, task: str, begins: ChildStarted, means: Means) -> RunStarted:
+        head, own = self.state.head, agent.delegate
+        return RunStarted(
+            run=begins.child,
+            task=task.strip().encode("utf-8", "replace").decode(),
+            **means.models.names,
+            escalate=own.escalate,
+            tools={name: made.facts for name, made in own.tools.items()},
+            budget=begins.budget,
+            policy=own.policy,
+            memory=own.memory,
+            stops=own.stops,
+            tags=head.tags,
+            alerts=thresholds_in(own.alerts),
+            dry=head.dry,
+            assess=own.assess,
+            uid=secrets.token_hex(6),
+            parent=head.run,
+            parent_step=begins.step,
+            agent=agent.name,
+            depth=head.depth + 1,
+            tainted=begins.tainted,
+            process=os.getpid(),
+        )
 
     def _voice(self, model: Model) -> Voice:
         price, strong = price_for(model, self.log.state.budget.usd), self._means.models.model
@@ -167,6 +230,11 @@ def _require_discreet(log: RunLog, tools: Mapping[str, Tool]) -> None:
                 f"the tool {name} has the secret {', '.join(found)} in its signature or docstring, which models are"
                 " told: let the function read it itself"
             )
+
+
+def _rest(state: RunState, event: RunSuspended) -> RunSuspended:
+    """How a run inside another rests as that one does: a question that it was asking still waits for an answer."""
+    return rest_at_question(state) or replace(event, withdrawn=False)
 
 
 def price_for(model: Model, usd: float | None) -> Price | None:

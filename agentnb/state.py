@@ -33,7 +33,7 @@ from agentnb.policy import ToolFacts
 from agentnb.stops import Seen
 from agentnb.trail import Trail
 
-__all__ = ["NEW", "TAINTED", "Grant", "Memory", "Outcome", "Queued", "RunState", "Stage", "Status"]
+__all__ = ["NEW", "TAINTED", "Child", "Grant", "Memory", "Outcome", "Queued", "RunState", "Stage", "Status"]
 
 NOTHING = Spent()
 
@@ -158,6 +158,29 @@ class Memory(NamedTuple):
     hidden: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A run of another agent, inside a call of this one.
+
+    Attributes:
+        run: its id.
+        agent: the name of the tool as which it is known here.
+        step: whose call it is, or is made in.
+        key: of the call that it is.
+        claimed_at: the record with the claim of that step's call.
+        held: what is reserved for it until it is settled.
+        spent: what it came to; None while that is not known.
+    """
+
+    run: str
+    agent: str
+    step: str
+    key: str
+    claimed_at: int
+    held: Spent
+    spent: Spent | None = None
+
+
 class RunState(NamedTuple):
     """Everything that is known about a run after its records so far.
 
@@ -274,6 +297,10 @@ class RunState(NamedTuple):
     finished: RunFinished | None = None
     spent: Spent = NOTHING
     reserved: Spent = NOTHING
+    children: tuple[Child, ...] = ()
+    """Runs of other agents that calls of this run are, oldest first; in a fork also those that both share."""
+    held: Spent = NOTHING
+    """What is reserved for those of them that are not settled."""
     costs: tuple[Line, ...] = ()
     """What each phase has used of each model, and what was saved on it."""
     alerts: tuple[AlertRaised, ...] = ()
@@ -350,6 +377,8 @@ class RunState(NamedTuple):
     def asked_about(self, step: Step) -> bool:
         """True where the policy asks about `step`, whatever guards say."""
         facts = self.head.tools[step.tool]
+        if facts.delegates:  # its run asks about each call of its own, and knows more of them
+            return False
         let = step.tool in self.allowed and facts.reversibility != "irreversible"
         return not let and self.head.policy.asks(step.tool, facts, step.confidence)
 
@@ -358,9 +387,11 @@ class RunState(NamedTuple):
         """Why untrusted text makes the present call a person's business; () where it does not.
 
         What strangers wrote may inform, and may not act: a call that acts has to come from a plan made before their
-        text came in, with arguments that do not come out of it.
+        text came in, with arguments that do not come out of it. A run of another agent does not act by itself: it is
+        told, and asks.
         """
-        if self.step is None or not self.head.tools[self.step.tool].acts:
+        facts = self.facts
+        if self.step is None or facts is None or not facts.acts or facts.delegates:
             return ()
         return self.tainted(self.step, len(self.outcomes), by_model=self.by_model)
 
@@ -369,7 +400,7 @@ class RunState(NamedTuple):
         why = ["it comes from a run that was imported from a file"] if self.imported else []
         if self.planned_clean is None:
             return tuple(why)
-        sources = ", ".join(self.sources)
+        sources = ", ".join(self.sources) or "its task"
         if place >= self.planned_clean:
             why.append(f"{TAINTED[0]} {sources} brought text that strangers wrote")
         if by_model:
@@ -434,7 +465,17 @@ class RunState(NamedTuple):
 
     def used(self) -> Spent:
         """Spent and reserved together, with the run's clock: what a budget is held against."""
-        return self.spent.plus(self.reserved, self.t)
+        used = self.spent.plus(self.reserved, self.t)
+        return used if self.held is NOTHING else used.plus(self.held, self.t)
+
+    def child(self, key: str) -> Child | None:
+        """The child that the call under `key` is, or None."""
+        return next((child for child in self.children if child.key == key), None)
+
+    @property
+    def open_child(self) -> Child | None:
+        """The last child that is not settled, or None."""
+        return next((child for child in reversed(self.children) if child.spent is None), None)
 
 
 NEW = RunState()

@@ -18,6 +18,8 @@ from agentnb.events import (
     ArgsBound,
     CallInDoubt,
     CallSimulated,
+    ChildSettled,
+    ChildStarted,
     DoubtResolved,
     EarlierResult,
     Event,
@@ -31,7 +33,7 @@ from agentnb.events import (
 )
 from agentnb.plan import Step
 from agentnb.policy import ToolFacts
-from agentnb.state import Grant, Queued, RunState, Stage, Status
+from agentnb.state import NOTHING, Child, Grant, Queued, RunState, Stage, Status
 from agentnb.stops import mark_of
 
 __all__ = [
@@ -45,6 +47,8 @@ __all__ = [
     "approval_expired",
     "bound",
     "call_mark",
+    "child_settled",
+    "child_started",
     "claimed",
     "current",
     "doubt_resolved",
@@ -246,14 +250,46 @@ def returned(state: RunState, e: ToolReturned) -> Changes:
     current(state, e.step, e)
     if state.claim is None:
         raise IllegalTransition(f"{e.kind}: the call was not claimed")
-    spent = state.spent + Spent(working_seconds=e.seconds)
-    return {**_judgeable(state, e), "mark": _mark(state.claim, e), "spent": spent}
+    return {**_judgeable(state, e), "mark": _mark(state.claim, e), "spent": _worked(state, e.seconds)}
 
 
 def _mark(called: ToolClaimed | CallSimulated, got: ToolReturned) -> str:
     """What tells the same call with the same outcome again."""
     gave = (got.result.blob or got.result.text or "") if got.result else got.message
     return mark_of(call_mark(called.tool, called.args), got.status, gave)
+
+
+def _worked(state: RunState, seconds: float) -> Spent:
+    """What is spent, with a try of the claimed call that took so long: what its children worked is charged already."""
+    within = sum(c.spent.working_seconds for c in state.children if c.spent and c.claimed_at == state.claimed_at)
+    return state.spent + Spent(working_seconds=max(0.0, seconds - within))
+
+
+def child_started(state: RunState, e: ChildStarted) -> Changes:
+    """Another agent's run is about to begin inside the claimed call."""
+    current(state, e.step, e)
+    require(state.claim is not None, "no call is claimed", e)
+    require(state.child(e.key) is None, f"{e.key} has a child", e)
+    short = state.budget.first_short(state.used(), e.held)
+    require(short is None, f"the budget does not cover it: {short}", e)
+    fresh = Child(e.child, e.agent, e.step, e.key, state.claimed_at, e.held)
+    return _with_children((*state.children, fresh))
+
+
+def child_settled(state: RunState, e: ChildSettled) -> Changes:
+    """A child has ended: what it spent is spent here."""
+    current(state, e.step, e)
+    waits = [c.run for c in state.children if c.spent is None]
+    require(e.child in waits, f"{e.child} is no child that is not settled", e)
+    told = tuple(replace(c, spent=e.spent) if c.run == e.child else c for c in state.children)
+    read: Changes = {"strange": state.strange or e.tainted, **_taken_in(state, e.step, strange=e.tainted)}
+    return {**_with_children(told), **read, "spent": state.spent + e.spent}
+
+
+def _with_children(children: tuple[Child, ...]) -> Changes:
+    """Added up anew each time: to add and to take away again would leave a rest of rounding."""
+    waiting = [child.held for child in children if child.spent is None]
+    return {"children": children, "held": sum(waiting[1:], waiting[0]) if waiting else NOTHING}
 
 
 def _judgeable(state: RunState, e: ToolReturned) -> Changes:
@@ -276,7 +312,7 @@ def retried(state: RunState, e: ToolRetried) -> Changes:
     """The call failed, and is made again; it is cleared unless this try, or one before it, may have acted."""
     step = current(state, e.step, e)
     require(state.claim is not None, "the call was not claimed", e)
-    spent = state.spent + Spent(working_seconds=e.seconds)
+    spent = _worked(state, e.seconds)
     unsure = facts_of(state, step).acts and (state.unsure or e.acted == "unknown")
     return {"cleared": not unsure, "unsure": unsure, "spent": spent, **_taken_in(state, e.step)}
 
@@ -292,7 +328,7 @@ def in_doubt(state: RunState, e: CallInDoubt) -> Changes:
     """Whether the call acted is not known."""
     current(state, e.step, e)
     require(state.claim is not None, "the call was not claimed", e)
-    spent = state.spent + Spent(working_seconds=e.seconds)
+    spent = _worked(state, e.seconds)
     return {"doubt": e.message, "given_up": True, "cleared": False, "spent": spent, **_taken_in(state, e.step)}
 
 

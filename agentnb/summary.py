@@ -14,6 +14,7 @@ from agentnb.cost import NOTHING_SAVED, Cost, Saved
 from agentnb.course import ActionLine, Course, EffectLine
 from agentnb.events import (
     CallInDoubt,
+    ChildSettled,
     Event,
     ModelAsked,
     ModelFailed,
@@ -74,7 +75,7 @@ class Gauge:
 
 @dataclass(frozen=True, slots=True)
 class PhaseCost:
-    """What one phase of the run used: plan, bind, critique, assess, summarise or answer.
+    """What one phase of the run used: plan, bind, critique, assess, summarise or answer; or an agent, in all its runs.
 
     Attributes:
         strong_usd: what it would have cost on the strong model; None where that is not known, or the same.
@@ -114,6 +115,9 @@ class Summary:
         forked: the run that this one was forked from, and where; or "".
         effects: of a dry run: the calls that it would have made.
         actions: the destructive calls that were proposed, those that wait and those that were carried out or dropped.
+        agent: of a run inside another: the name as which that one called it.
+        parent: that run, and the step of it.
+        children: the runs inside this one, each with its step; only `family.told` knows them, from their own records.
     """
 
     run: str
@@ -146,6 +150,9 @@ class Summary:
     effects: tuple[EffectLine, ...] = ()
     actions: tuple[ActionLine, ...] = ()
     unpriced: bool = False
+    agent: str = ""
+    parent: str = ""
+    children: tuple[tuple[str, Summary], ...] = ()
     bare: bool = False
 
 
@@ -160,6 +167,7 @@ class Tally:
 
     bare: bool = False
     state: RunState = NEW
+    _agents: dict[str, PhaseCost] = field(default_factory=dict)
     _usd: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     _asked: ModelAsked | None = None
@@ -185,12 +193,15 @@ class Tally:
             case ModelFailed() if self._asked:
                 self._charge(self._asked, 0.0 if event.unbilled else self._asked.reserved.usd, event.seconds)
             case RunForked():  # what came before was paid for by another run
+                self._agents.clear()
                 self._usd.clear()
                 self._asked = None
             case RunSuspended(withdrawn=True):
                 self._asked = None  # announced and not sent
             case RunResumed() if self._asked:  # lost with its process: it may have been billed, and stays charged
                 self._charge(self._asked, self._asked.reserved.usd, 0)
+            case ChildSettled():
+                self._charge_agent(event)
             case ToolReturned() | ToolRetried() | CallInDoubt() | ReadRepeated():
                 self._seconds[event.step] += event.seconds
             case _:
@@ -200,6 +211,15 @@ class Tally:
         self._usd[asked.step] += usd
         self._seconds[asked.step] += seconds
         self._asked = None
+
+    def _charge_agent(self, event: ChildSettled) -> None:
+        name = next(child.agent for child in self.state.children if child.run == event.child)
+        was, spent = self._agents.get(name, PhaseCost(name)), event.spent
+        calls, tokens = was.calls + spent.model_calls, was.tokens + spent.tokens
+        self._agents[name] = PhaseCost(name, calls, tokens, was.usd + spent.usd)
+        self._usd[event.step] += spent.usd
+        if self.state.claim and self.state.claim.tool == name:  # else it was a part of the call's own time
+            self._seconds[event.step] += spent.working_seconds
 
     def summary(self) -> Summary:
         """What there is to show now."""
@@ -225,7 +245,7 @@ class Tally:
             if state.plan
             else (),
             gauges=_gauges(state, bare=self.bare),
-            phases=_phases(cost),
+            phases=(*_phases(cost), *self._agents.values()),
             revisions=tuple(self._course.revisions),
             decisions=tuple(self._course.decisions),
             statements=notes.statements(self._course.assessment) if self._course.assessment else (),
@@ -240,6 +260,8 @@ class Tally:
             effects=effects,
             actions=self._course.actions(state),
             unpriced=any(line.used.unpriced for line in state.costs),
+            agent=head.agent,
+            parent=f"{head.parent} at {head.parent_step}" if head.parent else "",
             bare=self.bare,
         )
 
@@ -333,9 +355,9 @@ def _phases(cost: Cost) -> tuple[PhaseCost, ...]:
 
 
 def _gauges(state: RunState, *, bare: bool) -> tuple[Gauge, ...]:
-    spent = replace(state.spent, seconds=state.t)
+    spent, held = replace(state.spent, seconds=state.t), state.reserved + state.held
     return tuple(
-        Gauge(name, getattr(spent, name), getattr(state.reserved, name), cap)
+        Gauge(name, getattr(spent, name), getattr(held, name), cap)
         for name, cap in state.budget.caps().items()
         if not (bare and name.endswith("seconds"))
     )

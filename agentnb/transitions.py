@@ -29,6 +29,8 @@ from agentnb.events import (
     BudgetExtended,
     CallInDoubt,
     CallSimulated,
+    ChildSettled,
+    ChildStarted,
     DoubtResolved,
     EarlierResult,
     GateRaised,
@@ -109,7 +111,8 @@ LEGAL: Mapping[Stage, frozenset[type]] = {
     },
     Stage.CALL: _ANY
     | _QUEUE
-    | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired},
+    | {ToolReturned, ToolClaimed, ToolRefused, ToolRetried, CallInDoubt, DoubtResolved, GateRaised, ApprovalExpired}
+    | {ChildStarted, ChildSettled},
     Stage.JUDGE: _MODEL | _ANY | _QUEUE | {StepJudged},
     Stage.ANSWER: _MODEL | _ANY | _QUEUE | {RunForked},
     Stage.DONE: _ALERTS | _QUEUE | {BudgetExtended, RunRetried, DoubtResolved, RunImported},
@@ -150,7 +153,8 @@ def apply(state: RunState, record: Record) -> RunState:
 
 
 def _start(_: RunState, e: RunStarted) -> Changes:
-    return {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "started": e, "budget": e.budget, "outcomes": Trail()}
+    begun: Changes = {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "started": e, "outcomes": Trail()}
+    return {**begun, "budget": e.budget, "planned_clean": 0 if e.tainted else None}
 
 
 def _asked(state: RunState, e: ModelAsked) -> Changes:
@@ -245,8 +249,11 @@ def _forked(state: RunState, e: RunForked) -> Changes:
     left: Changes = {
         **CLEAN, "spent": NOTHING, "reserved": NOTHING, "costs": (), "alerts": (), "queue": (), "grants": (),
         "allowed": frozenset(), "revisions": 0, "why": "", "suspended": None, "answered": False, "seen": Seen(),
+        "held": NOTHING,
     }  # fmt: skip
     changes: Changes = {"started": head, "fork": e, "budget": e.budget, "status": Status.IN_PROGRESS, **left}
+    shared = tuple(replace(c, spent=NOTHING) if c.spent is None else c for c in state.children)
+    changes["children"] = shared  # by reference: they are the other run's, and settled there
     acted = state.acted_before | frozenset(e.acted)
     if e.steps is not None:
         keep, plan = len(state.outcomes), state.plan or Plan((), 0)
@@ -361,7 +368,7 @@ def _resumed(state: RunState, e: RunResumed) -> Changes:
     lost = Spent(model_calls=1) if here else state.reserved.uncounted()
     unsure = state.unsure or (state.claim is not None and not state.cleared)
     fresh: Changes = {"inflight": None, "reserved": NOTHING, "unsure": unsure, "given_up": False, "reread": ()}
-    if state.suspended and state.suspended.reason == "malformed_output":
+    if state.suspended and state.suspended.reason == "malformed_output" and state.claim is None:  # else a child's
         fresh |= {"rejected": 0, "retried": True}
     fresh |= {"spent": state.spent + lost, "costs": _costs(state, _lost(lost))}
     return {"status": Status.IN_PROGRESS, "suspended": None, **fresh, **_accepted(state, e)}
@@ -418,6 +425,8 @@ _APPLY: Mapping[type, Callable[[RunState, Any], Changes]] = {
     ApprovalExpired: step_changes.approval_expired,
     ToolClaimed: step_changes.claimed,
     ToolReturned: step_changes.returned,
+    ChildStarted: step_changes.child_started,
+    ChildSettled: step_changes.child_settled,
     ToolRetried: step_changes.retried,
     ToolRefused: step_changes.refused,
     MemorySummarised: summarised,

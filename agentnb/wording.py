@@ -24,6 +24,7 @@ __all__ = [
     "actions_title",
     "asks",
     "call",
+    "child_title",
     "cost",
     "cost_table",
     "count",
@@ -117,6 +118,9 @@ def shown(summary: Summary) -> Summary:
         next=line(summary.next, 300),
         executes=line(summary.executes, 60),
         forked=line(summary.forked, 60),
+        agent=line(summary.agent, 60),
+        parent=line(summary.parent, 60),
+        children=tuple((step, shown(child)) for step, child in summary.children),
     )
     return _replayed(tidy) if summary.bare else tidy
 
@@ -139,6 +143,7 @@ def _replayed(s: Summary) -> Summary:
         run="",
         executes=same(s.executes),
         forked=same(s.forked),
+        parent=same(s.parent),
         reason=same(s.reason),
         detail=same(s.detail),
         next=same(s.next),
@@ -170,6 +175,7 @@ def headline(s: Summary) -> tuple[str, str, str, str]:
 def facts(s: Summary) -> list[str]:
     """What the first line says after state and reason, each a few words."""
     whence = f"executes {s.executes}" if s.executes else f"forked from {s.forked}" if s.forked else ""
+    whence = f"{s.agent} in {s.parent}" if s.parent else whence
     if s.status is Status.IN_PROGRESS:
         waits = any(step.mark == "waiting" for step in s.steps)  # while somebody is asked nothing is drawn anew
         return [fact for fact in (whence, s.now, "" if s.bare or waits else seconds(s.spent.seconds)) if fact]
@@ -178,6 +184,13 @@ def facts(s: Summary) -> list[str]:
     waiting = sum(action.status in ("waits", "in_doubt") for action in s.actions)
     queue = f"{count(waiting, 'action')} {'waits' if waiting == 1 else 'wait'} for you" if waiting else ""
     return [fact for fact in (whence, steps if s.steps else "", queue, _times(s), cost(s)) if fact]
+
+
+def child_title(s: Summary) -> str:
+    """A run inside another on one line: as what it was called, how it is, and what it came to."""
+    _, word, _, why = headline(s)
+    state = f"{s.agent or 'an agent'}: {word.lower()}" + (f", {why}" if why else "")
+    return " · ".join(filter(None, (state, count(len(s.steps), "step") if s.steps else "", cost(s), s.run)))
 
 
 def ended_steps(s: Summary) -> int:

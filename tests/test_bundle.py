@@ -87,7 +87,7 @@ def content(store: DiskStore, run: str, file: Path) -> list[dict[str, Any]]:
         ("cut", "is not what was written: it was cut, or altered"),
         ("empty", "is no run that agentnb exported"),
         ("text", "is no run that agentnb exported"),
-        ("newer", "has version 2, and this agentnb reads 1"),
+        ("newer", "has version 3, and this agentnb reads up to 2"),
         ("folder", "cannot be read"),
         ("none", "cannot be read"),
         ("fewer", "says that there are 99"),
@@ -111,7 +111,7 @@ def test_what_is_no_exported_run_is_one_clear_error_and_nothing_is_kept(
         case "empty" | "text":
             file.write_bytes(b"" if how == "empty" else b"hello\n[1]\n")
         case "newer":
-            resealed(file, lines, version=2)
+            resealed(file, lines, version=3)
         case "folder" | "none":
             file.unlink()
             if how == "folder":

@@ -28,6 +28,7 @@ LAYERS = """
     remembered stop_changes
     transitions
     decide
+    slices
     store.base
     store.seal store.network
     store.heads store.layout store.lock store.text_cache store.group
@@ -51,6 +52,7 @@ LAYERS = """
     memory prepared feasible
     simpler
     calls
+    delegate
     gate
     planner executor critic answer summariser assess question
     perform
@@ -67,7 +69,7 @@ LAYERS = """
     render
     compare
     session
-    wiring
+    wiring family
     fork resume
     run
     agent

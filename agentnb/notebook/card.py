@@ -35,6 +35,7 @@ __all__ = [
     "shared_reasons",
     "silence",
     "span",
+    "whose",
     "why_it_matters",
 ]
 
@@ -76,6 +77,8 @@ def card_html(request: Request, *, many: bool = False) -> str:
         else f"<strong>{escape(line(request.tool, 60))}</strong> {escape(brief(request.args))}"
     )
     place = f"<code>{escape(line(request.run, 60))} · {escape(line(request.step, 20))}</code>"
+    inside = whose(request)
+    object_ = f"{escape(inside)} wants to call {object_}" if inside else object_
     header = f"<header><b>{lead[0]} {lead[1]}</b> <span>{object_}</span> {place}</header>"
     body = f"<div>{_table(rows, 'What is asked')}{folded}</div>"
     return f"<style>{_look()}</style>{article(f'{kind} asks', header + body)}"
@@ -86,6 +89,13 @@ def _look() -> str:
     """card.css, without what only people read."""
     css = files("agentnb.notebook").joinpath("card.css").read_text(encoding="utf-8")
     return " ".join(re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL).split())
+
+
+def whose(request: Request) -> str:
+    """Of an agent inside another run: its name, and where that has called it; else ""."""
+    if not request.agent:
+        return ""
+    return f"{line(request.agent, 60)} (in {line(request.parent, 60)}, step {line(request.parent_step, 20)})"
 
 
 def calls_of(request: ApprovalRequest) -> tuple[ApprovalRequest | OtherCall, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from agentnb.checkpoint import load
 from agentnb.errors import AgentError, ConfigError
+from agentnb.family import told
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
 from agentnb.notebook import going_on, keeping, taping
@@ -27,7 +28,6 @@ from agentnb.notebook.retelling import retold
 from agentnb.standing import reason
 from agentnb.state import RunState, Status
 from agentnb.store.disk import DiskStore
-from agentnb.summary import summarise
 from agentnb.tools import Tool
 
 __all__ = ["carry_out_command"]
@@ -83,7 +83,10 @@ def _run_row(store: DiskStore, run: str) -> tuple[str, ...]:
         return run, "unreadable", "", "", str(error)
     steps = len(state.plan.steps) if state.plan else 0
     tokens = f"{state.spent.tokens:,}".replace(",", " ")
-    return run, _status(run, state), f"{len(state.outcomes)} of {steps}", tokens, state.head.task
+    head = state.head
+    name = f"↳ {run}" if head.parent else run
+    task = f"({head.agent} in {head.parent} {head.parent_step}) {head.task}" if head.parent else head.task
+    return name, _status(run, state), f"{len(state.outcomes)} of {steps}", tokens, task
 
 
 def _status(run: str, state: RunState) -> str:
@@ -96,7 +99,7 @@ def _status(run: str, state: RunState) -> str:
 
 def _show(desk: Desk, args: Namespace) -> None:
     store = desk.store(args)
-    show_summary(summarise(store.read(full_id(store, args.run, desk.names))))
+    show_summary(told(store, full_id(store, args.run, desk.names)))
 
 
 def _replay(desk: Desk, args: Namespace) -> None:
@@ -105,7 +108,7 @@ def _replay(desk: Desk, args: Namespace) -> None:
     records = list(store.read(run))
     rows = [(str(record.seq), f"{record.t:.2f}", *retold(record.event)) for record in records]
     show(Listing(f"{run}, event by event; nothing is called", ("#", "seconds", "event", "what"), rows))
-    show_summary(summarise(records))
+    show_summary(told(store, run))
 
 
 def _models(desk: Desk, args: Namespace) -> None:
@@ -175,6 +178,7 @@ def _effect(tool: Tool) -> str:
     """What a call does, in words: "read", "write, irreversible, sends data out"."""
     acts = tool.facts.acts and tool.effect != "destructive"
     parts = (
+        "an agent" if tool.facts.delegates else "",
         tool.effect,
         tool.reversibility if acts else "only proposed" if tool.effect == "destructive" else "",
         "sends data out" if tool.egress else "",

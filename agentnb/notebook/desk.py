@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, RunNotFound
+from agentnb.family import agents_in, top
 from agentnb.notebook.cell import CellAgent
 from agentnb.notebook.namespace import (
     alerts_of_run,
@@ -22,6 +23,7 @@ from agentnb.notebook.namespace import (
     redactor_here,
     require_free,
     secrets_named,
+    tools_in,
     tools_of_run,
 )
 from agentnb.redact import Redactor
@@ -96,20 +98,23 @@ def full_id(store: DiskStore, text: str, names: Mapping[str, Any] = MappingProxy
     )
 
 
-def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Run:
+def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False, outermost: bool = False) -> Run:
     """The run with an agent as it began with: models and tools by their names, from this notebook.
 
     Args:
         desk: where they are looked for.
         args: the run, and perhaps other models, as typed.
         accept_changes: leave out tools that are not here.
+        outermost: of a run inside another, the one that has to be gone on with for it to go on.
 
     Raises:
         ConfigError: something that it began with is not here.
     """
     store = desk.store(args)
     run = full_id(store, args.run, desk.names)
+    run = top(store, run) if outermost else run
     head = load(store, run)[0].head
+    names = {**_inside(desk.names), **desk.names} if head.parent else desk.names
     model, cheap_model = (getattr(args, role, None) or "" for role in ("model", "cheap_model"))
     other = phases_named(dict(getattr(args, "phase", None) or ()), desk.names)
     agent = CellAgent(
@@ -121,7 +126,7 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Ru
         phases={**{p: model_of_run(ref, desk.names) for p, ref in head.phases.items()}, **other},
         escalate=head.escalate,
         alerts=alerts_of_run(head.alerts, desk.names),
-        tools=tools_of_run(head.tools, desk.names, all_of_them=not accept_changes),
+        tools=tools_of_run(head.tools, names, all_of_them=not accept_changes),
         budget=head.budget,
         approve=head.policy,
         assess=head.assess or False,
@@ -133,6 +138,12 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Ru
         idle_s=desk.idle_s,
     )
     return Run(agent, run)
+
+
+def _inside(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The tools of the notebook's agents, by name."""
+    tools = {tool.name: tool for tool in tools_in(names).values()}
+    return {name: made for agent in agents_in(tools) for name, made in agent.delegate.tools.items()}
 
 
 def go_on(desk: Desk, args: Namespace, run: Run, work: Callable[[], Run]) -> None:

@@ -13,6 +13,7 @@ from agentnb.agent import Agent
 from agentnb.budget import LIMITS
 from agentnb.errors import ConfigError, DamagedRecord, OnlyRecorded
 from agentnb.events import ApprovalAsked, QuestionAsked, RunSuspended
+from agentnb.family import innermost
 from agentnb.fork import Changed
 from agentnb.ledger import open_actions
 from agentnb.listing import Listing
@@ -50,7 +51,7 @@ __all__ = [
 def resume(desk: Desk, args: Namespace) -> None:
     """Go on where the run rests."""
     doubt = _doubt(args)
-    run = reopened(desk, args, accept_changes=args.accept_changes)
+    run = reopened(desk, args, accept_changes=args.accept_changes, outermost=True)
     if run.status.ended and not (doubt and run.state.claim):
         raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run)}")
     go_on(desk, args, run, lambda: run.resume(in_doubt=doubt, accept_changes=args.accept_changes))
@@ -58,7 +59,7 @@ def resume(desk: Desk, args: Namespace) -> None:
 
 def retry(desk: Desk, args: Namespace) -> None:
     """Have it tried again where no reply could be used, or where it went round in circles; WHY is a hint."""
-    run = reopened(desk, args)
+    run = reopened(desk, args, outermost=True)
     go_on(desk, args, run, lambda: run.retry(args.why))
 
 
@@ -134,9 +135,10 @@ def go_without(desk: Desk, args: Namespace) -> None:
 
 def edit(desk: Desk, args: Namespace) -> None:
     """Allow the call that waits with other arguments, and go on."""
-    run = reopened(desk, args)
-    asked = run.state.approval
-    tool = run.keeper.tools.get(asked.tool) if asked else None
+    run = reopened(desk, args, outermost=True)
+    log = innermost(run.keeper.store, run.id)
+    asked = log.state.approval
+    tool = run.tools_of(log.run).get(asked.tool) if asked else None
     known: Mapping[str, Any] = tool.parameters["properties"] if tool else {}
     changes = {name: value_of(text, known.get(name)) for name, text in args.changes}
     go_on(desk, args, run, lambda: run.edit(changes))
@@ -174,6 +176,7 @@ def pending(desk: Desk, args: Namespace) -> None:
     keeper = Agent(store=store.place)
     runs = [full_id(store, args.run, desk.names)] if args.run else _waiting(store)
     items = [item for run in runs for item in _pending(Run(keeper, run), quiet=not args.run)]
+    items = items if args.run else [item for n, item in enumerate(items) if item not in items[:n]]  # its parent's too
     rows = [(f"{item.run} {item.number}", item.kind, item.step, _call(item), _why(item)) for item in items]
     ways = "%agent approve RUN [N …] · reject RUN WHY · edit RUN ARG=VALUE · execute RUN [N …] · discard RUN [N …]"
     ways += " · answer RUN TEXT · go-on RUN" if any(item.kind == "question" for item in items) else ""
@@ -222,14 +225,16 @@ def _decide(desk: Desk, args: Namespace, work: Callable[[Run], Run]) -> None:
         return
     run, missing = bare, ""
     try:
-        run = reopened(desk, args)
+        run = reopened(desk, args, outermost=True)
     except ConfigError as error:
         missing = str(error)
     try:
         go_on(desk, args, run, lambda: work(run))
     except OnlyRecorded as error:  # all that could be done here is done
-        decided = summarise(run.events).reason
-        show_text(f"{run.id} is {decided}: {missing or error}\nThen: %agent resume {run.id}")
+        asking = innermost(store, run.id).run
+        show_text(
+            f"{asking} is {summarise(store.read(asking)).reason}: {missing or error}\nThen: %agent resume {run.id}"
+        )
 
 
 def _numbers(args: Namespace) -> list[int]:

@@ -31,7 +31,7 @@ from agentnb.notebook.asking import ask_by_card, ask_by_text, nobody_here
 from agentnb.notebook.comms import CommPump
 from agentnb.notebook.host import Audience
 from agentnb.notebook.panel import Panel
-from agentnb.question import waits_for
+from agentnb.question import rest_at_question
 from agentnb.runner import run_here
 from agentnb.session import Session
 
@@ -214,10 +214,9 @@ class Pump:
 
     def _from_elsewhere(self, request: Request) -> Answer | None:
         """What another process or thread has answered."""
-        log = self._session.log
         if not isinstance(request, ApprovalRequest | QuestionRequest):
             return None
-        asks = isinstance(request, QuestionRequest)
+        log, asks = self._session.asking, isinstance(request, QuestionRequest)
         return posted(log.store, log.run, log.state.question_at if asks else log.state.asked_at)
 
     def _serve(self) -> BaseException | None:
@@ -251,13 +250,10 @@ class Pump:
 
     def _rest(self, *, stopped: bool) -> RunSuspended:
         """How the run rests: a question that was left without an answer still waits for one."""
-        state, claim = self._session.state, self._session.state.claim
+        claim = self._session.state.claim
         asking = self._job is not None and not self._job.calls_tool and not self._job.done.is_set()
-        if stopped and asking and state.approval:
-            detail = f"{state.approval.step} {state.approval.tool} waits for a person"
-            return RunSuspended(reason="approval", detail=detail)
-        if stopped and asking and state.asks:
-            return RunSuspended(reason="question", detail=waits_for(state.asks))
+        if stopped and asking and (rest := rest_at_question(self._session.asking.state)):
+            return rest
         never_made = claim is not None and claim is not self._made_claim and claim is not self._old_claim
         return RunSuspended(reason="interrupted" if stopped else "closed", withdrawn=never_made)
 

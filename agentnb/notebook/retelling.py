@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from agentnb.approval import who
 from agentnb.assess_changes import words_of
-from agentnb.budget import amount
+from agentnb.budget import Budget, amount
 from agentnb.events import (
     ActionClaimed,
     ActionProposed,
@@ -21,6 +21,8 @@ from agentnb.events import (
     BudgetExtended,
     CallInDoubt,
     CallSimulated,
+    ChildSettled,
+    ChildStarted,
     DoubtResolved,
     EarlierResult,
     Event,
@@ -68,8 +70,13 @@ def _short(kept: Kept | None) -> str:
     return kept.text if kept.text is not None else f"({kept.size:,} characters)"
 
 
+def _caps(budget: Budget) -> str:
+    return ", ".join(amount(name, cap) for name, cap in budget.caps().items())
+
+
 def _started(e: RunStarted) -> str:
-    return f"{'dry run: ' if e.dry else ''}{f'executes {e.executes}: ' if e.executes else ''}{e.task}"
+    whose = f"{e.agent} in {e.parent} {e.parent_step}: " if e.parent else ""
+    return f"{whose}{'dry run: ' if e.dry else ''}{f'executes {e.executes}: ' if e.executes else ''}{e.task}"
 
 
 def _resumed(e: RunResumed) -> str:
@@ -117,7 +124,7 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     RunSuspended: lambda e: f"{e.reason} {e.detail}",
     RunFinished: lambda e: f"{e.status}: {e.reason} {e.detail}",
     PlanMade: lambda e: f"version {e.version}: " + ", ".join(f"{step.id} {step.tool}" for step in e.steps),
-    BudgetExtended: lambda e: ", ".join(amount(name, cap) for name, cap in e.budget.caps().items()),
+    BudgetExtended: lambda e: _caps(e.budget),
     LimitReached: lambda e: f"{amount(e.limit, e.cap)}, at {e.phase}",
     ModelAsked: lambda e: f"{e.model} to {e.phase} {e.step}",
     ModelCached: lambda e: f"{e.phase} {e.step}, nothing was asked",
@@ -140,6 +147,8 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     ToolRetried: lambda e: f"{e.step} {e.failure}, again in {e.wait_s:.2g} s: {e.message}",
     ToolRefused: lambda e: f"{e.step} by {e.by}: {'; '.join(e.problems)}",
     ReadRepeated: lambda e: f"{e.step} {e.problem or 'gave what it gave'} {_short(e.result) if e.problem else ''}",
+    ChildStarted: lambda e: f"{e.step} {e.agent} as {e.child}, with {_caps(e.budget)}",
+    ChildSettled: lambda e: f"{e.step} {e.child} {e.status}: {e.reason}, {amount('tokens', e.spent.tokens)}",
     CallInDoubt: lambda e: f"{e.step} {e.message}",
     DoubtResolved: _resolved,
     EarlierResult: lambda e: f"{e.step} {e.key}: done by {e.run} {e.at_step} {_short(e.result)}",

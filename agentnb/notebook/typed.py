@@ -10,7 +10,7 @@ from typing import Final, Literal
 from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, QuestionRequest, Request
 from agentnb.assess_changes import missing_of
 from agentnb.markdown import line
-from agentnb.notebook.card import calls_of, risks, shared_reasons, silence, why_it_matters
+from agentnb.notebook.card import calls_of, risks, shared_reasons, silence, whose, why_it_matters
 from agentnb.notebook.changes import in_sight
 from agentnb.notebook.fields import Unreadable, parse_json
 from agentnb.plan import JSON
@@ -35,7 +35,8 @@ def question(request: Request) -> str:
 
 
 def _leave(request: ApprovalRequest) -> Iterator[str]:
-    yield f"{line(request.run, 60)} asks before {line(request.step, 20)}: {line(request.title)}"
+    inside = f"{whose(request)} wants to call {line(request.tool, 60)}. " if request.agent else ""
+    yield f"{inside}{line(request.run, 60)} asks before {line(request.step, 20)}: {line(request.title)}"
     yield f"{line(request.tool, 100)} {_args(request.args)}"
     yield f"This {_risk(request)}."
     why = shared_reasons(request) if request.others else request.reasons
@@ -53,7 +54,8 @@ def _leave(request: ApprovalRequest) -> Iterator[str]:
 
 
 def _doubt(request: DoubtRequest) -> Iterator[str]:
-    yield f"{line(request.run, 60)}: a call was begun at {line(request.step, 20)}, and its outcome is not known."
+    place = f"{whose(request)}, in its run {line(request.run, 60)}" if request.agent else line(request.run, 60)
+    yield f"{place}: a call was begun at {line(request.step, 20)}, and its outcome is not known."
     yield f"{line(request.tool, 100)} {_args(request.args)}"
     yield f"This {_risk(request)}. Made again, it may happen twice."
     if request.key:
@@ -63,7 +65,8 @@ def _doubt(request: DoubtRequest) -> Iterator[str]:
 
 def _missing(request: QuestionRequest) -> Iterator[str]:
     step, title = line(request.step, 20), line(request.title)
-    yield f"{line(request.run, 60)} needs to know something before {step}: {title}".rstrip(": ")
+    place = f"{whose(request)}, in its run {line(request.run, 60)}," if request.agent else line(request.run, 60)
+    yield f"{place} needs to know something before {step}: {title}".rstrip(": ")
     yield from (f"Not known: {line(missing_of(gap), 400)}" for gap in request.gaps)
     yield why_it_matters(request)
     yield f"{line(request.tool, 100)} {_args(request.args)}"

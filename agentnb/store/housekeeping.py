@@ -1,7 +1,7 @@
 """What could go from a store: runs that have ended, by age and by size, and values that only they hold.
 
-A run that rests, waits for a person, is in doubt or has actions in its queue stays, however old it is. So do the
-ledger's entries: what was done once for ever stays done.
+A run that rests, waits for a person, is in doubt or has actions in its queue stays, however old it is. Runs inside of
+one another go together or stay. The ledger's entries stay: what was done once for ever stays done.
 """
 
 from __future__ import annotations
@@ -92,14 +92,17 @@ def survey(
         for name in values:
             holders.setdefault(name, set()).add(whose)
     sizes = store.sizes()
-    ended, stays = _ended(store, own, now())
-    goes = [run for run in ended if older_than_days is not None and run.days > older_than_days]
+    states, stays = _states(store)
+    ended = _ended(states, stays, own, now())
+    kin = _kin(states)
+    old = {run.run for run in ended if older_than_days is not None and run.days > older_than_days}
+    goes = [run for run in ended if kin[run.run] <= old]
     total = sum(own.values()) + sum(sizes.values())
     if max_mb is not None:
         for run in ended:
             if total - _freed(goes, holders, sizes)[1] <= max_mb * 1e6:
                 break
-            goes += [run] * (run not in goes)
+            goes += [each for each in ended if each.run in kin[run.run] and each not in goes]
     left = len(ended) - len(goes)
     free, freed = _freed(goes, holders, sizes)
     return Garbage(
@@ -107,23 +110,41 @@ def survey(
     )
 
 
-def _ended(store: DiskStore, own: Counter[str], now: float) -> tuple[list[Goes], dict[str, int]]:
-    """The runs that have ended with nothing left to do, oldest first; and how many others there are, by why."""
-    states, stays = {}, Counter[str]()
+def _states(store: DiskStore) -> tuple[dict[str, RunState], Counter[str]]:
+    """The state of each run, and how many cannot be read."""
+    states, stays = dict[str, RunState](), Counter[str]()
     for run in store.runs():
         try:
             states[run], _ = load(store, run)
         except StoreError:
             stays["damaged: `%agent doctor --store` says how"] += 1
-    executed = {state.head.executes for state in states.values()}
-    found = []
+    return states, stays
+
+
+def _kin(states: dict[str, RunState]) -> dict[str, frozenset[str]]:
+    """Of each run, all that go with it or not at all: the runs inside it, those around it, and forks that share one."""
+    kin = {run: {run} for run in states}
     for run, state in states.items():
-        if why := _needed(state, executed=run in executed):
-            stays[why] += 1
+        for child in state.children:
+            if child.run in kin and kin[child.run] is not kin[run]:
+                kin[run] |= kin[child.run]
+                kin |= dict.fromkeys(kin[child.run], kin[run])
+    return {run: frozenset(all_of_them) for run, all_of_them in kin.items()}
+
+
+def _ended(states: dict[str, RunState], stays: Counter[str], own: Counter[str], now: float) -> list[Goes]:
+    """The runs that have ended with nothing left to do, oldest first; the others are added to `stays`, by why."""
+    executed = {state.head.executes for state in states.values()}
+    why = {run: _needed(state, executed=run in executed) for run, state in states.items()}
+    found = []
+    for run, kin in _kin(states).items():
+        state, stay = states[run], why[run] or next(("another run needs it" for one in kin if why[one]), "")
+        if stay:
+            stays[stay] += 1
         else:
             days = max(0.0, now - state.at) / _DAY_S
             found.append(Goes(run, str(state.status), days, own[run], state.head.task))
-    return sorted(found, key=lambda goes: -goes.days), dict(stays)
+    return sorted(found, key=lambda goes: -goes.days)
 
 
 def _needed(state: RunState, *, executed: bool) -> str:
