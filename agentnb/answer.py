@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,13 +13,19 @@ from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
 from agentnb.memory import done_steps, known, present_step
 from agentnb.models.base import ModelReply
+from agentnb.plan import Step
 from agentnb.prompt_text import StepView
 from agentnb.prompts import Prompt, answer_prompt
 from agentnb.recovery import layer_of
 from agentnb.replies import BadReply, read_reply
 from agentnb.simpler import simple_answer_prompt, with_problems
+from agentnb.state import RunState
 
 __all__ = ["FinalAnswer", "answer_of", "answer_question", "handed_over"]
+
+
+_TOLD: Final = 12
+"""Steps that an answer lists as not done."""
 
 
 class FinalAnswer(BaseModel):
@@ -39,7 +45,7 @@ def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     shown = {view.id for view in done}
     left = [step.title or step.tool for step in state.left if step.id not in shown]
     stopped = stop_in_words(state)
-    undone = [view.title or view.tool for view in _missing(log, done) if state.head.tools[view.tool].acts]
+    undone = [step.title or step.tool for step, _ in _missing(state) if state.head.tools[step.tool].acts]
     task, problems, knows = state.head.task, state.problems, known(log)
     if layer_of(state.rejected) > 1:
         return simple_answer_prompt(
@@ -65,25 +71,26 @@ def answer_of(log: RunLog, reply: ModelReply) -> RunFinished | ReplyRejected:
             return ReplyRejected(phase="answer", problems=("the answer is empty",))
     except BadReply as bad:
         return ReplyRejected(phase="answer", problems=bad.problems)
-    done, _ = done_steps(log)
-    missing, tools = _missing(log, done), log.state.head.tools
-    told = [f"{view.id} {'was not done' if tools[view.tool].acts else 'failed'}: {view.preview}" for view in missing]
-    acts = any(tools[view.tool].acts for view in missing)  # a model may say that it was done, whatever it was told
+    missing, tools = _missing(log.state)[-_TOLD:], log.state.head.tools
+    told = [f"{step.id} {'was not done' if tools[step.tool].acts else 'failed'}: {why}" for step, why in missing]
+    acts = any(tools[step.tool].acts for step, _ in missing)  # a model may say that it was done, whatever it was told
     sure = "low" if acts else said.confidence
     return finished_by_model(log.state, said.answer.strip(), sure, (*said.unknowns, *told))
 
 
-def _missing(log: RunLog, done: Sequence[StepView]) -> list[StepView]:
-    """Those that have not brought or done what they should; the present one too, where it has failed."""
-    undone = {step.id for step, _ in log.state.undone}
-    present = log.state.step.id if log.state.step else ""
-    return [view for view in done if view.id in undone or (view.id == present and view.status == "failed")]
+def _missing(state: RunState) -> list[tuple[Step, str]]:
+    """Steps that have not brought or done what they should, each with why; the present one too, where it has failed."""
+    missing = [(step, outcome.message) for step, outcome in state.undone]
+    if state.step and state.returned and state.returned.status == "failed":
+        missing.append((state.step, state.returned.message))
+    return missing
 
 
 def handed_over(log: RunLog, action: HandOver) -> RunFinished:
     """The end without a model: what was found, step by step, in code's words."""
     done, _ = _found(log)
-    found = [f"- {view.title or view.tool}: {view.finding or view.preview}" for view in done if view.status == "ok"]
+    found = [f"- {item.text}" for item in log.state.memory.items if item.kind == "fact"]  # of the steps before these
+    found += [f"- {view.title or view.tool}: {view.finding or view.preview}" for view in done if view.status == "ok"]
     return RunFinished(
         status=action.status,
         reason=action.reason,

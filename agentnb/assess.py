@@ -99,7 +99,7 @@ def assess_question(log: RunLog, specs: Sequence[ToolSpec], tool: Tool, step: St
     memory = known(log)
     parts = [
         noted_text(memory),
-        newest(done, earlier),
+        newest(done, earlier, memory),
         _RULES.format(most=SAID),
         "\n".join(lines),
         problems_text(state.problems),

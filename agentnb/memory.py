@@ -15,7 +15,7 @@ from agentnb.plan import Step
 from agentnb.preview import preview
 from agentnb.prompt_text import Known, Status, StepView, as_line
 from agentnb.reading import is_reading
-from agentnb.state import Outcome, RunState
+from agentnb.state import TOLD_STEPS, Outcome, RunState
 from agentnb.tools import Tool
 
 __all__ = [
@@ -36,7 +36,6 @@ BYTES_A_TOKEN: Final = 3
 _RECENT_BYTES, _PLAN_BYTES = 6000, 1200
 """What the last steps and the plan may take of a prompt; the memory has the rest."""
 _NOTED_BYTES: Final = 1800
-_LAST_STEPS: Final = 12
 _PLAN_STEPS: Final = 20
 _LINE_BYTES: Final = 700
 
@@ -81,7 +80,7 @@ def memory_text(items: Sequence[Item], upto: int, hidden: int = 0) -> str:
     """The memory as a prompt holds it, by parts; "" where nothing is remembered."""
     if not upto:
         return ""
-    parts = [f"Memory of the first {upto} steps" + (f" ({hidden} older items are left out)" if hidden else "")]
+    parts = [f"Finished steps s1 to s{upto}, in short" + (f" ({hidden} older items are left out)" if hidden else "")]
     for place, head in _HEADS.items():
         if lines := [item_line(item) for item in items if _place(item) == place]:
             parts.append("\n".join([f"{head}:", *lines]))
@@ -134,7 +133,7 @@ def done_steps(log: RunLog) -> tuple[list[StepView], int]:
     state = log.state
     if state.plan is None:
         return [], 0
-    outcomes = state.outcomes.last(min(_LAST_STEPS, len(state.outcomes) - state.memory.upto))
+    outcomes = state.outcomes.last(min(TOLD_STEPS, len(state.outcomes) - state.memory.upto))
     earlier = len(state.outcomes) - len(outcomes)
     steps = state.plan.steps[earlier : len(state.outcomes)]
     return [_done(log, step, outcome) for step, outcome in zip(steps, outcomes, strict=True)], earlier

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 from agentnb.forms import ToolSpec
 from agentnb.plan import OPEN, REFERENCE
 from agentnb.preview import dump, trim
+from agentnb.state import TOLD_STEPS
 
 __all__ = [
-    "LAST_STEPS",
     "LONGEST_TASK",
     "NOTHING",
     "PREVIEW_BYTES",
@@ -42,7 +42,6 @@ LONGEST_TASK = 12_000
 
 Status = Literal["ok", "simulated", "empty", "failed", "proposed", "pending"]
 
-LAST_STEPS: Final = 12
 PREVIEW_BYTES: Final = 640
 _TOOLS_BYTES, _NEWEST_BYTES, _SETTLED_BYTES = 6000, 2400, 400
 _NEWEST: Final = 3
@@ -155,8 +154,8 @@ def settled(done: Sequence[StepView]) -> tuple[str, ...]:
     return tuple(cut(step_text(step, _SETTLED_BYTES, _SETTLED_BYTES // 2), _SETTLED_BYTES) for step in _shown(done)[0])
 
 
-def newest(done: Sequence[StepView], earlier: int) -> str:
-    """The newest finished steps, the last one in full, and how many there are that no prompt tells any more."""
+def newest(done: Sequence[StepView], earlier: int, known: Known = NOTHING) -> str:
+    """The newest finished steps, the last one in full, and where the others are: in the memory, if `known` has one."""
     texts: list[str] = []
     left = _NEWEST_BYTES
     older, last = _shown(done)
@@ -165,14 +164,14 @@ def newest(done: Sequence[StepView], earlier: int) -> str:
         texts.append(text)
         left -= len(text.encode())
     hidden = earlier + len(done) - len(older) - len(last)
-    head = ["Finished steps, the newest" if older else "Finished steps"]
-    head += [f"({hidden} earlier ones are not shown)"] if hidden else []
+    head = ["Finished steps, the newest" if older or known.context else "Finished steps"]
+    head += [f"({hidden} earlier ones are not shown)"] if hidden and not known.context else []
     return "\n".join([*head, *texts[::-1]]) if done else ""
 
 
 def _shown(done: Sequence[StepView]) -> tuple[Sequence[StepView], Sequence[StepView]]:
     """The steps that are told in few words, and those that are told in full."""
-    return done[-LAST_STEPS:-_NEWEST], done[-_NEWEST:]
+    return done[-TOLD_STEPS:-_NEWEST], done[-_NEWEST:]
 
 
 def noted_text(known: Known) -> str:

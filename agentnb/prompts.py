@@ -26,7 +26,6 @@ from agentnb.forms import (
     text,
 )
 from agentnb.prompt_text import (
-    LAST_STEPS,
     NOTHING,
     PREVIEW_BYTES,
     Known,
@@ -60,7 +59,7 @@ PROMPTS_VERSION = 1
 """Raised whenever a prompt or a reply schema changes its wording: recorded answers belong to one version."""
 
 
-_HINTS_BYTES, _TASK_AGAIN_BYTES = 1800, 300
+_HINTS_BYTES, _TASK_AGAIN_BYTES, _LISTED = 1800, 300, 12
 _REASON_BYTES = 300
 
 
@@ -181,7 +180,7 @@ def plan_prompt(
     """
     first = earlier + len(done) + 1
     rules = _PLAN.format(max_steps=max_steps, first=f"s{first}", second=f"s{first + 1}")
-    parts = [noted_text(known), newest(done, earlier), rules]
+    parts = [noted_text(known), newest(done, earlier, known), rules]
     if done or reason:
         why = as_line(reason, _REASON_BYTES) or "the remaining steps are not known yet"
         parts.append(
@@ -242,7 +241,7 @@ def bind_prompt(
     user = join(
         [
             noted_text(known),
-            newest(done, earlier),
+            newest(done, earlier, known),
             _BIND,
             cut("\n".join(lines), _HINTS_BYTES),
             problems_text(problems),
@@ -281,20 +280,20 @@ def answer_prompt(
         undone: titles of steps that were to store, send or change something and have not.
         known: what the run knows beside the finished steps.
     """
-    parts = [noted_text(known), newest(done, earlier) or "No step was finished.", _ANSWER]
+    parts = [noted_text(known), newest(done, earlier, known) or "No step was finished.", _ANSWER]
     if stopped:
         parts.append(
             f"The run stopped early: {as_line(stopped, _REASON_BYTES)}\n"
             "Say so first, answer what can be answered, and list the rest under unknowns."
         )
     if left:
-        listed = "\n".join(f"- {as_line(title, 120)}" for title in left[:LAST_STEPS])
+        listed = "\n".join(f"- {as_line(title, 120)}" for title in left[:_LISTED])
         parts.append(
             f"These steps were NOT carried out: what they would have told is unknown, do not guess it.\n{listed}"
         )
     parts.append(f"Write the answer to this task: {as_line(task, _TASK_AGAIN_BYTES)}")
     if undone:  # last, for small models take what was asked for as done
-        listed = "\n".join(f"- {as_line(title, 120)}: this was NOT done." for title in undone[:LAST_STEPS])
+        listed = "\n".join(f"- {as_line(title, 120)}: this was NOT done." for title in undone[:_LISTED])
         parts.append(f"The answer tells all results above, and says what was not done:\n{listed}")
     return Prompt(system_text(task, tuple(tools)), join(parts), ANSWER_SCHEMA, 1200, (*known.context, *settled(done)))
 
@@ -311,5 +310,5 @@ def summary_prompt(
         earlier: how many were finished before these.
         known: the memory as it is, and what was noted since.
     """
-    user = join([noted_text(known), newest(done, earlier), _SUMMARY])
+    user = join([noted_text(known), newest(done, earlier, known), _SUMMARY])
     return Prompt(system_text(task, tuple(tools)), user, SUMMARY_SCHEMA, 1200, (*known.context, *settled(done)))

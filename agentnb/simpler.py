@@ -96,7 +96,7 @@ def simple_plan_prompt(
     parts = [
         "\n".join(describe(tool, _TOOL_BYTES) for tool in few),
         noted_text(known),
-        newest(done, earlier),
+        newest(done, earlier, known),
         _PLAN.format(most=most, first=first),
         _example(few[0], optional=bool(done)) if few else "",
         f"What was wrong with the plan so far: {as_line(reason, 300)}" if reason else "",
@@ -203,7 +203,7 @@ def simple_bind_prompt(
     parts = [
         describe(tool, _TOOL_BYTES),
         noted_text(known),
-        newest(done, earlier),
+        newest(done, earlier, known),
         f"Task: {cut(task.strip(), _TASK_BYTES)}",
         f"Write the missing arguments of this call: {call_text(tool.name, fixed, 300)}",
         "\n".join(f"- {name}: {as_line(hint(said), 400)}" for name, said in list(open_args.items())[:8]),
@@ -256,7 +256,7 @@ def simple_answer_prompt(
     not_done = "\n".join(f"- {as_line(title, 120)}: this was NOT done." for title in undone[:8])
     parts = [
         noted_text(known),
-        newest(done, earlier) or "No step was finished.",
+        newest(done, earlier, known) or "No step was finished.",
         f"The run stopped early, so the answer is a partial one: {as_line(stopped, 300)}" if stopped else "",
         f"The answer says what was not done:\n{not_done}" if not_done else "",
         problems_text(problems),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from agentnb.budget import Budget, Spent
 from agentnb.cost import Line
@@ -33,9 +33,24 @@ from agentnb.policy import ToolFacts
 from agentnb.stops import Seen
 from agentnb.trail import Trail
 
-__all__ = ["NEW", "TAINTED", "Child", "Grant", "Memory", "Outcome", "Queued", "RunState", "Stage", "Status"]
+__all__ = [
+    "NEW",
+    "TAINTED",
+    "TOLD_STEPS",
+    "Child",
+    "Grant",
+    "Memory",
+    "Outcome",
+    "Queued",
+    "RunState",
+    "Stage",
+    "Status",
+]
 
 NOTHING = Spent()
+
+TOLD_STEPS: Final = 12
+"""Finished steps that a prompt tells one by one."""
 
 TAINTED = ("it was planned after", "a model that had read such text", "its arguments come out of")
 """How each reason begins that untrusted text gives, see `RunState.tainted`; what it names are steps."""
@@ -335,8 +350,13 @@ class RunState(NamedTuple):
 
     @property
     def unremembered(self) -> bool:
-        """True where enough steps are finished since the memory was summarised that it is due, and nothing is begun."""
+        """True where the memory is to be made small: enough is finished since it was, and nothing is begun.
+
+        Not where all that is left of the plan can be told in full beside it: then only the answer would read it.
+        """
         since = len(self.outcomes) - self.memory.upto
+        if since + len(self.left) <= TOLD_STEPS:
+            return False
         return since >= self.head.memory.every and self.stage in (Stage.PLAN, Stage.STEP) and self.attempt == 1
 
     @property

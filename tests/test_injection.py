@@ -412,14 +412,16 @@ def test_the_parser_of_this_test_sees_what_a_browser_fetches() -> None:
 @pytest.mark.parametrize("task", TASKS, ids=ids)
 def test_an_answer_fetches_nothing_where_it_is_shown(task: HonestTask) -> None:
     """An image in Markdown or HTML stays text: no browser tells its server what the address holds."""
+    obeyed = set()
     for attack in ATTACKS[::3]:
         run, _, _, _ = driven(task, attack, "arguments")
         page = run._repr_html_()
         assert Fetches(page).found == []
         assert "<img" not in page.lower()
-        if not lost(task, attack):
-            assert BEACON.strip() == run.output
+        if run.output == BEACON.strip():
             assert SECRET in page  # its address is there to be seen
+            obeyed.add(attack.name)
+    assert obeyed  # not where the answer's prompt tells an older step in fewer words
 
 
 def test_what_is_handed_over_without_a_model_fetches_nothing_either() -> None:
@@ -428,7 +430,7 @@ def test_what_is_handed_over_without_a_model_fetches_nothing_either() -> None:
     place = world()
     place.begin(attack)
     model, budget = ScriptedModel([plan(step("fetch_url", url=PAGE))]), Budget(model_calls=1, tokens=None)
-    agent = Agent(model, tools=place.tools, store=MemoryStore(), approve="auto", budget=budget)
+    agent = Agent(model, tools=place.tools, store=MemoryStore(), approve="auto", assess=False, budget=budget)
     run = agent.run("Look.")
     assert SECRET in run.output
     assert Fetches(run._repr_html_()).found == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentnb import Agent, Answer, Budget, MemoryPolicy, ModelReply, ModelRequest, Run, Step, Usage, tool
-from agentnb.errors import ConfigError, ToolDefinitionError
+from agentnb.errors import ConfigError, InvalidData, ToolDefinitionError
 from agentnb.events import Item, Kept, MemorySummarised
 from agentnb.gist import extracted
 from agentnb.memory import fitting, item_line, memory_text
@@ -210,7 +210,7 @@ def test_ten_steps_of_prompts_begin_alike() -> None:
     assert len({context[:2] for context in contexts[10:]}) == 4
     assert len({context[:2] for context in contexts[10:20]}) == 1
     assert "Plan, version 1\ns11: look at 10" in contexts[10][0]
-    assert "Memory of the first 10 steps" in contexts[10][1]
+    assert "Finished steps s1 to s10, in short" in contexts[10][1]
 
 
 def test_a_prompt_is_no_longer_after_ten_times_as_many_steps() -> None:
@@ -379,3 +379,45 @@ def test_no_item_can_end_its_quotation(items: list[Item]) -> None:
     """Each is one line behind its mark, whatever strangers wrote in it."""
     for line in memory_text(items, 10).splitlines()[1:]:
         assert line.startswith("| ") or line.endswith(":")
+
+
+def test_a_plan_that_can_be_told_in_full_is_not_summed_up() -> None:
+    """A summary that only the answer would read is worth neither a call nor a detail."""
+    for steps, upto in ((12, 0), (13, 10)):
+        run = Agent(Clerk(), tools=[look], store=MemoryStore(), budget=FREE).run("Look.", plan=looking(steps))
+        assert run.state.memory.upto == upto
+
+
+def test_what_is_handed_over_without_a_model_tells_all_steps() -> None:
+    """Those that the memory has, and the newest."""
+    budget = Budget(tokens=100, steps=99)
+    steps = looking(25, check={"non_empty": True})
+    run = Agent(Clerk(), tools=[look], store=MemoryStore(), budget=budget).run("Look.", plan=steps)
+    assert run.stop_reason == "tokens"
+    assert all(f"- look at {n}: " in run.output for n in range(25))
+
+
+def test_what_failed_long_ago_is_still_told_at_the_end() -> None:
+    """The answer's prompt, and what code adds to the answer, name a write that was not done before the memory's end."""
+
+    @tool(effect="write", reversibility="full")
+    def keep(text: str) -> int:
+        """Keep it.
+
+        Args:
+            text: what.
+        """
+        raise InvalidData(f"{text} is no text")
+
+    plans = iter([{"steps": [step("keep", text="x")]}, planned(8), planned(6, 8)])
+    rulings = iter(["continue"] * 7 + ["revise"] + ["continue"] * 6)
+    clerk = Clerk(
+        plan=lambda _: next(plans),
+        critique=lambda _: {"verdict": next(rulings), "reason": "more is needed"},
+        summarise={"facts": [{"text": "s2 is known", "from": ["s2"]}]},
+    )
+    agent = Agent(clerk, tools=[keep, look], store=MemoryStore(), budget=FREE, approve="auto", assess=False, stops=None)
+    run = agent.run("Keep and look.")
+    assert run.state.memory.upto > 1
+    assert "- keep: this was NOT done." in clerk.of("answer")[0].prompt
+    assert "Not done: keep: x is no text" in str(run)
