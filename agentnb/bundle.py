@@ -65,6 +65,8 @@ def written(file: Path, run: str, records: Sequence[Record], values: dict[str, s
     Raises:
         ConfigError: it cannot be written.
     """
+    if file.is_dir():
+        raise ConfigError(f"{str(file)!r} is a folder: name a file, such as {str(file / f'{run}.jsonl')!r}")
     lines = [*_lines(records), *(json.dumps({"value": text}, ensure_ascii=False) for text in values.values())]
     body = "".join(f"{line}\n" for line in lines).encode()
     head = {"agentnb": "run", "version": _VERSION, "run": run, "records": len(records), "whole": whole}
@@ -120,9 +122,10 @@ def import_run(store: Store, file: Path, policy: Policy, budget: Budget, clock: 
         log.append(imported)
         return run
     lost = "a call was under way when it was exported" if whole else "its end was lost"
-    detail = f"{lost}, and may have acted: look at it, or fork it"
-    end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
-    log.append(RunResumed(process=os.getpid()), end, imported)
+    acted = ", and may have acted" if state.may_have_acted or not whole else ""
+    detail = f"{lost}{acted}: look at it, or fork it"
+    end = RunFinished(status="cancelled", reason="imported", detail=detail, by="rule")
+    log.append(RunResumed(process=0), end, imported)
     return run
 
 
@@ -187,7 +190,7 @@ def _content(file: Path, body: bytes) -> tuple[list[Record], dict[str, str]]:
     values: dict[str, str] = {}
     try:
         for line in body.decode().split("\n")[:-1]:
-            item: dict[str, Any] = json.loads(line)
+            item = _object(line)
             if "value" in item:
                 values[digest(str(item["value"]))] = str(item["value"])
             else:
@@ -195,3 +198,11 @@ def _content(file: Path, body: bytes) -> tuple[list[Record], dict[str, str]]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{file} is no run that agentnb exported: {error}") from error
     return records, values
+
+
+def _object(line: str) -> dict[str, Any]:
+    """The object of one line; TypeError where it is something else."""
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise TypeError("a line of it is no object")
+    return found

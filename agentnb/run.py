@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -31,13 +30,14 @@ from agentnb.events import (
 from agentnb.fork import Changed
 from agentnb.log import Clock, RunLog
 from agentnb.mailbox import post, posted
+from agentnb.named import run_named
 from agentnb.pending import Pending, asked_now, number_of, pending_of
 from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
 from agentnb.prepared import prepare_later, secret_in
 from agentnb.question import event_of
 from agentnb.redact import Redactor
 from agentnb.render import as_html, as_text
-from agentnb.resume import InDoubt
+from agentnb.resume import InDoubt, how_changed
 from agentnb.runner import Runner
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold, Store
@@ -67,7 +67,7 @@ class Keeper(Protocol):
     def replaying(self) -> bool:
         """True where models answer from a cassette."""
 
-    def require_able(self, state: RunState) -> None:
+    def require_able(self, state: RunState, *, accept_changes: bool = False) -> None:
         """Raise ConfigError where the run cannot be gone on with: a tool or model is missing, or has changed."""
 
     @property
@@ -217,8 +217,20 @@ class Run:
         """A new run that shares this one's beginning, `fork(at="s3", args={…})`; see `Agent.fork`."""
         return self.keeper.fork(self.id, at, **changed)
 
-    def diff(self, other: Run) -> Comparison:
-        """This run and another one side by side: their steps, what came of them, and what they cost."""
+    def diff(self, other: Run | str) -> Comparison:
+        """This run and another one side by side: their steps, what came of them, and what they cost.
+
+        Args:
+            other: a run, or a run's id, or the beginning of one: "r7".
+
+        Raises:
+            RunNotFound: no such run in this store.
+            ConfigError: it is neither a Run nor an id.
+        """
+        if isinstance(other, str):
+            other = Run(self.keeper, run_named(self.keeper.store, other))
+        if not isinstance(other, Run):
+            raise ConfigError(f"other={other!r} is no run: give a Run, or a run's id")
         return compare(self.events, other.events, bare=self.keeper.replaying)
 
     def resume(self, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
@@ -235,21 +247,26 @@ class Run:
         self._shown = _asked_in(self._state)
         return self
 
-    def extend(self, **more: float) -> Run:
+    def extend(self, *, accept_changes: bool = False, **more: float) -> Run:
         """Raise caps, `extend(tokens=10_000)`, and go on where a limit stopped the run.
 
+        Args:
+            accept_changes: as of `resume`: True goes on with tools and models that are others by now.
+            more: by how much each cap is raised, by its name in `Budget`.
+
         Raises:
-            ConfigError: no such cap, one that did not stop the run, or the run did not stop at a limit.
+            ConfigError: no such cap, one that did not stop the run, or the run did not stop at a limit; or a tool or
+                model is missing, or has changed and that is not accepted. Nothing was recorded.
             RunHeld: another kernel or process drives it; nothing was recorded.
         """
         hold = self.keeper.held(self.id)  # a record of ours between its driver's would end the driver
         try:
-            self._extend(more)
+            self._extend(more, accept_changes=accept_changes)
         finally:
             hold.release(ended=False)
-        return self.resume()
+        return self.resume(accept_changes=accept_changes)
 
-    def _extend(self, more: Mapping[str, float]) -> None:
+    def _extend(self, more: Mapping[str, float], *, accept_changes: bool) -> None:
         log = self._log()
         state, limits = log.state, {e.limit for e in (log.state.limit, log.state.no_answer) if e}
         if state.status.ended and (not limits or state.status is not Status.STOPPED):
@@ -260,7 +277,7 @@ class Run:
             needed = " and ".join(sorted(limits)) or "a cap"
             raise ConfigError(f"say by how much to extend {needed}, e.g. extend({next(iter(limits), 'tokens')}=…)")
         budget = state.budget.extended(**more)
-        self.keeper.require_able(state)
+        self.keeper.require_able(state, accept_changes=accept_changes)
         log.append(BudgetExtended(budget=budget))
 
     def approve(self, *which: int, by: str = "") -> Run:
@@ -406,11 +423,9 @@ class Run:
         log = self._log()
         if log.state.status.ended:
             raise ConfigError(f"{self.id} is {log.state.status} already")
-        claim = log.state.claim
-        unknown = f"; whether {claim.tool} ({claim.step}) acted is not known" if claim else ""
-        detail = f"{person()} cancelled it{f': {reason}' if reason else ''}{unknown}"
+        detail = f"{person()} cancelled it{f': {reason}' if reason else ''}"
         end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
-        log.append(RunResumed(process=os.getpid()), end)
+        log.append(RunResumed(process=0), end)
         self._state = log.state
         return self
 
@@ -428,6 +443,8 @@ class Run:
                 f"{self.id} asks about another call by now, {asked.step} {asked.tool}: look at `pending`, then decide"
             )
         answer = log.redact.value(answer_to(asked))  # it may be left in the store for whoever drives the run
+        if answer.decision != "reject":
+            self._require_as_asked(state, asked)
         late = asked.expires is not None and log.now() > asked.expires
         if late and answer.decision != "reject":
             raise ConfigError(
@@ -470,6 +487,16 @@ class Run:
         except ConfigError as error:
             raise OnlyRecorded(f"the decision is recorded, and {self.id} rests: {error}") from error
         return self.resume()
+
+    def _require_as_asked(self, state: RunState, asked: ApprovalAsked) -> None:
+        """Raise ConfigError where the tool is another here than was asked about, for which a yes would not hold."""
+        tool, then = self.keeper.tools.get(asked.tool), state.head.tools[asked.tool]
+        if tool is not None and tool.facts != then:
+            how = how_changed(then, tool.facts)
+            raise ConfigError(
+                f"{asked.tool} is not the tool that {self.id} asks about in {asked.step}, {how}:"
+                f" restore it, or `%agent resume {self.id} --accept-changes` asks anew, about it as it is now"
+            )
 
     def _recorded(self, log: RunLog, asked: ApprovalAsked, answer: Answer) -> ApprovalAnswered:
         rest: dict[str, Any] = {"step": asked.step, "by": answer.by, "reason": answer.reason}

@@ -15,6 +15,7 @@ from agentnb.course import ActionLine, Course, EffectLine
 from agentnb.events import (
     CallInDoubt,
     Event,
+    Kept,
     ModelAsked,
     ModelFailed,
     ModelReplied,
@@ -176,6 +177,11 @@ class Tally:
         self._course.add(record.event, self.state)
         self._malformed.add(record.event)
 
+    @property
+    def sent(self) -> Mapping[str, Kept]:
+        """The arguments that each step's call was made, simulated or proposed with, by its id."""
+        return self._course.sent
+
     def _cost(self, event: Event) -> None:
         match event:
             case ModelAsked():
@@ -233,7 +239,7 @@ class Tally:
             saved=cost.saved,
             alerts=tuple(e.threshold.in_words(e.value, e.runs, bare=self.bare) for e in state.alerts),
             now=standing.now(state),
-            next=standing.way_on(state, len(effects)),
+            next="" if self.bare and self._failed() else standing.way_on(state, len(effects)),
             dry=head.dry,
             executes=head.executes,
             forked=f"{state.fork.origin} at {state.fork.at}" if state.fork else "",
@@ -242,6 +248,10 @@ class Tally:
             unpriced=any(line.used.unpriced for line in state.costs),
             bare=self.bare,
         )
+
+    def _failed(self) -> bool:
+        """True where an error stopped it: a replay that is gone on with would meet it again."""
+        return self.state.suspended is not None and self.state.suspended.reason == "error"
 
     def _detail(self) -> str:
         """Why in a sentence, where that is not said already: by what was not done, or by the question that waits."""

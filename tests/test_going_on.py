@@ -359,3 +359,79 @@ def test_where_nothing_is_in_doubt_nothing_is_to_be_said_of_it(cells: Cells, fla
     assert "is in doubt" in what
     assert "leave out" in todo
     assert (cells.names["r"].status, NOTES) == (Status.AWAITING_APPROVAL, [])
+
+
+TWO_NOTES = [{"tool": "note", "args": {"text": text}} for text in "ab"]
+
+
+def other_note(**facts: Any) -> Any:
+    """The tool `note` as a notebook may define it again."""
+
+    @tool(effect="write", name="note", **facts)
+    def noted(text: str, by: str = "") -> int:
+        """Keep a note.
+
+        Args:
+            text: the note.
+            by: whose.
+        """
+        NOTES.append(text + by)
+        return len(NOTES)
+
+    return noted
+
+
+def test_a_run_that_a_limit_stopped_goes_on_with_a_tool_that_has_changed(cells: Cells) -> None:
+    """`extend` takes --accept-changes, and `resume` says so: no message sends in a circle."""
+    cells.names |= {"m": ScriptedModel([answer(), answer("both")]), "two": TWO_NOTES}
+    cells.cell("r --model m --tools note --plan two --approve auto --steps 1", "Note it.")
+    cells.names["note"] = other_note(reversibility="full")
+    before = len(cells.names["r"].events)
+    assert "--accept-changes" in str(cells.line_error("extend r --steps 5"))
+    what, todo = cells.line_error("resume r --accept-changes")
+    assert "has ended, it is stopped" in what
+    assert f"%agent extend {cells.names['r'].id} --steps N --accept-changes" in todo
+    assert len(cells.names["r"].events) == before
+    cells.line("extend r --steps 5 --accept-changes")
+    assert (cells.names["r"].status, NOTES, cells.names["r"].output) == (Status.COMPLETED, ["a", "b"], "both")
+
+
+def test_what_cannot_be_accepted_raises_no_cap(cells: Cells) -> None:
+    """A tool that a step calls and that is not here: nothing is recorded."""
+    cells.names |= {"m": ScriptedModel([answer(), answer()]), "two": TWO_NOTES}
+    cells.cell("r --model m --tools note --plan two --approve auto --steps 1", "Note it.")
+    run, note = cells.names["r"], cells.names.pop("note")
+    before = len(run.events)
+    assert "cannot go on without the tool 'note'" in str(cells.line_error("extend r --steps 5 --accept-changes"))
+    assert len(run.events) == before
+    cells.names["note"] = note
+    cells.line("extend r --steps 5")
+    assert NOTES == ["a", "b"]
+
+
+def test_a_tool_that_has_changed_is_not_approved_unseen(cells: Cells) -> None:
+    """What was asked about is not what would be called: two lines say how, and the line that they give works."""
+    run = waiting(cells, plan(step("note", text="a")), answer())
+    cells.names["note"] = other_note(reversibility="irreversible", egress=True)
+    what, todo = cells.line_error("approve r")
+    assert "note is not the tool that" in what
+    assert "egress was False and is True" in what
+    command = f"resume {run.id} --accept-changes"
+    assert f"%agent {command}" in todo
+    cells.names["m"] = ScriptedModel([answer()])
+    cells.line(command)  # asked anew; nobody is here, so the policy says no
+    assert (cells.names["r"].state.head.tools["note"].egress, NOTES) == (True, [])
+
+
+def test_a_decision_that_rests_on_another_change_says_how_to_go_on(cells: Cells) -> None:
+    """In sentences that wrap, and with the line that works: the yes is kept."""
+    run = waiting(cells, plan(step("note", text="a")), answer())
+    cells.names["m"] = ScriptedModel([answer("noted")])
+    cells.names["wipe"] = tool(effect="destructive", egress=not wipe.egress)(wipe.function)
+    shown = cells.line("approve r")
+    assert "the tool 'wipe' has changed: egress was" in shown
+    assert shown.count("rests") == 1
+    assert "<pre>" not in cells.bundles[-1]["text/html"]
+    assert shown.endswith(f"Then: %agent resume {run.id} --accept-changes")
+    cells.line(f"resume {run.id} --accept-changes")
+    assert (NOTES, cells.names["r"].output) == (["a"], "noted")

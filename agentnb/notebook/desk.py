@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agentnb.checkpoint import load
-from agentnb.errors import ConfigError, RunNotFound
+from agentnb.errors import ConfigError
+from agentnb.named import run_named
 from agentnb.notebook.cell import CellAgent
 from agentnb.notebook.namespace import (
     alerts_of_run,
@@ -32,7 +33,7 @@ from agentnb.store.disk import DiskStore
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Desk", "full_id", "go_on", "reopened"]
+__all__ = ["Desk", "full_id", "go_on", "in_store", "reopened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +76,20 @@ class Desk:
         return DiskStore(place)
 
 
+def in_store(args: Namespace) -> str:
+    """The `--store` that was typed, as it is to be typed again: " --store other", or ""."""
+    return f" --store {shlex.quote(args.store)}" if args.store else ""
+
+
 def full_id(store: DiskStore, text: str, names: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """The id of the run that `text` begins, or that a variable of that name holds: "r7" is r7-kestrel, not r70-tern.
+    """The id of the run that `text` begins, see `run_named`, or that a variable of that name holds.
 
     Raises:
         RunNotFound: no run, or more than one, begins so.
     """
     if isinstance(held := names.get(text), Run):
         return held.id
-    runs = store.runs()
-    exact = [run for run in runs if text in (run, run.partition("-")[0])]
-    found = exact or [run for run in runs if run.startswith(text)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise RunNotFound(f"{len(found)} runs begin with {text!r}: say which of {', '.join(found[-5:])}")
-    near = get_close_matches(text, runs, n=1)
-    raise RunNotFound(
-        f"no run {text!r} in {store.place}: {f'did you mean {near[0]}?' if near else '`%agent runs` lists them'}"
-    )
+    return run_named(store, text)
 
 
 def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Run:

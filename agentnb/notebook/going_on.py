@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from agentnb.agent import Agent
 from agentnb.budget import LIMITS
+from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, DamagedRecord, OnlyRecorded
-from agentnb.events import ApprovalAsked, QuestionAsked, RunSuspended
+from agentnb.events import ApprovalAsked, QuestionAsked, RunFinished, RunSuspended
 from agentnb.fork import Changed
 from agentnb.ledger import open_actions
 from agentnb.listing import Listing
 from agentnb.notebook.arguments import UNLIMITED
-from agentnb.notebook.desk import Desk, full_id, go_on, reopened
-from agentnb.notebook.listing import show, show_text
+from agentnb.notebook.desk import Desk, full_id, go_on, in_store, reopened
+from agentnb.notebook.listing import show
 from agentnb.notebook.namespace import function_named, plan_named, require_free
 from agentnb.notebook.panel import show_summary
 from agentnb.notebook.typed import value_of
+from agentnb.notes import named
 from agentnb.pending import Pending
 from agentnb.resume import InDoubt
 from agentnb.run import Run
+from agentnb.standing import waits
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.summary import summarise
@@ -51,8 +54,8 @@ def resume(desk: Desk, args: Namespace) -> None:
     """Go on where the run rests."""
     doubt = _doubt(args)
     run = reopened(desk, args, accept_changes=args.accept_changes)
-    if run.status.ended and not (doubt and run.state.claim):
-        raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run)}")
+    if run.status.ended and not (doubt and run.state.may_have_acted):
+        raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run, args)}")
     go_on(desk, args, run, lambda: run.resume(in_doubt=doubt, accept_changes=args.accept_changes))
 
 
@@ -103,8 +106,8 @@ def extend(desk: Desk, args: Namespace) -> None:
     more = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
     if not more:
         raise ConfigError("which cap, and by how much: e.g. `%agent extend RUN --tokens 10000`")
-    run = reopened(desk, args)
-    go_on(desk, args, run, lambda: run.extend(**more))
+    run = reopened(desk, args, accept_changes=args.accept_changes)
+    go_on(desk, args, run, lambda: run.extend(accept_changes=args.accept_changes, **more))
 
 
 def approve(desk: Desk, args: Namespace) -> None:
@@ -141,7 +144,7 @@ def edit(desk: Desk, args: Namespace) -> None:
     changes = {name: value_of(text, known.get(name)) for name, text in args.changes}
     go_on(desk, args, run, lambda: run.edit(changes))
     if run.status is Status.IN_PROGRESS:
-        _say_left(run)
+        _say_left(run, in_store(args))
 
 
 def execute(desk: Desk, args: Namespace) -> None:
@@ -179,7 +182,10 @@ def pending(desk: Desk, args: Namespace) -> None:
     ways += " · answer RUN TEXT · go-on RUN" if any(item.kind == "question" for item in items) else ""
     ways += " · resume RUN --done | --not-done" if any(item.kind == "doubt" for item in items) else ""
     title = f"What waits for you in {store.place}" if rows else f"Nothing waits for you in {store.place}"
-    show(Listing(title, ("run and number", "kind", "step", "call", "why"), rows, ways if rows else ""))
+    resting = [] if args.run else _resting(store, {item.run for item in items})
+    rest = f"Cut short, and wait for no answer: {named(resting)}; %agent resume RUN{in_store(args)}" if resting else ""
+    note = "   ".join(filter(None, (ways if rows else "", rest)))
+    show(Listing(title, ("run and number", "kind", "step", "call", "why"), rows, note))
 
 
 def _pending(run: Run, *, quiet: bool) -> Sequence[Pending]:
@@ -190,6 +196,19 @@ def _pending(run: Run, *, quiet: bool) -> Sequence[Pending]:
         if not quiet:
             raise
         return ()
+
+
+def _resting(store: DiskStore, asking: Collection[str]) -> list[str]:
+    """The runs that were stopped, or whose process is gone, and ask nothing; newest first."""
+    found = []
+    for run in reversed(store.runs()):
+        with suppress(DamagedRecord):
+            if run in asking or isinstance(store.last(run).event, RunFinished):
+                continue
+            state, _ = load(store, run)
+            if not (state.status.ended or waits(state) or store.is_driven(run)):
+                found.append(run)
+    return found
 
 
 def _waiting(store: DiskStore) -> list[str]:
@@ -218,7 +237,7 @@ def _decide(desk: Desk, args: Namespace, work: Callable[[Run], Run]) -> None:
     bare = Run(Agent(store=store.place), full_id(store, args.run, desk.names))
     if bare.status is Status.IN_PROGRESS:
         work(bare)
-        _say_left(bare)
+        _say_left(bare, in_store(args))
         return
     run, missing = bare, ""
     try:
@@ -228,8 +247,10 @@ def _decide(desk: Desk, args: Namespace, work: Callable[[Run], Run]) -> None:
     try:
         go_on(desk, args, run, lambda: work(run))
     except OnlyRecorded as error:  # all that could be done here is done
-        decided = summarise(run.events).reason
-        show_text(f"{run.id} is {decided}: {missing or error}\nThen: %agent resume {run.id}")
+        why = missing or str(error.__cause__ or error)
+        flags = (" --accept-changes" if "--accept-changes" in why else "") + in_store(args)
+        decided = f"{run.id} is {summarise(run.events).reason}"
+        show(Listing(decided, (), (), f"{why.rstrip('.')}. Then: %agent resume {run.id}{flags}"))
 
 
 def _numbers(args: Namespace) -> list[int]:
@@ -248,11 +269,12 @@ def _doubt(args: Namespace) -> InDoubt | None:
     return "done" if args.done else "not_done" if args.not_done else None
 
 
-def _say_left(run: Run) -> None:
+def _say_left(run: Run, flag: str) -> None:
     """Which call the answer was left for: it may be another one than was asked about a moment ago."""
     asked = run.state.asks or run.state.approval
     call = f" about {asked.step} {asked.tool}" if asked else ""
-    show_text(f"Left{call} for whoever drives {run.id}; if nobody does any more: %agent resume {run.id}")
+    said = f"Your answer{call} is left for the process that drives {run.id}, which takes it in"
+    show(Listing(said, (), (), f"If nobody drives it any more: %agent resume {run.id}{flag}"))
 
 
 def cancel(desk: Desk, args: Namespace) -> None:
@@ -264,8 +286,10 @@ def cancel(desk: Desk, args: Namespace) -> None:
     show_summary(run.summary)
 
 
-def _after_end(run: Run) -> str:
-    limit = run.state.limit
+def _after_end(run: Run, args: Namespace) -> str:
+    """What to type in place of `%agent resume`, with the flags that were typed and still mean something."""
+    limit, store = run.state.limit, in_store(args)
     if limit is None:
-        return f"`%agent show {run.id}` shows it"
-    return f"`%agent extend {run.id} --{limit.limit.replace('_', '-')} N` raises the cap that it reached"
+        return f"`%agent show {run.id}{store}` shows it"
+    flags = f"--{limit.limit.replace('_', '-')} N" + (" --accept-changes" if args.accept_changes else "") + store
+    return f"`%agent extend {run.id} {flags}` raises the cap that it reached"

@@ -78,7 +78,8 @@ class Panel:
         if (self._stale or ticks) and not too_soon and not too_often:
             self._stale = False
             drawn.append(now)
-            self._draw(_aged(self.summary, now - self._since))
+            summary = _aged(self.summary, now - self._since)
+            self._draw(_dated(summary) if urgent else summary)
 
     def step_aside(self) -> None:
         """Make room for what a tool prints, or for a question."""
@@ -136,6 +137,13 @@ def _aged(summary: Summary, seconds: float) -> Summary:
         working_seconds=summary.spent.working_seconds + seconds,
     )
     return replace(summary, now=f"{summary.now}, for {seconds:.0f} s", spent=spent)
+
+
+def _dated(summary: Summary) -> Summary:
+    """The summary with the time of day at which its present action was begun: it may be the last for a long while."""
+    if summary.bare or not summary.now:
+        return summary
+    return replace(summary, now=f"{summary.now}, since {time.strftime('%H:%M:%S')}")
 
 
 def panel_for(host: Host, history: Iterable[Record], *, bare: bool) -> Panel:

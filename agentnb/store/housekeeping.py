@@ -10,17 +10,27 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, RunHeld, StoreError
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold
 from agentnb.store.disk import DiskStore
+from agentnb.store.text_cache import doctor_line
 
 __all__ = ["Garbage", "Goes", "collect", "survey"]
 
 _DAY_S = 86_400.0
 _TRIES = 3
+_GOES_ON = {
+    Status.PENDING: "not begun",
+    Status.IN_PROGRESS: "under way, or cut short",
+    Status.AWAITING_APPROVAL: "waiting for a person",
+    Status.AWAITING_ANSWER: "waiting for a person's answer",
+    Status.SUSPENDED: "suspended",
+}
+"""How a run stands that has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Garbage:
         goes: the runs, oldest first.
         values: values kept aside that no other run holds, by their SHA-256.
         freed: bytes of all of it.
-        stays: runs that stay, and why, by how many of them: "recent", "not ended" and so on.
+        stays: runs that stay, oldest first, by why: "suspended, and can go on", "actions wait in its queue" and so on.
         size: bytes of all rows of the store.
         newest: of the store, when this was found.
     """
@@ -58,7 +68,7 @@ class Garbage:
     goes: Sequence[Goes]
     values: Sequence[str]
     freed: int
-    stays: dict[str, int]
+    stays: dict[str, list[str]]
     size: int
     newest: tuple[int, int]
 
@@ -81,9 +91,12 @@ def survey(
     Raises:
         ConfigError: a rule that is no number above, or equal to, 0.
     """
-    for name, value in (("older_than_days", older_than_days), ("max_mb", max_mb)):
+    rules = (("older_than_days", "--older-than", "days", older_than_days), ("max_mb", "--max-mb", "megabytes", max_mb))
+    for name, flag, unit, value in rules:
         if value is not None and not 0 <= value < float("inf"):
-            raise ConfigError(f"{name}={value!r} must be a number of at least 0")
+            raise ConfigError(
+                f"{name}={value!r} ({flag}) is below 0, or no number: give {unit} of 0 or more, such as 30"
+            )
     newest = store.newest()
     own: Counter[str] = Counter()
     holders: dict[str, set[str]] = {}
@@ -100,39 +113,38 @@ def survey(
             if total - _freed(goes, holders, sizes)[1] <= max_mb * 1e6:
                 break
             goes += [run] * (run not in goes)
-    left = len(ended) - len(goes)
     free, freed = _freed(goes, holders, sizes)
-    return Garbage(
-        goes, free, freed, {**stays, **({"ended, and kept by these rules": left} if left else {})}, total, newest
-    )
+    if left := [run.run for run in ended if run not in goes]:
+        stays["ended, and kept by these rules"] = left
+    return Garbage(goes, free, freed, stays, total, newest)
 
 
-def _ended(store: DiskStore, own: Counter[str], now: float) -> tuple[list[Goes], dict[str, int]]:
-    """The runs that have ended with nothing left to do, oldest first; and how many others there are, by why."""
-    states, stays = {}, Counter[str]()
+def _ended(store: DiskStore, own: Counter[str], now: float) -> tuple[list[Goes], dict[str, list[str]]]:
+    """The runs that have ended with nothing left to do, oldest first; and the others, by why they stay."""
+    states, stays = {}, dict[str, list[str]]()
     for run in store.runs():
         try:
             states[run], _ = load(store, run)
         except StoreError:
-            stays["damaged: `%agent doctor --store` says how"] += 1
+            stays.setdefault(f"damaged, as {doctor_line(Path(store.place))} says", []).append(run)
     executed = {state.head.executes for state in states.values()}
     found = []
     for run, state in states.items():
         if why := _needed(state, executed=run in executed):
-            stays[why] += 1
+            stays.setdefault(why, []).append(run)
         else:
             days = max(0.0, now - state.at) / _DAY_S
             found.append(Goes(run, str(state.status), days, own[run], state.head.task))
-    return sorted(found, key=lambda goes: -goes.days), dict(stays)
+    return sorted(found, key=lambda goes: -goes.days), stays
 
 
 def _needed(state: RunState, *, executed: bool) -> str:
     """Why a run stays whatever its age, or ""."""
     if not state.status.ended:
-        return f"not ended: {state.status}"
+        return _GOES_ON[state.status]
     if state.head.dry and state.status is Status.COMPLETED and not executed:
         return "a dry run that waits to be executed"
-    if state.claim is not None:
+    if state.may_have_acted:
         return "a call is in doubt"
     return "actions wait in its queue" if any(item.settled is None for item in state.queue) else ""
 
