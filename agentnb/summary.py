@@ -9,7 +9,7 @@ from typing import Literal
 
 from agentnb import notes, standing
 from agentnb.approval import person
-from agentnb.budget import Spent
+from agentnb.budget import Spent, amount
 from agentnb.cost import NOTHING_SAVED, Cost, Saved
 from agentnb.course import ActionLine, Course, EffectLine
 from agentnb.events import (
@@ -262,6 +262,8 @@ class Tally:
         last = state.undone[-1:] if state.stop == "escalated" else ()
         if any(outcome.message.startswith(said) for _, outcome in last) and first_line(said) == said:
             return ""
+        if state.limit and said == f"the budget of {amount(state.limit.limit, state.limit.cap)} is used up":
+            return ""  # as the reason says
         mine = f"{person()} cancelled it"
         return f"you cancelled it{said.removeprefix(mine)}" if said.startswith(mine) else said
 

@@ -236,6 +236,7 @@ def test_what_stopped_says_why_and_how_to_go_on() -> None:
     """A limit, a provider that is down, a check that failed: each has its reason and its next line."""
     limited = run(*[plan(*[step("add", a=1, b=1)] * 2)] * 2, verdict(), answer("half"), budget=Budget(steps=1)).summary
     assert limited.reason == "reached its limit of 1 step"
+    assert limited.detail == ""  # the budget of 1 step is used up: which is the same
     assert limited.next == "%agent extend r1-test --steps 1"
     assert [line.mark for line in limited.steps] == ["done", "todo"]
     down = run(ModelError("down", FailureClass.PERMISSION)).summary
