@@ -435,3 +435,17 @@ def test_a_decision_that_rests_on_another_change_says_how_to_go_on(cells: Cells)
     assert shown.endswith(f"Then: %agent resume {run.id} --accept-changes")
     cells.line(f"resume {run.id} --accept-changes")
     assert (NOTES, cells.names["r"].output) == (["a"], "noted")
+
+
+def test_lines_to_type_name_the_store_that_was_typed(cells: Cells) -> None:
+    """In cards, errors and tables: to follow one finds the run."""
+    cells.names["m"] = ScriptedModel([plan(step("note", text="a")), plan(), answer("left")])
+    _, todo = cells.error("r --model m --tools note --approver later --store 'the other'", "Note it.")
+    run = cells.names["r"].id
+    assert f"%agent approve {run} --store 'the other'" in todo
+    assert f"%agent reject {run} --store 'the other' WHY" in cells.text
+    assert f"%agent pending {run} --store 'the other'" in cells.line("runs --store 'the other'")
+    assert f"%agent approve {run} --store 'the other'" in cells.line(f"show {run} --store 'the other'")
+    cells.line(f"reject {run} --store 'the other' it's too much")
+    assert "it's too much" in cells.text
+    assert f"%agent show {run} --store 'the other'" in cells.line_error(f"resume {run} --store 'the other'")[1]

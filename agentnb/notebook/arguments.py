@@ -32,6 +32,7 @@ __all__ = [
     "cell_arguments",
     "command_arguments",
     "help_of",
+    "in_store",
     "parsed",
     "parser_of",
     "wants_help",
@@ -428,6 +429,11 @@ def wants_help(line: str, command: str = "") -> bool:
     words = line.split()
     asking = words[:2] if command and _WHY in COMMANDS[command].specs else words
     return "--help" in asking or "-h" in asking
+
+
+def in_store(args: argparse.Namespace) -> str:
+    """The `--store` that was typed, as it is to be typed again: " --store other", or ""."""
+    return f" --store {shlex.quote(args.store)}" if args.store else ""
 
 
 def help_of(parser: argparse.ArgumentParser) -> str:

@@ -13,8 +13,8 @@ from agentnb.errors import AgentError, ConfigError
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
 from agentnb.notebook import going_on, keeping, taping
-from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, parser_of, wants_help
-from agentnb.notebook.desk import Desk, full_id, in_store
+from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, in_store, parser_of, wants_help
+from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import why_not
 from agentnb.notebook.expand import expand
 from agentnb.notebook.fetching import Fetching
@@ -104,7 +104,7 @@ def _status(state: RunState, flag: str, *, driven: bool) -> str:
 
 def _show(desk: Desk, args: Namespace) -> None:
     store = desk.store(args)
-    show_summary(summarise(store.read(full_id(store, args.run, desk.names))))
+    show_summary(summarise(store.read(full_id(store, args.run, desk.names))), in_store(args))
 
 
 def _replay(desk: Desk, args: Namespace) -> None:
@@ -113,7 +113,7 @@ def _replay(desk: Desk, args: Namespace) -> None:
     records = list(store.read(run))
     rows = [(str(record.seq), f"{record.t:.2f}", *retold(record.event)) for record in records]
     show(Listing(f"{run}, event by event; nothing is called", ("#", "seconds", "event", "what"), rows))
-    show_summary(summarise(records))
+    show_summary(summarise(records), in_store(args))
 
 
 def _models(desk: Desk, args: Namespace) -> None:

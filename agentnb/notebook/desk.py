@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError
 from agentnb.named import run_named
+from agentnb.notebook.arguments import in_store
 from agentnb.notebook.cell import CellAgent
 from agentnb.notebook.namespace import (
     alerts_of_run,
@@ -33,7 +33,7 @@ from agentnb.store.disk import DiskStore
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["Desk", "full_id", "go_on", "in_store", "reopened"]
+__all__ = ["Desk", "full_id", "go_on", "reopened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,6 @@ class Desk:
                 f"there is no store at {place.absolute()}: a %%agent cell makes one, `--store DIR` names another"
             )
         return DiskStore(place)
-
-
-def in_store(args: Namespace) -> str:
-    """The `--store` that was typed, as it is to be typed again: " --store other", or ""."""
-    return f" --store {shlex.quote(args.store)}" if args.store else ""
 
 
 def full_id(store: DiskStore, text: str, names: Mapping[str, Any] = MappingProxyType({})) -> str:
@@ -127,6 +122,7 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False) -> Ru
         mode=desk.settings.mode,
         secrets=secrets_named(desk.settings.secrets, desk.names, os.environ),
         idle_s=desk.idle_s,
+        typed_store=in_store(args),
     )
     return Run(agent, run)
 

@@ -17,8 +17,8 @@ from agentnb.events import ApprovalAsked, QuestionAsked, RunFinished, RunSuspend
 from agentnb.fork import Changed
 from agentnb.ledger import open_actions
 from agentnb.listing import Listing
-from agentnb.notebook.arguments import UNLIMITED
-from agentnb.notebook.desk import Desk, full_id, go_on, in_store, reopened
+from agentnb.notebook.arguments import UNLIMITED, in_store
+from agentnb.notebook.desk import Desk, full_id, go_on, reopened
 from agentnb.notebook.listing import show
 from agentnb.notebook.namespace import function_named, plan_named, require_free
 from agentnb.notebook.panel import show_summary
@@ -160,7 +160,7 @@ def execute(desk: Desk, args: Namespace) -> None:
             desk.names[args.name] = done
         return
     go_on(desk, args, run, lambda: run.execute(*which, validator=validator, in_doubt=doubt))
-    show_summary(run.summary)
+    show_summary(run.summary, in_store(args))
 
 
 def discard(desk: Desk, args: Namespace) -> None:
@@ -168,7 +168,7 @@ def discard(desk: Desk, args: Namespace) -> None:
     which = _numbers(args)
     run = reopened(desk, args)
     go_on(desk, args, run, lambda: run.discard(*which))
-    show_summary(run.summary)
+    show_summary(run.summary, in_store(args))
 
 
 def pending(desk: Desk, args: Namespace) -> None:
@@ -283,7 +283,7 @@ def cancel(desk: Desk, args: Namespace) -> None:
     keeper = Agent(store=store.place)  # with none of the run's tools and models: nothing is called any more
     run = Run(keeper, full_id(store, args.run, desk.names))
     go_on(desk, args, run, lambda: run.cancel(args.why))
-    show_summary(run.summary)
+    show_summary(run.summary, in_store(args))
 
 
 def _after_end(run: Run, args: Namespace) -> str:

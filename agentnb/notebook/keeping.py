@@ -13,7 +13,8 @@ from agentnb.budget import Budget
 from agentnb.bundle import export_run, import_run, written
 from agentnb.errors import ConfigError
 from agentnb.listing import Listing
-from agentnb.notebook.desk import Desk, full_id, in_store
+from agentnb.notebook.arguments import in_store
+from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import diagnosis
 from agentnb.notebook.fetching import Counting
 from agentnb.notebook.host import host_of
