@@ -449,3 +449,24 @@ def test_lines_to_type_name_the_store_that_was_typed(cells: Cells) -> None:
     cells.line(f"reject {run} --store 'the other' it's too much")
     assert "it's too much" in cells.text
     assert f"%agent show {run} --store 'the other'" in cells.line_error(f"resume {run} --store 'the other'")[1]
+
+
+def test_a_call_that_was_cancelled_over_is_listed_and_settled_without_its_tool(cells: Cells) -> None:
+    """Nothing is called any more: only what somebody has found out is recorded, and shown."""
+
+    @tool(effect="write", reversibility="full")
+    def slow() -> int:
+        """Write it, until somebody stops it."""
+        raise KeyboardInterrupt
+
+    cells.names |= {"slow": slow, "m": ScriptedModel([plan(step("slow"))])}
+    cells.error("r --model m --tools slow --approve auto", "Write it.")
+    run = cells.names["r"].id
+    del cells.names["slow"], cells.names["m"]
+    assert "slow: begun; whether it acted is not known" in cells.line(f"cancel {run}")
+    assert f"{run} 1" in cells.line("pending")
+    shown = cells.line(f"resume {run} --not-done")
+    assert "slow: it did not happen, as you say" in shown
+    assert "not known" not in shown
+    assert "Nothing waits" in cells.line("pending")
+    assert "has ended, it is cancelled" in cells.line_error(f"resume {run} --done")[0]

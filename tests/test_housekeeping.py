@@ -170,9 +170,9 @@ def test_the_magic_lists_first_and_takes_away_when_told_to(tmp_path: Path, monke
         shown = cells.line("gc --older-than 0")
         assert shown.startswith("Could go: 2 runs and 2 values, ")
         assert "--yes takes them away" in shown
-        assert "Stay: 3. " in shown
+        assert "Stay: 3 runs, " in shown
         waits = next(run.id for run in agent(tmp_path / ".agentnb").runs() if run.id.startswith("r2-"))
-        assert f"1 waiting for a person ({waits})" in shown
+        assert f"waiting for a person: {waits}; " in shown
         assert cells.line("gc").startswith("Could go: 0 runs")
         assert cells.line("gc --older-than 0 --yes").startswith("Gone: 2 runs")
         assert cells.line("runs").count("\n") == 5

@@ -13,7 +13,7 @@ from agentnb.agent import Agent
 from agentnb.budget import LIMITS
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, DamagedRecord, OnlyRecorded
-from agentnb.events import ApprovalAsked, QuestionAsked, RunFinished, RunSuspended
+from agentnb.events import ApprovalAsked, QuestionAsked, RunFinished, RunImported, RunSuspended
 from agentnb.fork import Changed
 from agentnb.ledger import open_actions
 from agentnb.listing import Listing
@@ -52,10 +52,15 @@ __all__ = [
 
 def resume(desk: Desk, args: Namespace) -> None:
     """Go on where the run rests."""
-    doubt = _doubt(args)
+    doubt, store = _doubt(args), desk.store(args)
+    ended = Run(Agent(store=store.place), full_id(store, args.run, desk.names))  # for which nothing is called any more
+    if ended.status.ended:
+        if not (doubt and ended.state.may_have_acted):
+            raise ConfigError(f"{ended.id} has ended, it is {ended.status}: {_after_end(ended, args)}")
+        go_on(desk, args, ended, lambda: ended.resume(in_doubt=doubt))
+        show_summary(ended.summary, in_store(args))
+        return
     run = reopened(desk, args, accept_changes=args.accept_changes)
-    if run.status.ended and not (doubt and run.state.may_have_acted):
-        raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run, args)}")
     go_on(desk, args, run, lambda: run.resume(in_doubt=doubt, accept_changes=args.accept_changes))
 
 
@@ -216,7 +221,9 @@ def _waiting(store: DiskStore) -> list[str]:
     found = {run for run, _ in open_actions(store)}
     for run in store.runs():
         with suppress(DamagedRecord):
-            if isinstance(store.last(run).event, (ApprovalAsked, QuestionAsked, RunSuspended)):
+            last = store.last(run).event
+            over = isinstance(last, RunFinished) and last.status == "cancelled"  # perhaps in the midst of a call
+            if over or isinstance(last, (ApprovalAsked, QuestionAsked, RunSuspended, RunImported)):
                 found.add(run)
     return [run for run in reversed(store.runs()) if run in found]
 

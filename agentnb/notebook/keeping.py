@@ -24,6 +24,7 @@ from agentnb.policy import Policy
 from agentnb.spending import costs
 from agentnb.store.checkup import Checked, Found, check
 from agentnb.store.housekeeping import Garbage, collect, survey
+from agentnb.wording import count
 
 __all__ = ["cost", "doctor", "export", "gc", "take_in"]
 
@@ -110,11 +111,11 @@ def gc(desk: Desk, args: Namespace) -> None:
     more = len(rows) - _LISTED
     rows = [*rows[:_LISTED], *([(f"and {more} more", "", "", "", "")] if more > 0 else [])]
     what = f"{len(garbage.goes)} runs and {len(garbage.values)} values, {_size(garbage.freed)} of {_size(garbage.size)}"
-    kept = ", ".join(f"{len(runs)} {why} ({_some(runs)})" for why, runs in garbage.stays.items())
+    kept = "; ".join(f"{why}: {_some(runs)}" for why, runs in garbage.stays.items())
     many = sum(map(len, garbage.stays.values()))
-    title = f"{'Gone' if args.yes else 'Could go'}: {what}. Stay: {many}"
+    title = f"{'Gone' if args.yes else 'Could go'}: {what}. Stay: {count(many, 'run')}"
     note = "" if args.yes else "--yes takes them away" if rows else "%agent gc --older-than DAYS, --max-mb N choose"
-    show(Listing(". ".join(filter(None, (title, kept))), ("run", "status", "age", "size", "task"), rows, note))
+    show(Listing(", ".join(filter(None, (title, kept))), ("run", "status", "age", "size", "task"), rows, note))
 
 
 def _some(runs: Sequence[str]) -> str:
