@@ -202,13 +202,16 @@ class Agent:
         """
         return self.drive(self.reopen(run, in_doubt=in_doubt, accept_changes=accept_changes))
 
-    def retry(self, run: str, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+    def retry(
+        self, run: str, hint: str = "", *, by: str = "", accept_changes: bool = False, **given: Unpack[Given]
+    ) -> Run:
         """Go on with a run whose model gave no usable reply, or that was stopped for going round in circles.
 
         Args:
             run: its id.
             hint: what the model is to know; it reads it as a person's word.
             by: who says so; whoever is logged in, if left out.
+            accept_changes: as of `resume`.
             given: in place of the model's reply, see `Given`: plan, args, verdict or answer.
 
         Raises:
@@ -223,11 +226,12 @@ class Agent:
         except BaseException:
             hold.release(ended=False)
             raise
-        return self.drive(self._driving(log, lambda: self._tried_again(log, said, then), hold))
+        return self.drive(self._driving(log, lambda: self._tried_again(log, said, then, accept_changes), hold))
 
-    def _tried_again(self, log: RunLog, said: RunRetried, then: Sequence[Event]) -> tuple[Record, ...]:
-        self.require_able(log.state)
-        return log.append(said, RunResumed(process=os.getpid()), *then)
+    def _tried_again(self, log: RunLog, said: RunRetried, then: Sequence[Event], accept: bool) -> tuple[Record, ...]:  # noqa: FBT001 - see `retry`
+        self.require_able(log.state, accept_changes=accept)
+        resumed = self._accepting(log.state) if accept else RunResumed(process=os.getpid())
+        return log.append(said, resumed, *then)
 
     def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
         """A new run that shares the beginning of `run` and goes on from one of its steps, with something changed.

@@ -84,7 +84,9 @@ class Keeper(Protocol):
     def resume(self, run: str, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
         """Go on with a run."""
 
-    def retry(self, run: str, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+    def retry(
+        self, run: str, hint: str = "", *, by: str = "", accept_changes: bool = False, **given: Unpack[Given]
+    ) -> Run:
         """Go on with a run that waits for help."""
 
     def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
@@ -240,10 +242,10 @@ class Run:
         self._shown = _asked_in(self._state)
         return self
 
-    def retry(self, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+    def retry(self, hint: str = "", *, by: str = "", accept_changes: bool = False, **given: Unpack[Given]) -> Run:
         """Help a run whose replies could not be used, or that went round in circles, and go on; see `Agent.retry`."""
         self._state = None  # read anew, also where going on ends with an error
-        self._state = self.keeper.retry(self.id, hint, by=by, **given).state
+        self._state = self.keeper.retry(self.id, hint, by=by, accept_changes=accept_changes, **given).state
         self._shown = _asked_in(self._state)
         return self
 

@@ -17,6 +17,7 @@ from agentnb import Answer, ScriptedModel, tool
 from agentnb.approval import ApprovalRequest, Request
 from agentnb.notebook.cell_error import CellError
 from agentnb.policy import confidence
+from agentnb.recovery import MOST_REPLIES
 from agentnb.run import Run
 from agentnb.state import Status
 from tests.cells import Cells, notebook_in
@@ -470,3 +471,17 @@ def test_a_call_that_was_cancelled_over_is_listed_and_settled_without_its_tool(c
     assert "not known" not in shown
     assert "Nothing waits" in cells.line("pending")
     assert "has ended, it is cancelled" in cells.line_error(f"resume {run} --done")[0]
+
+
+def test_a_run_that_waits_for_a_hint_goes_on_with_a_tool_that_has_changed(cells: Cells) -> None:
+    """`retry` takes the flag before the hint, which stands as it is typed."""
+    cells.names["m"] = ScriptedModel([("plan", "no JSON")] * MOST_REPLIES)
+    cells.error("r --model m --tools note --approve auto", "Note it.")
+    cells.names |= {
+        "note": other_note(reversibility="full"),
+        "m": ScriptedModel([plan(step("note", text="a")), answer("noted")]),
+    }
+    assert "--accept-changes" in str(cells.line_error("retry r don't think"))
+    cells.line("retry r --accept-changes don't think")
+    assert (cells.names["r"].output, NOTES) == ("noted", ["a"])
+    assert "a person says: don't think" in [item.text for item in cells.names["r"].state.noted]

@@ -270,7 +270,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "retry": Command(
         "RUN [HINT]",
         "try again where no reply could be used, or where it went round in circles; the model reads the hint",
-        (_RUN, _WHY, _STORE),
+        (_RUN, _WHY, _ACCEPT, _STORE),
     ),
     "fork": Command(
         "RUN [--at s3] [ARG=VALUE …] [--name NAME]",
@@ -400,7 +400,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-_FLAG: Final = r"""--[\w-]+(?:=|\s+)(?:"[^"]*"|'[^']*'|\S+)"""
+_FLAG: Final = r"""(?:--accept-changes(?=\s|$)|--[\w-]+(?:=|\s+)(?:"[^"]*"|'[^']*'|\S+))"""
 _BEFORE_WHY: Final = re.compile(rf"\s*(?:{_FLAG}\s+)*\S*(?:\s+{_FLAG})*")
 """RUN, and flags with their values before and after it."""
 

@@ -66,8 +66,8 @@ def resume(desk: Desk, args: Namespace) -> None:
 
 def retry(desk: Desk, args: Namespace) -> None:
     """Have it tried again where no reply could be used, or where it went round in circles; WHY is a hint."""
-    run = reopened(desk, args)
-    go_on(desk, args, run, lambda: run.retry(args.why))
+    run = reopened(desk, args, accept_changes=args.accept_changes)
+    go_on(desk, args, run, lambda: run.retry(args.why, accept_changes=args.accept_changes))
 
 
 def fork(desk: Desk, args: Namespace) -> None:
