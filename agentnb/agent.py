@@ -6,6 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -22,7 +23,7 @@ from agentnb.dryrun import execution_plan
 from agentnb.errors import ConfigError, DamagedRecord, RunHeld
 from agentnb.events import Event, PlanMade, Record, RunResumed, RunRetried, RunStarted
 from agentnb.family import agents_in, innermost, tools_of, top
-from agentnb.fork import Changed, beginning, cut, parted
+from agentnb.fork import Changed, beginning, cut, parted, require_usable
 from agentnb.gate import Notify
 from agentnb.log import Clock, RunLog
 from agentnb.models.base import Model
@@ -206,7 +207,9 @@ class Agent:
         """
         return self.drive(self.reopen(run, in_doubt=in_doubt, accept_changes=accept_changes))
 
-    def retry(self, run: str, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+    def retry(
+        self, run: str, hint: str = "", *, by: str = "", accept_changes: bool = False, **given: Unpack[Given]
+    ) -> Run:
         """Go on with a run whose model gave no usable reply, or that was stopped for going round in circles.
 
         Where it is a run inside another that waits, the hint is for that one, and the outermost goes on.
@@ -215,6 +218,7 @@ class Agent:
             run: its id.
             hint: what the model is to know; it reads it as a person's word.
             by: who says so; whoever is logged in, if left out.
+            accept_changes: as of `resume`.
             given: in place of the model's reply, see `Given`: plan, args, verdict or answer.
 
         Returns:
@@ -234,20 +238,23 @@ class Agent:
         except BaseException:
             hold.release(ended=False)
             raise
-        return self.drive(self._driving(log, lambda: self._tried_again(log, waits, said, then), hold))
+        resumed = self._accepting(log.state) if accept_changes else RunResumed(process=os.getpid())
+        self.require_able(log.state, accept_changes=accept_changes)
+        return self.drive(self._driving(log, lambda: self._tried_again(log, waits, (said, then), resumed), hold))
 
-    def _tried_again(self, log: RunLog, waits: RunLog, said: RunRetried, then: Sequence[Event]) -> tuple[Record, ...]:
-        self.require_able(log.state)
-        goes_on = RunResumed(process=os.getpid())
+    def _tried_again(
+        self, log: RunLog, waits: RunLog, said: tuple[RunRetried, Sequence[Event]], resumed: RunResumed
+    ) -> tuple[Record, ...]:
+        retried, then = said
         if waits.run == log.run:
-            return log.append(said, goes_on, *then)
+            return log.append(retried, resumed, *then)
         hold = self.held(waits.run)
         try:
-            waits.append(said, goes_on, *then)
+            waits.append(retried, RunResumed(process=os.getpid()), *then)
             waits.flush()
         finally:
             hold.release(ended=waits.state.status.ended)
-        return log.append(goes_on)
+        return log.append(resumed)
 
     def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
         """A new run that shares the beginning of `run` and goes on from one of its steps, with something changed.
@@ -368,6 +375,7 @@ class Agent:
 
     def begin_fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Session:
         """The new run, recorded and not yet driven; arguments and errors as `fork`."""
+        require_usable(changed)
         phases = changed.get("phases")
         lineup = self._wiring.lineup(
             changed.get("model"),
@@ -375,8 +383,10 @@ class Agent:
             self.lineup.phases if phases is None else phases,
             self.lineup,
         )
-        ended = load(self.store, run)[0].status.ended
-        kept = self.held(run) if ended else None  # or its values could be taken away before they are held here too
+        kept = None
+        if load(self.store, run)[0].status.ended:
+            with suppress(RunHeld):  # by one who drove it when it was cancelled elsewhere: nothing of it is taken away
+                kept = self.held(run)  # or its values could be taken away before they are held here too
         try:
             return self._forked(run, at, changed, lineup)
         finally:
@@ -481,10 +491,7 @@ class Agent:
         if not accept_changes:
             self.require_able(log.state)
             return log.append(*said, RunResumed(process=os.getpid()))
-        if not log.state.head.executes:
-            require_affordable(log.state.budget.usd, *self.lineup)
-        found = differences(log.state, self.tools, self.lineup)
-        return log.append(*said) + log.append(found.resumed(log.state, os.getpid()))
+        return log.append(*said) + log.append(self._accepting(log.state))
 
     def held(self, run: str) -> Hold:
         """The run, for this agent alone.
@@ -496,9 +503,11 @@ class Agent:
         try:
             return self.store.hold(run)
         except RunHeld:
-            since = [r for r in self.store.read(run) if isinstance(r.event, RunStarted | RunResumed)][-1]
-            who, when = since.event, time.strftime("%H:%M:%S on %d %B", time.localtime(since.at))
-            process = who.process if isinstance(who, RunStarted | RunResumed) else 0
+            process, at = 0, 0.0
+            for record in self.store.read(run):
+                if isinstance(record.event, RunStarted | RunResumed) and record.event.process:
+                    process, at = record.event.process, record.at
+            when = time.strftime("%H:%M:%S on %d %B", time.localtime(at))
             raise RunHeld(
                 f"{run} is being driven by process {process} since {when}: wait until it rests, or stop it there"
             ) from None
@@ -515,8 +524,22 @@ class Agent:
             raise ConfigError(f"the plan cannot be carried out: {'; '.join(problems)}")
         return steps
 
-    def require_able(self, state: RunState) -> None:
-        """Raise ConfigError where a run cannot be gone on with: something it began with is missing or has changed."""
+    def _accepting(self, state: RunState) -> RunResumed:
+        """The record that takes over what is another here than the run began with; ConfigError where none can."""
+        if not state.head.executes:
+            require_affordable(state.budget.usd, *self.lineup)
+        return differences(state, self.tools, self.lineup).resumed(state, os.getpid())
+
+    def require_able(self, state: RunState, *, accept_changes: bool = False) -> None:
+        """Raise ConfigError where a run cannot be gone on with: something it began with is missing or has changed.
+
+        Args:
+            state: of the run.
+            accept_changes: True where what has changed is accepted, as far as that can be.
+        """
+        if accept_changes:
+            self._accepting(state)
+            return
         if found := differences(state, self.tools, self.lineup):
             raise ConfigError(
                 f"{state.head.run} cannot go on as it is: {'; '.join(found.said)}. Restore that, or accept it with"

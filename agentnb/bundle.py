@@ -99,6 +99,8 @@ def written(
     Raises:
         ConfigError: it cannot be written.
     """
+    if file.is_dir():
+        raise ConfigError(f"{str(file)!r} is a folder: name a file, such as {str(file / f'{run}.jsonl')!r}")
     more = [text for name, of_it in inside.items() for text in (json.dumps({"run": name}), *_lines(of_it))]
     version = _WITH_CHILDREN if inside else _VERSION
     lines = [*_lines(records), *more, *(json.dumps({"value": text}, ensure_ascii=False) for text in values.values())]
@@ -162,9 +164,10 @@ def import_run(store: Store, file: Path, policy: Policy, budget: Budget, clock: 
             log.append(imported)
             continue
         lost = "a call was under way when it was exported" if whole else "its end was lost"
-        detail = f"{lost}, and may have acted: look at it, or fork it"
-        end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
-        log.append(RunResumed(process=os.getpid()), end, imported)
+        acted = ", and may have acted" if state.may_have_acted or not whole else ""
+        detail = f"{lost}{acted}: look at it, or fork it"
+        end = RunFinished(status="cancelled", reason="imported", detail=detail, by="rule")
+        log.append(RunResumed(process=0), end, imported)
     return ids[next(iter(runs))]
 
 
@@ -238,7 +241,7 @@ def _content(file: Path, body: bytes) -> tuple[dict[str, list[Record]], dict[str
     values: dict[str, str] = {}
     try:
         for line in body.decode().split("\n")[:-1]:
-            item: dict[str, Any] = json.loads(line)
+            item = _object(line)
             if "value" in item:
                 values[digest(str(item["value"]))] = str(item["value"])
             elif "run" in item:
@@ -248,3 +251,11 @@ def _content(file: Path, body: bytes) -> tuple[dict[str, list[Record]], dict[str
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{file} is no run that agentnb exported: {error}") from error
     return runs, values
+
+
+def _object(line: str) -> dict[str, Any]:
+    """The object of one line; TypeError where it is something else."""
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise TypeError("a line of it is no object")
+    return found

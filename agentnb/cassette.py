@@ -67,7 +67,8 @@ class Cassette:
         key = short(request.key())
         calls = self._tape.calls.get(key)
         if not calls:
-            raise CassetteMiss(f"{self.lacks(request)}: {HOW}")
+            said = f"the cassette {self.path.name} has no reply to this {request.phase} request"
+            raise CassetteMiss(f"{self.lacks(request)}: {HOW}", said)
         self._asked.add(key)
         place = min(self._taken[key], len(calls) - 1)
         self._taken[key] += 1
@@ -169,7 +170,8 @@ def _difference(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> str:
         return f"{only} {first}, {(a or b or '')[:60]!r}{also}"
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     near = slice(max(0, at - 20), at + 40)
-    return f"differs in {first} at character {at}: {a[near]!r} was recorded, {b[near]!r} is asked{also}"
+    was, now = (" ".join(text[near].split()) for text in (a, b))  # as one line, with no escapes in it
+    return f"differs in {first} at character {at}: {was!r} was recorded, {now!r} is asked{also}"
 
 
 class Replaying:

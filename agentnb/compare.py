@@ -24,7 +24,8 @@ _MOST = 300
 """Characters of one cell."""
 _SAME = "the same"
 _STYLE = (
-    ".agentnb.agentnb .pairs{width:100%;table-layout:fixed}.agentnb .pairs th:first-child{width:90px}"
+    ".agentnb.agentnb .pairs{width:100%;table-layout:fixed}"
+    ".agentnb .pairs th:first-child{width:8.5em;white-space:nowrap}"
     ".agentnb .pairs .ask{color:color-mix(in srgb,var(--hue) 70%,currentColor)}"
     ".agentnb .pairs tbody+tbody tr:first-child>*{padding-top:12px}"
 )
@@ -39,11 +40,13 @@ class Side:
         text: what there is to say: "completed", "✓", "1 481".
         call: of a step: its call.
         came: of a step: what came of it.
+        exact: of a step: its arguments and its result as they are kept, where `call` and `came` show a part of them.
     """
 
     text: str
     call: str = ""
     came: str = ""
+    exact: str = ""
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.text, self.call, f"→ {self.came}" if self.came else "")))
@@ -162,15 +165,20 @@ def _steps(tally: Tally) -> dict[str, Side]:
     plan, state = tally.summary().steps, tally.state
     calls = state.plan.steps if state.plan else ()
     ends = [*state.outcomes, *[None] * len(calls)]
-    return {
-        step.id: Side(MARKS[shown.mark][0], line(_call(step), _MOST), line(_came(end), _MOST))
-        for step, shown, end in zip(calls, plan, ends, strict=False)
-    }
+    found = {}
+    for step, shown, end in zip(calls, plan, ends, strict=False):
+        args = tally.sent.get(step.id) or _planned(step)
+        result = end.result if end else None
+        exact = " ".join(kept.blob or kept.text or "" for kept in (args, result) if kept)
+        call = f"{step.tool}({brief_args(args)})"
+        found[step.id] = Side(MARKS[shown.mark][0], line(call, _MOST), line(_came(end), _MOST), exact)
+    return found
 
 
-def _call(step: Step) -> str:
+def _planned(step: Step) -> Kept:
+    """The arguments of a call that was not made."""
     text = dump(dict(step.args))
-    return f"{step.tool}({brief_args(Kept(len(text), text=text))})"
+    return Kept(len(text), text=text)
 
 
 def _came(end: Outcome | None) -> str:

@@ -21,6 +21,7 @@ from agentnb.events import (
     EarlierResult,
     Event,
     GateRaised,
+    Kept,
     LoopNoticed,
     ModelEscalated,
     PlanMade,
@@ -87,6 +88,7 @@ class Course:
         decisions: who decided what about which step.
         verdict: the last decision in a few words.
         assessment: the newest one, or None.
+        sent: the arguments that each step's call was made, simulated or proposed with, by its id.
     """
 
     bare: bool = False
@@ -96,6 +98,7 @@ class Course:
     decisions: list[str] = field(default_factory=list)
     verdict: str = ""
     assessment: AssessmentMade | None = None
+    sent: dict[str, Kept] = field(default_factory=dict)
     _since: dict[str, tuple[RunFinished | None, str]] = field(default_factory=dict)
     _tries: dict[str, int] = field(default_factory=dict)
     _faults: dict[str, str] = field(default_factory=dict)
@@ -103,6 +106,7 @@ class Course:
     _actions: dict[str, ActionSettled] = field(default_factory=dict)
     _question: ApprovalAsked | None = None
     _missing: str = ""
+    _found_out: dict[str, DoubtResolved] = field(default_factory=dict)
 
     def add(self, event: Event, state: RunState) -> None:  # noqa: C901 - a table, one case a kind
         """Take in the next event; `state` is that after it."""
@@ -110,7 +114,7 @@ class Course:
             case ToolClaimed() | ToolRetried() | ToolReturned() | ToolRefused() | EarlierResult():
                 self._called(event)
             case CallInDoubt() | DoubtResolved():
-                self._doubted(event)
+                self._doubted(event, state)
             case CallSimulated() | ActionProposed() | ActionSettled():
                 self._put_off(event, state)
             case StepJudged():
@@ -139,18 +143,30 @@ class Course:
         return self._actions[step].status if step in self._actions else ""
 
     def since(self, state: RunState) -> dict[str, str]:
-        """Of each proposed action that was carried out or dropped after the run had ended: what became of it."""
-        return {step: said for step, (end, said) in self._since.items() if end is state.finished}
+        """What was done, dropped or found out after the run had ended, by step: of actions and of calls in doubt."""
+        found = {step: said for step, (end, said) in self._since.items() if end is state.finished}
+        happened = (step for step in state.left if step.id in self._found_out and self._found_out[step.id].happened)
+        return found | {step.id: f"{notes.name_of(step)}: {self.notes[step.id]}" for step in happened}
 
     def why_undone(self, state: RunState) -> dict[str, str]:
         """Of each step that has not done what it should, or was not reached: why, in a few words."""
-        waiting = {action.step: action.said for action in self.actions(state)}
+        since, waiting = self.since(state), {action.step: action.said for action in self.actions(state)}
         found = {
             step.id: waiting.get(step.id) or self.notes.get(step.id) or first_line(outcome.message)
             for step, outcome in state.undone
-            if step.id not in self.since(state)
+            if step.id not in since
         }
-        return found | {step.id: "not reached" for step in state.left}
+        return found | {step.id: self._why_left(step.id, state) for step in state.left if step.id not in since}
+
+    def _why_left(self, step: str, state: RunState) -> str:
+        """Why a step has no outcome: what was begun is told from what nobody came to."""
+        if step in self._found_out:
+            return self.notes[step]
+        if state.claim is None or state.claim.step != step:
+            return "not reached"
+        if state.may_have_acted:
+            return "begun; whether it acted is not known"
+        return "begun; it did not act" if state.cleared else "begun, and not finished"
 
     def effects(self, state: RunState) -> tuple[EffectLine, ...]:
         """The calls of the finished steps that were simulated: what `execute` would make."""
@@ -178,7 +194,7 @@ class Course:
         step = event.step
         match event:
             case ToolClaimed(attempt=attempt):
-                self._tries[step] = attempt
+                self._tries[step], self.sent[step] = attempt, event.args
                 if attempt > 1 and step in self._faults:
                     self.notes[step] = f"try {attempt}: {self._faults[step]}"
             case ToolRetried():
@@ -202,11 +218,13 @@ class Course:
         elif event.step:
             self.notes[event.step] = f"{event.was} gave nothing usable, {event.model} is asked"
 
-    def _doubted(self, event: CallInDoubt | DoubtResolved) -> None:
+    def _doubted(self, event: CallInDoubt | DoubtResolved, state: RunState) -> None:
         step = event.step
         if isinstance(event, CallInDoubt):
             self.notes[step] = f"outcome not known: {first_line(event.message)}"
             return
+        if state.status.ended:
+            self._found_out[step] = event
         self.notes[step] = notes.doubt_said(event, who(event.by))
         self._faulty(step, "" if event.happened else self.notes[step])
         if event.by != "reconcile":
@@ -216,6 +234,8 @@ class Course:
 
     def _put_off(self, event: CallSimulated | ActionProposed | ActionSettled, state: RunState) -> None:
         step = event.step
+        if not isinstance(event, ActionSettled):
+            self.sent[step] = event.args
         match event:
             case CallSimulated():
                 self.notes[step] = "simulated"
@@ -250,9 +270,9 @@ class Course:
 
     def _replanned(self, keep: int, reason: str) -> None:
         self.revisions.append(reason)
-        for step in [step for step in {*self.notes, *self._effects} if int(step[1:]) > keep]:
-            self.notes.pop(step, None)  # of a step that is planned anew
-            self._effects.pop(step, None)
+        for kept in (self.notes, self._effects, self.sent):
+            for step in [step for step in kept if int(step[1:]) > keep]:  # of a step that is planned anew
+                kept.pop(step)
 
     def _asked(self, event: ApprovalAsked, state: RunState) -> None:
         self._question, step = event, state.step

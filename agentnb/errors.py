@@ -165,7 +165,15 @@ class CassetteError(AgentError):
 
 
 class CassetteMiss(CassetteError):
-    """Replaying, and the cassette holds no reply to this request."""
+    """Replaying, and the cassette holds no reply to this request.
+
+    Attributes:
+        brief: the same in a few words, without what the nearest recorded request says.
+    """
+
+    def __init__(self, message: str, brief: str = "") -> None:
+        super().__init__(message)
+        self.brief = brief or message
 
 
 class ModelError(AgentError):

@@ -666,6 +666,7 @@ class RunResumed:
 
     kind: Literal["run_resumed"] = "run_resumed"
     process: int
+    """0 where nobody drives it: it is taken up only to be ended."""
     tools: Mapping[str, ToolFacts] = field(default_factory=dict)
     """Tools that a person accepts as they are now, though the run began with others of these names."""
     without: tuple[str, ...] = ()

@@ -101,25 +101,22 @@ def agents_in(tools: Mapping[str, Tool]) -> Iterator[AgentTool]:
             yield from agents_in(made.delegate.tools)
 
 
-def cancelled(log: RunLog, detail: str, process: int) -> None:
+def cancelled(log: RunLog, detail: str) -> None:
     """End a run for good, and before it those inside it, which would answer to nobody.
 
     Args:
         log: the run.
         detail: who wants it, and why.
-        process: the id of this one.
     """
     events: list[Event] = []
     for child in log.state.children:
         if child.spent is None and child.run in begun(log.store, log.state):
             inner = RunLog.reopened(log.store, child.run, log.clock, log.redact)
             if not inner.state.status.ended:
-                cancelled(inner, detail, process)
+                cancelled(inner, detail)
             events.append(settled(child, inner.state))
-    claim, unknown = log.state.claim, ""
+    claim = log.state.claim
     if claim and log.state.head.tools[claim.tool].delegates:
         events.append(ToolReturned(step=claim.step, status="failed", seconds=0, message="it was cancelled"))
-    elif claim:
-        unknown = f"; whether {claim.tool} ({claim.step}) acted is not known"
-    end = RunFinished(status="cancelled", reason="cancelled", detail=f"{detail}{unknown}", by="rule")
-    log.append(RunResumed(process=process), *events, end)
+    end = RunFinished(status="cancelled", reason="cancelled", detail=detail, by="rule")
+    log.append(RunResumed(process=0), *events, end)

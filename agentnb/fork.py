@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TypedDict
 
 from agentnb.alerts import Threshold
@@ -27,7 +28,7 @@ from agentnb.stops import NO_STOPS, Stops
 from agentnb.tools import Tool
 from agentnb.transitions import apply
 
-__all__ = ["Changed", "Cut", "beginning", "cut", "parted"]
+__all__ = ["Changed", "Cut", "beginning", "cut", "parted", "require_usable"]
 
 
 class Changed(TypedDict, total=False):
@@ -48,6 +49,21 @@ class Changed(TypedDict, total=False):
     model: str | Model | None
     cheap_model: str | Model | None
     phases: Mapping[Phase, str | Model] | None
+
+
+def require_usable(changed: Changed) -> None:
+    """Raise ConfigError where something in it is nothing that a fork can have otherwise, or is of a wrong type."""
+    known = list(Changed.__annotations__)
+    for name in changed:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}=?" if near else f"there are {', '.join(f'{it}=' for it in known)}"
+            raise ConfigError(f"a fork takes no {name}=: {meant}")
+    args, budget = changed.get("args"), changed.get("budget")
+    if args is not None and not isinstance(args, Mapping):
+        raise ConfigError(f"args={args!r} is no mapping: give the arguments that change by name, {{'limit': 5}}")
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigError(f"budget={budget!r} is not a Budget: give e.g. Budget(steps=20)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +201,9 @@ def _changed_steps(
         return None
     step = where.state.step
     if step is None or where.at != step.id:
-        raise ConfigError(f"{where.at} has no arguments: name the step whose arguments change, such as at='s1'")
+        raise ConfigError(
+            f"{where.at} has no arguments: name the step whose arguments change, such as at='s1' (--at s1)"
+        )
     changed = replace(step, args={**step.args, **args}, depends_on=())
     return numbered([changed, *where.state.left[1:]], after=keep)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -13,6 +14,9 @@ _WIDEST = 100
 _UNBROKEN = 24
 _CELL = "text-align:left;vertical-align:top;padding:2px 18px 2px 0"
 _HEAD = f"{_CELL};white-space:nowrap"
+_CAPTION = "text-align:left;padding:0 0 4px;color:inherit;font-weight:600"
+_BAD = "color:var(--jp-error-color0,#c62828)"
+_NUMBER = re.compile(r"[\d\u202f ,.]*\d( ?(kB|MB|days|s))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,13 @@ class Listing:
     def as_text(self) -> str:
         """Aligned columns under the caption."""
         lines = [[_one_line(cell) for cell in row] for row in (self.columns, *self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        widths, numbers = [max(map(len, column)) for column in zip(*lines, strict=True)], self._numbers()
         table = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+            "  ".join(
+                cell.rjust(width) if place in numbers else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
         ]
         return "\n".join(filter(None, [self.caption, *(table if self.rows else ()), self.note]))
 
@@ -44,12 +52,21 @@ class Listing:
         """A table with caption and scopes; everything in it is escaped."""
         if not self.rows:
             return f"<p>{escape(self.caption)}. {escape(self.note)}</p>"
-        head = "".join(f'<th scope="col" style="{_HEAD}">{escape(name)}</th>' for name in self.columns)
-        body = "".join(f"<tr>{_row(row)}</tr>" for row in self.rows)
+        numbers = self._numbers()
+        head = "".join(
+            f'<th scope="col" style="{_side(_HEAD, right=place in numbers)}">{escape(name)}</th>'
+            for place, name in enumerate(self.columns)
+        )
+        body = "".join(f"<tr>{_row(row, numbers)}</tr>" for row in self.rows)
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        caption = f'<caption style="text-align:left;padding:0 0 4px">{escape(self.caption)}</caption>'
+        caption = f'<caption style="{_CAPTION}">{escape(self.caption)}</caption>'
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f'<div class="agentnb"><div>{table}</div>{note}</div>'
+
+    def _numbers(self) -> frozenset[int]:
+        """The columns, counted from 0, that hold nothing but numbers; they are read against their right end."""
+        held = ((place, [cell for cell in column if cell]) for place, column in enumerate(zip(*self.rows, strict=True)))
+        return frozenset(place for place, cells in held if place and cells and all(map(_NUMBER.fullmatch, cells)))
 
 
 def columns(text: str) -> int:
@@ -66,14 +83,25 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _row(cells: Sequence[str]) -> str:
+def _row(cells: Sequence[str], numbers: Collection[int]) -> str:
     first, *rest = cells
-    return f'<th scope="row" style="{_HEAD}">{escape(first)}</th>' + "".join(map(_cell, rest))
+    named = f'<th scope="row" style="{_HEAD}{_hue(first)}">{escape(first)}</th>'
+    return named + "".join(_cell(text, right=place in numbers) for place, text in enumerate(rest, start=1))
 
 
-def _cell(text: str) -> str:
+def _side(style: str, *, right: bool) -> str:
+    return style.replace("text-align:left", "text-align:right") if right else style
+
+
+def _hue(text: str) -> str:
+    """The colour of what is wrong, as a further style."""
+    return f";{_BAD}" if text.startswith("✗") else ""
+
+
+def _cell(text: str, *, right: bool) -> str:
     short = len(text) <= _UNBROKEN  # ids, states and amounts stay in one piece, sentences wrap
-    return f'<td style="{_CELL}{";white-space:nowrap" if short else ""}">{escape(text)}</td>'
+    style = _side(_CELL, right=right) + (";white-space:nowrap" if short else "") + _hue(text)
+    return f'<td style="{style}">{escape(text)}</td>'
 
 
 def _one_line(text: str) -> str:

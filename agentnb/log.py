@@ -8,13 +8,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from agentnb.checkpoint import START, Mark, checkpoint, is_due, load
 from agentnb.codec import encode
 from agentnb.errors import DamagedRecord, Interrupted, KeyTaken, RunConflict, StoreError
-from agentnb.events import DURABLE_AT_ONCE, Event, Kept, Record, RunSuspended
+from agentnb.events import DURABLE_AT_ONCE, BudgetExtended, Event, Kept, Record, RunSuspended
 from agentnb.ledger import rows_of
 from agentnb.plan import JSON, UnmetReference
 from agentnb.receipts import receipt_row
@@ -160,7 +161,10 @@ class RunLog:
             return self.flush() if at_once else ()
 
     def _record(self, state: RunState, event: Event) -> Record:
-        return Record(state.seq + 1, self.clock.wall(), max(state.t, self.clock.monotonic() - self._zero), event)
+        """The next record; a run that has ended waits for nothing, so its clock stands until it goes on."""
+        stands = state.status.ended and not isinstance(event, BudgetExtended)
+        t = state.t if stands else max(state.t, self.clock.monotonic() - self._zero)
+        return Record(state.seq + 1, self.clock.wall(), t, event)
 
     def adopt(
         self, records: Iterable[Record], values: Mapping[str, str] = NO_ROWS, rows: Mapping[str, str] = NO_ROWS
@@ -230,19 +234,30 @@ class RunLog:
             again, self._tried = self._tried == now.waiting[-1].seq, now.waiting[-1].seq
             try:
                 self.store.append(self.run, now.waiting, blobs, {**now.rows, **more})
-            except RunConflict:
+            except RunConflict as conflict:
                 # An interrupt may have come when the commit was made already. Else another drives the run: nothing more
                 # is added, or its records would lie in between.
                 self._revoked = not (again and self._holds(now.waiting))
                 if self._revoked:
                     self._open = now._replace(waiting=(), rows=NO_ROWS)
-                    raise
+                    raise self._overtaken(conflict) from conflict
             except BaseException:
                 if self._holds(now.waiting):
                     self._made_durable(now, blobs, mark)
                 raise
             self._made_durable(now, blobs, mark)
             return now.waiting
+
+    def _overtaken(self, conflict: RunConflict) -> RunConflict:
+        """What to say of a conflict: that the run was cancelled, where that is what somebody else has appended."""
+        with suppress(StoreError):
+            there, _ = load(self.store, self.run)
+            if there.status is Status.CANCELLED:
+                return RunConflict(
+                    f"{self.run} was cancelled from another kernel or process while it was driven here, and what came"
+                    f" of its last call is not kept: `%agent show {self.run}` shows it"
+                )
+        return conflict
 
     def _made_durable(self, was: _Open, blobs: Mapping[str, str], mark: Mark) -> None:
         self._open = _Open(was.state, mark)

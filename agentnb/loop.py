@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 
 from agentnb.decide import Action, decide
-from agentnb.errors import AgentError, Interrupted, KeyTaken
+from agentnb.errors import AgentError, CassetteMiss, Interrupted, KeyTaken
 from agentnb.events import Event, Record, RunSuspended, ToolClaimed
 from agentnb.log import RunLog
 from agentnb.question import rest_at_question
@@ -50,7 +50,9 @@ def drive(log: RunLog, perform: Perform, begun: Sequence[Record] = ()) -> Genera
     except Exception as error:
         with suppress(AgentError):  # what the last effect gave is kept, whatever went wrong after it
             log.flush()
-            _suspend(log, RunSuspended(reason="error", detail=log.redact(f"{type(error).__name__}: {error}")[:500]))
+            # whoever drives it is told the rest: what stays of a replay is read beside that
+            said = error.brief if isinstance(error, CassetteMiss) else f"{type(error).__name__}: {error}"
+            _suspend(log, RunSuspended(reason="error", detail=log.redact(said)[:500]))
         raise
 
 

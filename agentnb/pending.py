@@ -94,6 +94,8 @@ def _doubts(log: RunLog, titles: Mapping[str, str]) -> list[Pending]:
     state, claim = log.state, log.state.claim
     if claim is None or state.cleared or state.status is Status.IN_PROGRESS:
         return []
+    if state.status.ended and not state.may_have_acted:
+        return []
     if state.head.tools[claim.tool].repeatable and not state.given_up and not state.status.ended:
         return []  # it is simply made again
     why = state.doubt or "it was begun, and how it ended is not known"

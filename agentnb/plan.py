@@ -142,11 +142,19 @@ def steps_of(plan: Plan | Sequence[Step | Mapping[str, JSON]]) -> list[Step]:
         ConfigError: one of them is none; says which and why.
     """
     items = plan.steps if isinstance(plan, Plan) else plan
+    if isinstance(items, (str, Mapping)) or not isinstance(items, Sequence):
+        raise ConfigError(f"plan={items!r} is no list of steps: give [Step(tool=…, args={{…}}), …], or dicts like it")
+    return [_step_of(item, place) for place, item in enumerate(items, start=1)]
+
+
+def _step_of(item: Step | Mapping[str, JSON], place: int) -> Step:
     try:
-        return [TypeAdapter(Step).validate_python(item) for item in items]
+        return TypeAdapter(Step).validate_python(item)
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"a step of the plan is not one: {said}") from None
+        said = "; ".join(
+            f"{e['msg']} ({'.'.join(map(str, e['loc']))})" if e["loc"] else e["msg"] for e in error.errors()
+        )
+        raise ConfigError(f"step {place} of the plan is not one: {said}") from None
 
 
 def numbered(steps: Sequence[Step], *, after: int = 0) -> tuple[Step, ...]:

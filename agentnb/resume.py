@@ -16,11 +16,12 @@ from agentnb.log import RunLog
 from agentnb.models.lineup import Lineup
 from agentnb.policy import ToolFacts
 from agentnb.runner import ended
+from agentnb.standing import waits_for
 from agentnb.state import RunState
 from agentnb.tiers import model_of
 from agentnb.tools import Tool
 
-__all__ = ["Differences", "InDoubt", "differences", "settled"]
+__all__ = ["Differences", "InDoubt", "differences", "how_changed", "settled"]
 
 InDoubt = Literal["done", "not_done"]
 """What a person found out about a call whose outcome was not known."""
@@ -89,7 +90,7 @@ def differences(state: RunState, tools: Mapping[str, Tool], models: Lineup | Non
     changed = {n: tools[n].facts for n, facts in head.tools.items() if n in tools and tools[n].facts != facts}
     said = [
         *(f"the tool {name!r} is not here" for name in missing),
-        *(f"the tool {name!r} has changed: {_how(head.tools[name], now)}" for name, now in changed.items()),
+        *(f"the tool {name!r} has changed: {how_changed(head.tools[name], now)}" for name, now in changed.items()),
     ]
     if models is None or head.executes:
         return Differences(missing, needed, changed, said=tuple(said))
@@ -104,7 +105,7 @@ def differences(state: RunState, tools: Mapping[str, Tool], models: Lineup | Non
     return Differences(missing, needed, changed, phases=phases, said=tuple(said), **others)
 
 
-def _how(before: ToolFacts, now: ToolFacts) -> str:
+def how_changed(before: ToolFacts, now: ToolFacts) -> str:
     """What of a tool is another, in words."""
     parts = [
         f"{name} was {getattr(before, name)!r} and is {getattr(now, name)!r}"
@@ -126,6 +127,11 @@ def settled(log: RunLog, in_doubt: InDoubt | None) -> tuple[DoubtResolved, ...]:
     claim = log.state.claim
     if in_doubt is None:
         return ()
+    if other := waits_for(log.state):
+        raise ConfigError(
+            f"{log.run} waits for a call of {other}, and has none of its own in doubt: say it there, with"
+            f" `%agent resume {other} --done` or `--not-done`, and then resume {log.run}"
+        )
     if claim is None or log.state.cleared:
         raise ConfigError(
             f"no call of {log.run} is in doubt: leave out in_doubt= (--done, --not-done), which say if one happened"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -30,13 +29,14 @@ from agentnb.family import begun, cancelled, innermost, told, tools_of, top
 from agentnb.fork import Changed
 from agentnb.log import Clock, RunLog
 from agentnb.mailbox import post, posted
+from agentnb.named import run_named
 from agentnb.pending import Pending, asked_now, number_of, pending_of
 from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
 from agentnb.prepared import prepare_later, secret_in
 from agentnb.question import event_of
 from agentnb.redact import Redactor
 from agentnb.render import as_html, as_text
-from agentnb.resume import InDoubt
+from agentnb.resume import InDoubt, how_changed
 from agentnb.runner import Runner
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold, Store
@@ -66,7 +66,7 @@ class Keeper(Protocol):
     def replaying(self) -> bool:
         """True where models answer from a cassette."""
 
-    def require_able(self, state: RunState) -> None:
+    def require_able(self, state: RunState, *, accept_changes: bool = False) -> None:
         """Raise ConfigError where the run cannot be gone on with: a tool or model is missing, or has changed."""
 
     @property
@@ -83,7 +83,9 @@ class Keeper(Protocol):
     def resume(self, run: str, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
         """Go on with a run."""
 
-    def retry(self, run: str, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+    def retry(
+        self, run: str, hint: str = "", *, by: str = "", accept_changes: bool = False, **given: Unpack[Given]
+    ) -> Run:
         """Go on with a run that waits for help."""
 
     def fork(self, run: str, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
@@ -225,8 +227,20 @@ class Run:
         """A new run that shares this one's beginning, `fork(at="s3", args={…})`; see `Agent.fork`."""
         return self.keeper.fork(self.id, at, **changed)
 
-    def diff(self, other: Run) -> Comparison:
-        """This run and another one side by side: their steps, what came of them, and what they cost."""
+    def diff(self, other: Run | str) -> Comparison:
+        """This run and another one side by side: their steps, what came of them, and what they cost.
+
+        Args:
+            other: a run, or a run's id, or the beginning of one: "r7".
+
+        Raises:
+            RunNotFound: no such run in this store.
+            ConfigError: it is neither a Run nor an id.
+        """
+        if isinstance(other, str):
+            other = Run(self.keeper, run_named(self.keeper.store, other))
+        if not isinstance(other, Run):
+            raise ConfigError(f"other={other!r} is no run: give a Run, or a run's id")
         return compare(self.events, other.events, bare=self.keeper.replaying)
 
     def resume(self, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
@@ -240,26 +254,31 @@ class Run:
         self._shown = _asked_in(self._state)
         return self
 
-    def retry(self, hint: str = "", *, by: str = "", **given: Unpack[Given]) -> Run:
+    def retry(self, hint: str = "", *, by: str = "", accept_changes: bool = False, **given: Unpack[Given]) -> Run:
         """Help a run whose replies could not be used, or that went round in circles, and go on; see `Agent.retry`."""
         self._state = None  # read anew, also where going on ends with an error
-        return self._driven(self.keeper.retry(self.id, hint, by=by, **given))
+        return self._driven(self.keeper.retry(self.id, hint, by=by, accept_changes=accept_changes, **given))
 
-    def extend(self, **more: float) -> Run:
+    def extend(self, *, accept_changes: bool = False, **more: float) -> Run:
         """Raise caps, `extend(tokens=10_000)`, and go on where a limit stopped the run.
 
+        Args:
+            accept_changes: as of `resume`: True goes on with tools and models that are others by now.
+            more: by how much each cap is raised, by its name in `Budget`.
+
         Raises:
-            ConfigError: no such cap, one that did not stop the run, or the run did not stop at a limit.
+            ConfigError: no such cap, one that did not stop the run, or the run did not stop at a limit; or a tool or
+                model is missing, or has changed and that is not accepted. Nothing was recorded.
             RunHeld: another kernel or process drives it; nothing was recorded.
         """
         hold = self.keeper.held(self.id)  # a record of ours between its driver's would end the driver
         try:
-            self._extend(more)
+            self._extend(more, accept_changes=accept_changes)
         finally:
             hold.release(ended=False)
-        return self.resume()
+        return self.resume(accept_changes=accept_changes)
 
-    def _extend(self, more: Mapping[str, float]) -> None:
+    def _extend(self, more: Mapping[str, float], *, accept_changes: bool) -> None:
         log = self._log()
         if parent := log.state.head.parent:
             raise ConfigError(f"{self.id} spends a slice of the budget of {parent}: extend that, or fork this one")
@@ -272,7 +291,7 @@ class Run:
             needed = " and ".join(sorted(limits)) or "a cap"
             raise ConfigError(f"say by how much to extend {needed}, e.g. extend({next(iter(limits), 'tokens')}=…)")
         budget = state.budget.extended(**more)
-        self.keeper.require_able(state)
+        self.keeper.require_able(state, accept_changes=accept_changes)
         log.append(BudgetExtended(budget=budget))
 
     def approve(self, *which: int, by: str = "") -> Run:
@@ -419,7 +438,7 @@ class Run:
         if log.state.status.ended:
             raise ConfigError(f"{self.id} is {log.state.status} already")
         detail = f"{person()} cancelled it{f': {reason}' if reason else ''}"
-        cancelled(log, detail, os.getpid())
+        cancelled(log, detail)
         self._state = log.state
         return self
 
@@ -437,6 +456,8 @@ class Run:
                 f"{log.run} asks about another call by now, {asked.step} {asked.tool}: look at `pending`, then decide"
             )
         answer = log.redact.value(answer_to(log, asked))  # it may be left in the store for whoever drives the run
+        if answer.decision != "reject":
+            self._require_as_asked(log.state, asked)
         late = asked.expires is not None and log.now() > asked.expires
         if late and answer.decision != "reject":
             raise ConfigError(
@@ -479,6 +500,16 @@ class Run:
         except ConfigError as error:
             raise OnlyRecorded(f"the decision is recorded, and {self.id} rests: {error}") from error
         return self.resume()
+
+    def _require_as_asked(self, state: RunState, asked: ApprovalAsked) -> None:
+        """Raise ConfigError where the tool is another here than was asked about, for which a yes would not hold."""
+        tool, then = self.tools_of(state.head.run).get(asked.tool), state.head.tools[asked.tool]
+        if tool is not None and tool.facts != then:
+            how = how_changed(then, tool.facts)
+            raise ConfigError(
+                f"{asked.tool} is not the tool that {self.id} asks about in {asked.step}, {how}:"
+                f" restore it, or `%agent resume {self.id} --accept-changes` asks anew, about it as it is now"
+            )
 
     def _recorded(self, log: RunLog, asked: ApprovalAsked, answer: Answer) -> ApprovalAnswered:
         rest: dict[str, Any] = {"step": asked.step, "by": answer.by, "reason": answer.reason}

@@ -12,10 +12,20 @@ from agentnb.events import LimitReached
 from agentnb.state import RunState, Stage, Status
 from agentnb.stops import REASONS
 
-__all__ = ["is_decided", "now", "reason", "way_on", "ways_to_answer", "ways_to_decide"]
+__all__ = [
+    "is_decided",
+    "now",
+    "reason",
+    "waits",
+    "waits_for",
+    "way_on",
+    "ways_to_answer",
+    "ways_to_decide",
+]
 
 _REASONS = {
     "cancelled": "ended by a person",
+    "imported": "it was imported unfinished",
     "escalated": "needs a person",
     "loop": "it made the same call again and again",
     "cycle": "it went round in circles",
@@ -28,7 +38,7 @@ _REASONS = {
     "unanswered": "stopped at a question",
     "in_doubt": "a call's outcome is not known",
     "model_failed": "the model could not be reached",
-    "error": "an error ended it",
+    "error": "an error stopped it",
 }
 
 
@@ -36,6 +46,12 @@ def is_decided(state: RunState) -> bool:
     """True where a run still rests at a question that has been answered: it could not go on here, or not yet."""
     rests = state.suspended if state.status is Status.SUSPENDED else None
     return rests is not None and rests.reason in ("approval", "question")
+
+
+def waits(state: RunState) -> bool:
+    """True where a run rests at what only a person can say: an answer, or whether a call may be made, or was."""
+    doubt = state.suspended is not None and state.suspended.reason == "in_doubt"
+    return doubt or state.status in (Status.AWAITING_APPROVAL, Status.AWAITING_ANSWER)
 
 
 def reason(state: RunState) -> str:
@@ -112,7 +128,7 @@ def _from_rest(state: RunState) -> str:
 
 def _after_the_end(state: RunState, effects: int) -> str:
     run = state.head.run
-    if state.claim and state.claim.entry:  # cancelled over it: until somebody says, no run makes this call again
+    if state.may_have_acted:  # cancelled over it: until somebody says, it is kept, and no run takes its key
         return _look(state)
     if state.head.dry and state.status is Status.COMPLETED and effects:
         return f"%agent execute {run}"
@@ -148,14 +164,20 @@ def ways_to_answer(run: str) -> tuple[str, ...]:
 
 def _look(state: RunState) -> str:
     """What to do about a call whose outcome is not known: where another run began it, that run comes first."""
-    run, detail = state.head.run, state.suspended.detail if state.suspended else ""
+    run, other = state.head.run, waits_for(state)
     if state.claim is not None:
         return f"look whether it happened, then %agent resume {run} --done   or   --not-done"
-    found = re.search(r"%agent resume (\S+) --done", detail)
-    if found is None:
+    if not other:
         return f"settle the other run first, then %agent resume {run}"
-    first = f"look whether it happened, then %agent resume {found[1]} --done   or   --not-done"
+    first = f"look whether it happened, then %agent resume {other} --done   or   --not-done"
     return f"{first}, then %agent resume {run}"
+
+
+def waits_for(state: RunState) -> str:
+    """The other run whose call, under a key that holds for all runs, is in doubt and stops this one; or ""."""
+    detail = state.suspended.detail if state.suspended and state.claim is None else ""
+    found = re.search(r"%agent resume (\S+) --done", detail)
+    return found[1] if found else ""
 
 
 def _more(limit: LimitReached, steps_left: int) -> str:

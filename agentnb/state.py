@@ -461,6 +461,14 @@ class RunState(NamedTuple):
         return self.claim is not None and self.claim.attempt == 1 and self.claimed_at == self.seq
 
     @property
+    def may_have_acted(self) -> ToolClaimed | None:
+        """The claimed call of which nobody knows whether it acted; None of one that only reads, or is known not to."""
+        claim = self.claim
+        if claim is None or not self.head.tools[claim.tool].acts:
+            return None
+        return claim if self.unsure or not self.cleared else None
+
+    @property
     def undone(self) -> tuple[tuple[Step, Outcome], ...]:
         """The finished steps that have not done what they should: failed, left out, or proposed and not carried out.
 

@@ -9,13 +9,14 @@ from typing import Literal
 
 from agentnb import notes, standing
 from agentnb.approval import person
-from agentnb.budget import Spent
+from agentnb.budget import Spent, amount
 from agentnb.cost import NOTHING_SAVED, Cost, Saved
 from agentnb.course import ActionLine, Course, EffectLine
 from agentnb.events import (
     CallInDoubt,
     ChildSettled,
     Event,
+    Kept,
     ModelAsked,
     ModelFailed,
     ModelReplied,
@@ -184,6 +185,11 @@ class Tally:
         self._course.add(record.event, self.state)
         self._malformed.add(record.event)
 
+    @property
+    def sent(self) -> Mapping[str, Kept]:
+        """The arguments that each step's call was made, simulated or proposed with, by its id."""
+        return self._course.sent
+
     def _cost(self, event: Event) -> None:
         match event:
             case ModelAsked():
@@ -253,7 +259,7 @@ class Tally:
             saved=cost.saved,
             alerts=tuple(e.threshold.in_words(e.value, e.runs, bare=self.bare) for e in state.alerts),
             now=standing.now(state),
-            next=standing.way_on(state, len(effects)),
+            next="" if self.bare and self._failed() else standing.way_on(state, len(effects)),
             dry=head.dry,
             executes=head.executes,
             forked=f"{state.fork.origin} at {state.fork.at}" if state.fork else "",
@@ -265,6 +271,10 @@ class Tally:
             bare=self.bare,
         )
 
+    def _failed(self) -> bool:
+        """True where an error stopped it: a replay that is gone on with would meet it again."""
+        return self.state.suspended is not None and self.state.suspended.reason == "error"
+
     def _detail(self) -> str:
         """Why in a sentence, where that is not said already: by what was not done, or by the question that waits."""
         state = self.state
@@ -274,6 +284,8 @@ class Tally:
         last = state.undone[-1:] if state.stop == "escalated" else ()
         if any(outcome.message.startswith(said) for _, outcome in last) and first_line(said) == said:
             return ""
+        if state.limit and said == f"the budget of {amount(state.limit.limit, state.limit.cap)} is used up":
+            return ""  # as the reason says
         mine = f"{person()} cancelled it"
         return f"you cancelled it{said.removeprefix(mine)}" if said.startswith(mine) else said
 

@@ -164,7 +164,9 @@ def _replayed(s: Summary) -> Summary:
 
 def headline(s: Summary) -> tuple[str, str, str, str]:
     """What the first line begins with: icon, state in a word or two, class in the style sheet, and why."""
-    icon, word, kind = STATES[s.status]
+    # a run that asks somebody now goes on by itself once it is answered, so its status is still in_progress
+    waits = s.status is Status.IN_PROGRESS and any(step.mark == "waiting" for step in s.steps)
+    icon, word, kind = STATES[Status.AWAITING_APPROVAL if waits else s.status]
     if not s.dry:
         return icon, word, kind, s.reason
     came = f"{count(len(s.effects), 'effect')}, nothing was done" if s.status.ended else ""

@@ -754,7 +754,7 @@ def test_extending_says_what_helps(store: DiskStore) -> None:
         it = Agent(model, tools=[add], store=store, budget=Budget(steps=1)).run("x")
         for wrong in ({}, {"tokens": 5}):
             with pytest.raises(ConfigError, match="extend steps"):
-                it.extend(**wrong)
+                it.extend(accept_changes=False, **wrong)
         with pytest.raises(ConfigError, match="the tool 'add' is not here"):
             Agent(model, store=store).runs()[0].extend(steps=1)
     assert (it.status, it.output) == (Status.STOPPED, "half")

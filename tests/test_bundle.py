@@ -233,6 +233,10 @@ def test_what_may_have_acted_is_taken_in_as_cancelled(
     run = Run(here, import_run(other, file, here.policy, here.budget))
     assert run.status is Status.CANCELLED
     assert "may have acted: look at it, or fork it" in run.detail
+    assert (run.stop_reason, run.summary.reason) == ("imported", "it was imported unfinished")
+    assert "ended by a person" not in repr(run)
+    if how == "a call under way":
+        assert "post: begun; whether it acted is not known" in repr(run)
     fork = run.fork("s1", plan=[Step(tool="add", args={"a": 4, "b": 4}, check=SURE)])
     assert (fork.result("s1"), fork.output) == (8, "looked")
 
@@ -395,12 +399,33 @@ def test_an_argument_called_blob_is_no_value_kept_aside(store: DiskStore, other:
     assert import_run(other, tmp_path / "run.jsonl", Policy(), Budget())
 
 
-@pytest.mark.parametrize("name", ["folder", "nul\0"])
-def test_a_place_that_is_none_leaves_nothing_behind(store: DiskStore, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"), [("folder", r"is a folder: name a file, such as .*folder/r1-"), ("nul\0", "cannot be written")]
+)
+def test_a_place_that_is_none_leaves_nothing_behind(store: DiskStore, tmp_path: Path, name: str, said: str) -> None:
     """Neither a half file, nor a copy of the run."""
     it = long_result(store)
     (tmp_path / "folder").mkdir()
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(ConfigError, match=said):
         export_run(store, it.id, tmp_path / name)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_read_under_way_is_not_said_to_have_acted(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
+    """It is taken in as cancelled all the same: what a file says of a call is not believed."""
+
+    @tool(effect="read")
+    def look() -> int:
+        """Look, until somebody stops it."""
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Agent(ScriptedModel([]), tools=[look], store=store).run("x", plan=[Step(tool="look")])
+    export_run(store, store.runs()[0], tmp_path / "run.jsonl")
+    here = Agent(ScriptedModel([]), tools=[look], store=other)
+    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.policy, here.budget))
+    assert (run.status, run.detail) == (
+        Status.CANCELLED, "a call was under way when it was exported: look at it, or fork it",
+    )  # fmt: skip
+    assert run.summary.undone == ("look: begun, and not finished",)

@@ -275,6 +275,7 @@ def test_what_stays_is_one_line_that_says_who_did_what() -> None:
     ways = "%agent approve r7-kestrel or %agent edit r7-kestrel ARG=VALUE or %agent reject r7-kestrel WHY"
     assert left_waiting(REQUEST).text().endswith(f"at step s4: {ways}")
     assert ">%agent edit r7-kestrel ARG=VALUE</code> or <code" in left_waiting(REQUEST).html()
+    assert ">%agent approve r7-kestrel 4 5 6 7<" in card_html(replace(REQUEST, others=OTHERS), many=True)
     assert "%agent approve r7-kestrel 4 5 6 7 or" in left_waiting(replace(REQUEST, others=OTHERS)).text()
     assert "%agent resume r7-kestrel --done or --not-done" in left_waiting(DOUBT).text()
     assert "you said that it happened: send_mail(to)" in decided(DOUBT, Answer("happened", "a")).text()

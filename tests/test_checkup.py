@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentnb.agent import Agent
-from agentnb.errors import DamagedRecord
+from agentnb.errors import DamagedRecord, StoreError
 from agentnb.models.scripted import ScriptedModel
 from agentnb.plan import Step
 from agentnb.run import Run
@@ -221,3 +221,47 @@ def test_random_damage_never_ends_in_an_error(folder: Path, tmp_path: Path) -> N
         (place / "journal" / "cache.db").write_bytes(spoilt[: len(data) if rng.random() < 0.8 else at])
         for run in check(place).runs:
             assert list(run.records) == whole.get(run.run, [])[: len(run.records)]
+
+
+def test_runs_of_which_nothing_is_left_are_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notes of their ends know that there were some; without the rest of its id a run is known by its number."""
+    store = DiskStore(folder)
+    _, second, _, fourth, *_ = store.runs()
+    store.close()
+    for run in (second, fourth):
+        alter(folder, "DELETE FROM Cache WHERE key LIKE ?", f"j/{run}/%")
+    alter(folder, "DELETE FROM Cache WHERE value LIKE ? AND key LIKE 'r/%'", f"%{fourth}")
+    found = check(folder)
+    assert (found.lost, found.sound, len(found.runs)) == ([second, "r4"], False, 4)
+    with notebook_in(tmp_path, monkeypatch) as cells:
+        shown = cells.line(f"doctor --store {folder}")
+        assert f"Of {second} and r4 nothing is left. %agent doctor --store {folder} --save DIR" in shown
+        assert shown.count("✗ nothing of it is left") == 2
+        shown = cells.line(f"doctor --store {folder} --save saved")
+        assert f"Of {second} and r4 nothing is left. 4 runs were written" in shown
+        fresh = cells.line(f"import saved/{found.runs[0].run}.jsonl --store 'a b'")
+        assert "%agent show r1-" in fresh
+        assert "--store 'a b'; whatever" in fresh
+
+
+def test_what_was_taken_away_on_purpose_is_not_lost(tmp_path: Path) -> None:
+    """Its note goes with it."""
+    store = DiskStore(tmp_path / "s")
+    agent = Agent(ScriptedModel([answer(), answer()]), tools=[add], store=store)
+    steps = [Step(tool="add", args={"a": 1, "b": 1}, check=SURE)]
+    gone, stays = agent.run("x", plan=steps), agent.run("y", plan=steps)
+    assert store.remove([gone.id], [], store.newest())
+    found = check(tmp_path / "s")
+    assert ([run.run for run in found.runs], found.lost, found.sound) == ([stays.id], [], True)
+
+
+def test_a_damaged_database_is_not_said_to_be_safe(folder: Path) -> None:
+    """Whatever SQLite stumbles over: the error names the line that looks at this very store."""
+    database = folder / "journal" / "cache.db"
+    data = bytearray(database.read_bytes())
+    data[4096:] = bytes((byte + 7) % 256 for byte in data[4096:])
+    database.write_bytes(data)
+    with pytest.raises(StoreError) as caught:
+        DiskStore(folder).runs()
+    assert "is safe" not in str(caught.value)
+    assert f"`%agent doctor --store {folder}` says what can be read" in str(caught.value)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
-import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from IPython.utils.capture import capture_output
 from ipywidgets import Widget
 
-from agentnb import Agent
+from agentnb import Agent, tool
 from agentnb.cassette import Cassette
 from agentnb.errors import FailureClass, ModelError
 from agentnb.notebook.arguments import COMMANDS
@@ -22,7 +23,7 @@ from agentnb.notebook.host import Audience, Host
 from agentnb.settings import Settings
 from agentnb.state import Status
 from tests.cells import Cells, adding, notebook_in, scripted
-from tests.parts import NOTES, add, answer, note, plan, step
+from tests.parts import NOTES, add, answer, note, plan, step, verdict
 
 
 @pytest.fixture
@@ -55,6 +56,14 @@ def test_bare_agent_lists_the_commands(cells: Cells) -> None:
         ("reject r1", "why", "reject r1 REASON"),
         ("reject --strore x r1 no", "no flag --strore", "--store"),
         ("cancel", "RUN is missing", "%agent cancel RUN [WHY]"),
+        ("fork", "agentnb: RUN is missing", "%agent fork RUN [--at s3]"),
+        ("diff", "RUN and OTHER are missing", "%agent diff RUN OTHER"),
+        ("fork r1 a=9", "answer has no arguments", "--at s1"),
+        ("show r1 --at s1", "no flag --at", "there is only --store"),
+        ("gc --older-than -5", "older_than_days=-5.0 (--older-than) is below 0", "days of 0 or more"),
+        ("gc --max-mb -1", "(--max-mb) is below 0", "megabytes"),
+        ("export r1 .", "is a folder", "name a file, such as 'r1-"),
+        ("import null.jsonl", "null.jsonl is no run that agentnb exported", "a line of it is no object"),
         ("cancel r1", "completed", "%agent"),
         ("runs -n x", "not a whole number of runs", "-n"),
         ("cassette", "no cassette is named", "FILE"),
@@ -69,6 +78,8 @@ def test_bare_agent_lists_the_commands(cells: Cells) -> None:
 def test_a_bad_command_is_two_lines(cells: Cells, line: str, what: str, todo: str) -> None:
     """Each mistake gets what happened and what to do."""
     Path("damaged.jsonl").write_text("[]")
+    null = {"agentnb": "run", "version": 1, "records": 1, "whole": True, "sha256": sha256(b"null\n").hexdigest()}
+    Path("null.jsonl").write_text(f"{json.dumps(null)}\nnull\n")
     cells.names["m"] = adding()
     cells.cell("--model m --tools add", "Add.")
     shown = " ".join(cells.line_error(line))
@@ -96,7 +107,9 @@ def test_a_run_can_be_named_by_its_beginning(cells: Cells) -> None:
         cells.cell("--model m", f"task {n}")
     assert "answer 1." in cells.line("show r1")
     assert "answer 10." in cells.line("show r10")
-    assert "10 runs begin with 'r'" in cells.line_error("show r")[0]
+    what, todo = cells.line_error("show r")
+    assert "10 runs begin with 'r'" in what
+    assert todo.endswith(", and 5 older ones")
 
 
 def test_a_person_decides_later(cells: Cells) -> None:
@@ -146,13 +159,41 @@ def test_a_run_is_not_bound_over_a_tool(cells: Cells) -> None:
     assert "the tool 'r'" in cells.line_error("resume r1")[0]
 
 
-def test_a_run_that_was_left_behind_is_told_from_one_under_way(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten minutes without a record are taken for the end of its process."""
-    Agent(adding(), tools=[add]).begin("Add.")
-    assert "in progress?" in cells.line("runs")
-    later = time.time() + 601
-    monkeypatch.setattr(time, "time", lambda: later)
-    assert "interrupted: %agent resume r1-" in cells.line("runs")
+def test_a_run_that_was_left_behind_is_told_from_one_under_way(cells: Cells) -> None:
+    """By the lock, which is gone with whoever drove it; and the line says how to go on."""
+    session = Agent(adding(), tools=[add]).begin("Add.")
+    run = session.log.run
+    assert f"{run}  in progress  0 of 0" in cells.line("runs")
+    assert "resume" not in cells.line("pending")
+    del session
+    gc.collect()
+    assert f"interrupted: %agent resume {run}  " in cells.line("runs")
+    assert f"interrupted: %agent resume {run} --store .agentnb  " in cells.line("runs --store .agentnb")
+    assert f"wait for no answer: {run}; %agent resume RUN" in cells.line("pending")
+    cells.names["m"] = adding("It is 3.")
+    cells.line(f"resume {run}")
+    assert "resume" not in cells.line("runs") + cells.line("pending")
+
+
+def test_what_rests_is_listed_with_the_line_that_goes_on(cells: Cells) -> None:
+    """Stopped, asking, and decided: each has its own."""
+
+    @tool(effect="read")
+    def slow() -> int:
+        """Read it, until somebody stops it."""
+        raise KeyboardInterrupt
+
+    cells.names |= {"slow": slow, "m": scripted(plan(step("slow")))}
+    cells.error("--model m --tools slow", "Look.")
+    Agent(scripted(plan(step("note", text="b"))), tools=[note]).run("Note it.")
+    shown = cells.line("runs")
+    assert "suspended: stopped by you: %agent resume r1-" in shown
+    assert "awaiting approval: waits for your decision: %agent pending r2-" in shown
+    note_here = cells.names.pop("note")
+    cells.line("approve r2")
+    assert "suspended: decided: %agent resume r2-" in cells.line("runs")
+    cells.names["note"] = note_here
+    assert "wait for no answer: r2-" in cells.line("pending")
 
 
 @pytest.mark.parametrize("line", ["--help", "-h"])
@@ -256,3 +297,18 @@ def test_fetching_is_shown_where_it_is_watched(cells: Cells, capsys: pytest.Capt
         progress(1_000_000, 98_000_000, "fetching")
     assert "1 of 98 MB" in capsys.readouterr().out
     assert cells.bundles == []
+
+
+def test_a_replay_that_lacks_a_reply_says_so_once_and_shortly(cells: Cells) -> None:
+    """The card in a few words and with no line that would meet it again; the error says what differs, on one line."""
+    cells.set("cassette = 'c.jsonl'")
+    cells.set("mode = 'record'")
+    cells.names["m"] = scripted(plan(step("add", a=1, b=2)), verdict(finding="it is 3"), answer("3"))
+    cells.cell("--model m --tools add", "Add one and two.")
+    cells.set("mode = 'replay'")
+    error = " ".join(cells.error("--model m --tools add", "Add two\nand three."))
+    assert "Suspended: an error stopped it" in cells.text
+    assert "the cassette c.jsonl has no reply to this plan request" in cells.text
+    assert not any(part in cells.text for part in ("CassetteMiss", "was recorded", "resume", "RUN"))
+    assert "was recorded" in error
+    assert "\\n" not in error

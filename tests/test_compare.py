@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 
 from agentnb.agent import Agent
+from agentnb.approval import Answer
 from agentnb.compare import compare
+from agentnb.errors import ConfigError, RunNotFound
 from agentnb.models.scripted import ScriptedModel
 from agentnb.plan import Step
 from agentnb.run import Run
 from agentnb.store.disk import DiskStore
-from tests.parts import add, answer, broken
+from agentnb.tools import tool
+from tests.parts import add, answer, bind, broken
 
 
 def added(store: DiskStore, *sums: tuple[int, int], text: str = "done") -> Run:
@@ -71,5 +74,73 @@ def test_a_run_without_a_plan_and_one_that_failed(store: DiskStore) -> None:
     bare = Agent(ScriptedModel([answer()]), store=store).run("x")
     failed = Agent(ScriptedModel([answer()]), tools=[broken], store=store).run("x", plan=[Step(tool="broken")])
     text = repr(bare.diff(failed))
-    assert "✗ broken() → " in text
+    assert "✗ broken(why=" in text
     assert "■ stopped" in text
+
+
+def test_calls_are_shown_as_they_were_made(store: DiskStore) -> None:
+    """What a reference came to, what a model filled in, what a person edited: and not what the plan says."""
+
+    @tool(effect="write", reversibility="full")
+    def send(text: str) -> str:
+        """Send it.
+
+        Args:
+            text: what.
+        """
+        return f"sent {len(text) > 0}"
+
+    def run(edit: Answer, wording: str) -> Run:
+        model = ScriptedModel([bind(text=wording), answer()])
+        agent = Agent(model, tools=[add, send], store=store, approver=lambda r: edit if r.step == "s2" else yes)
+        return agent.run("x", plan=steps)
+
+    yes = Answer("approve", "ada")
+    steps = [
+        Step(tool="add", args={"a": 1, "b": 2}, check={"non_empty": True}),  # type: ignore[arg-type]
+        Step(tool="send", args={"text": "as planned"}),
+        Step(tool="send", args={"text": "$?a few words"}),
+        Step(tool="add", args={"a": "$s1", "b": 1}, check={"non_empty": True}),  # type: ignore[arg-type]
+    ]
+    one = run(yes, "hello")
+    two = run(Answer("edit", "ada", args={"text": "edited"}), "goodbye")
+    found = one.diff(two)
+    assert found.changed == ("s2", "s3")
+    said = {pair.what: (pair.left.call, pair.right.call) for pair in found.steps}
+    assert said["s2"] == ('send(text="as planned")', 'send(text="edited")')
+    assert said["s3"] == ('send(text="hello")', 'send(text="goodbye")')
+    assert said["s4"] == ("add(a=3, b=1)", "add(a=3, b=1)")
+
+
+@pytest.mark.parametrize("length", [100, 2000])
+def test_long_arguments_that_differ_out_of_sight_are_not_the_same(store: DiskStore, length: int) -> None:
+    """Of a long text only the beginning, or its length, is shown."""
+
+    @tool(effect="read")
+    def look(text: str) -> int:
+        """Look.
+
+        Args:
+            text: for what.
+        """
+        return 1 if text else 0
+
+    def run(text: str) -> Run:
+        return Agent(ScriptedModel([answer()]), tools=[look], store=store).run(
+            "x",
+            plan=[Step(tool="look", args={"text": text}, check={"non_empty": True})],  # type: ignore[arg-type]
+        )
+
+    one = run("x" * length + "a")
+    assert one.diff(run("x" * length + "b")).changed == ("s1",)
+    assert one.diff(run("x" * length + "a")).changed == ()
+
+
+def test_the_other_run_can_be_named_by_its_id(store: DiskStore) -> None:
+    """Or by the beginning of it, as in the magic; what is no run is one clear error."""
+    one, two = added(store, (1, 2)), added(store, (1, 3))
+    assert one.diff(two.id).changed == one.diff("r2").changed == ("s1",)
+    with pytest.raises(RunNotFound, match="no run 'nope'"):
+        one.diff("nope")
+    with pytest.raises(ConfigError, match="other=5 is no run: give"):
+        one.diff(5)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ import pytest
 from agentnb.agent import Agent
 from agentnb.approval import Answer, ApprovalRequest, Request
 from agentnb.budget import Budget
-from agentnb.errors import ConfigError, RunNotFound, UnknownPrice
-from agentnb.events import RunForked, ToolClaimed
+from agentnb.errors import ConfigError, RunConflict, RunHeld, RunNotFound, UnknownPrice
+from agentnb.events import RunFinished, RunForked, RunResumed, ToolClaimed
 from agentnb.models.scripted import ScriptedModel
 from agentnb.plan import Step
 from agentnb.run import Run
@@ -259,7 +260,15 @@ def test_a_fork_is_forked_and_resumed_like_any_run(office: Office) -> None:
         ("s2", {"args": {"c": 1}}, "s2 add: .*'c'"),
         ("s2", {"args": {"b": "$s3"}}, "s2 needs s3, which no step gives"),
         ("s2", {"plan": [{"tool": "fly"}]}, "there is no tool 'fly'"),
-        ("s2", {"plan": ["x"]}, "a step of the plan is not one"),
+        ("s2", {"plan": ["x"]}, "step 1 of the plan is not one: [^:]*$"),
+        ("s2", {"plan": "x"}, "plan='x' is no list of steps: give"),
+        ("s2", {"args": ["x"]}, r"args=\['x'\] is no mapping: give"),
+        ("s2", {"budget": 5}, "budget=5 is not a Budget: give"),
+        ("s2", {"budget": {"steps": 2}}, r"budget={'steps': 2} is not a Budget: give"),
+        ("s2", {"model": 17}, "17 is no model: models are named"),
+        ("s2", {"arg": {"b": 1}}, r"a fork takes no arg=: did you mean args=\?"),
+        ("s2", {"bogus": 1}, "a fork takes no bogus=: there are args=, plan=, budget=, model=, cheap_model="),
+        (2.5, {}, "cannot be forked at 2.5: it can at plan, s1"),
     ],
 )
 def test_what_cannot_be_carried_out_is_one_clear_error_and_nothing_is_recorded(
@@ -306,3 +315,34 @@ def test_a_run_that_is_under_way_elsewhere_can_be_forked(office: Office) -> None
     fork = office.agent().runs()[0].fork("s2", args={"b": 5})
     session.suspend()
     assert (fork.result("s1"), fork.result("s2")) == (1, 7)
+
+
+def test_a_run_that_was_cancelled_elsewhere_is_forked_while_its_driver_still_waits(office: Office) -> None:
+    """Its last call has not come back; whoever has cancelled it is not taken for who drives it."""
+    forks: list[Run] = []
+
+    @tool(effect="read")
+    def slow() -> int:
+        """Be cancelled from elsewhere, and forked there."""
+        forks.append(office.agent().runs()[0].cancel("enough").fork("s2", plan=[look(5)]))
+        return 1
+
+    agent = Agent(ScriptedModel([]), tools=[add, slow], store=office.store)
+    with pytest.raises(RunConflict, match="was cancelled from another kernel or process while it was driven here"):
+        agent.run("x", plan=[look(1), Step(tool="slow", check=SURE)])  # type: ignore[arg-type]
+    [fork] = forks
+    assert (fork.status, fork.result("s1"), fork.result("s2")) == (Status.COMPLETED, 1, 5)
+    origin = office.agent().runs()[1]
+    ends = [record.event for record in origin.events if isinstance(record.event, (RunResumed, RunFinished))]
+    assert [end.kind for end in ends] == ["run_resumed", "run_finished"]
+    assert isinstance(ends[0], RunResumed)
+    assert ends[0].process == 0
+
+
+def test_who_drives_a_run_is_told_from_who_has_cancelled_it(office: Office) -> None:
+    """The number that is named is that of the process to be waited for."""
+    driving = office.agent().begin("x", plan=[look(1)])
+    it = office.agent().runs()[0].cancel()
+    with pytest.raises(RunHeld, match=f"is being driven by process {os.getpid()} since"):
+        office.agent().resume(it.id)
+    driving.suspend()

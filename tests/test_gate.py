@@ -1009,7 +1009,7 @@ def test_eight_threads_that_resume_one_run_make_its_call_once(store: DiskStore) 
 
 
 def test_a_run_cancelled_while_another_drives_it_is_cancelled_and_can_be_read(store: DiskStore) -> None:
-    """The driver gets a conflict and adds nothing: no record of its own lies between those of the other."""
+    """The driver is told so and adds nothing: no record of its own lies between those of the other."""
 
     @tool(effect="read")
     def look() -> int:
@@ -1017,7 +1017,7 @@ def test_a_run_cancelled_while_another_drives_it_is_cancelled_and_can_be_read(st
         Agent(ScriptedModel([]), tools=[look], store=store).runs()[0].cancel("enough")
         return 1
 
-    with pytest.raises(RunConflict):
+    with pytest.raises(RunConflict, match=r"was cancelled from another kernel or process .*: `%agent show r1"):
         Agent(ScriptedModel([plan(step("look")), verdict()]), tools=[look], store=store).run("x")
     it = Agent(ScriptedModel([]), store=store).runs()[0]
     assert (it.status, it.events[-1].event.kind) == (Status.CANCELLED, "run_finished")

@@ -17,6 +17,7 @@ from agentnb import Answer, ScriptedModel, tool
 from agentnb.approval import ApprovalRequest, Request
 from agentnb.notebook.cell_error import CellError
 from agentnb.policy import confidence
+from agentnb.recovery import MOST_REPLIES
 from agentnb.run import Run
 from agentnb.state import Status
 from tests.cells import Cells, notebook_in
@@ -359,3 +360,128 @@ def test_where_nothing_is_in_doubt_nothing_is_to_be_said_of_it(cells: Cells, fla
     assert "is in doubt" in what
     assert "leave out" in todo
     assert (cells.names["r"].status, NOTES) == (Status.AWAITING_APPROVAL, [])
+
+
+TWO_NOTES = [{"tool": "note", "args": {"text": text}} for text in "ab"]
+
+
+def other_note(**facts: Any) -> Any:
+    """The tool `note` as a notebook may define it again."""
+
+    @tool(effect="write", name="note", **facts)
+    def noted(text: str, by: str = "") -> int:
+        """Keep a note.
+
+        Args:
+            text: the note.
+            by: whose.
+        """
+        NOTES.append(text + by)
+        return len(NOTES)
+
+    return noted
+
+
+def test_a_run_that_a_limit_stopped_goes_on_with_a_tool_that_has_changed(cells: Cells) -> None:
+    """`extend` takes --accept-changes, and `resume` says so: no message sends in a circle."""
+    cells.names |= {"m": ScriptedModel([answer(), answer("both")]), "two": TWO_NOTES}
+    cells.cell("r --model m --tools note --plan two --approve auto --steps 1", "Note it.")
+    cells.names["note"] = other_note(reversibility="full")
+    before = len(cells.names["r"].events)
+    assert "--accept-changes" in str(cells.line_error("extend r --steps 5"))
+    what, todo = cells.line_error("resume r --accept-changes")
+    assert "has ended, it is stopped" in what
+    assert f"%agent extend {cells.names['r'].id} --steps N --accept-changes" in todo
+    assert len(cells.names["r"].events) == before
+    cells.line("extend r --steps 5 --accept-changes")
+    assert (cells.names["r"].status, NOTES, cells.names["r"].output) == (Status.COMPLETED, ["a", "b"], "both")
+
+
+def test_what_cannot_be_accepted_raises_no_cap(cells: Cells) -> None:
+    """A tool that a step calls and that is not here: nothing is recorded."""
+    cells.names |= {"m": ScriptedModel([answer(), answer()]), "two": TWO_NOTES}
+    cells.cell("r --model m --tools note --plan two --approve auto --steps 1", "Note it.")
+    run, note = cells.names["r"], cells.names.pop("note")
+    before = len(run.events)
+    assert "cannot go on without the tool 'note'" in str(cells.line_error("extend r --steps 5 --accept-changes"))
+    assert len(run.events) == before
+    cells.names["note"] = note
+    cells.line("extend r --steps 5")
+    assert NOTES == ["a", "b"]
+
+
+def test_a_tool_that_has_changed_is_not_approved_unseen(cells: Cells) -> None:
+    """What was asked about is not what would be called: two lines say how, and the line that they give works."""
+    run = waiting(cells, plan(step("note", text="a")), answer())
+    cells.names["note"] = other_note(reversibility="irreversible", egress=True)
+    what, todo = cells.line_error("approve r")
+    assert "note is not the tool that" in what
+    assert "egress was False and is True" in what
+    command = f"resume {run.id} --accept-changes"
+    assert f"%agent {command}" in todo
+    cells.names["m"] = ScriptedModel([answer()])
+    cells.line(command)  # asked anew; nobody is here, so the policy says no
+    assert (cells.names["r"].state.head.tools["note"].egress, NOTES) == (True, [])
+
+
+def test_a_decision_that_rests_on_another_change_says_how_to_go_on(cells: Cells) -> None:
+    """In sentences that wrap, and with the line that works: the yes is kept."""
+    run = waiting(cells, plan(step("note", text="a")), answer())
+    cells.names["m"] = ScriptedModel([answer("noted")])
+    cells.names["wipe"] = tool(effect="destructive", egress=not wipe.egress)(wipe.function)
+    shown = cells.line("approve r")
+    assert "the tool 'wipe' has changed: egress was" in shown
+    assert shown.count("rests") == 1
+    assert "<pre>" not in cells.bundles[-1]["text/html"]
+    assert shown.endswith(f"Then: %agent resume {run.id} --accept-changes")
+    cells.line(f"resume {run.id} --accept-changes")
+    assert (NOTES, cells.names["r"].output) == (["a"], "noted")
+
+
+def test_lines_to_type_name_the_store_that_was_typed(cells: Cells) -> None:
+    """In cards, errors and tables: to follow one finds the run."""
+    cells.names["m"] = ScriptedModel([plan(step("note", text="a")), plan(), answer("left")])
+    _, todo = cells.error("r --model m --tools note --approver later --store 'the other'", "Note it.")
+    run = cells.names["r"].id
+    assert f"%agent approve {run} --store 'the other'" in todo
+    assert f"%agent reject {run} --store 'the other' WHY" in cells.text
+    assert f"%agent pending {run} --store 'the other'" in cells.line("runs --store 'the other'")
+    assert f"%agent approve {run} --store 'the other'" in cells.line(f"show {run} --store 'the other'")
+    cells.line(f"reject {run} --store 'the other' it's too much")
+    assert "it's too much" in cells.text
+    assert f"%agent show {run} --store 'the other'" in cells.line_error(f"resume {run} --store 'the other'")[1]
+
+
+def test_a_call_that_was_cancelled_over_is_listed_and_settled_without_its_tool(cells: Cells) -> None:
+    """Nothing is called any more: only what somebody has found out is recorded, and shown."""
+
+    @tool(effect="write", reversibility="full")
+    def slow() -> int:
+        """Write it, until somebody stops it."""
+        raise KeyboardInterrupt
+
+    cells.names |= {"slow": slow, "m": ScriptedModel([plan(step("slow"))])}
+    cells.error("r --model m --tools slow --approve auto", "Write it.")
+    run = cells.names["r"].id
+    del cells.names["slow"], cells.names["m"]
+    assert "slow: begun; whether it acted is not known" in cells.line(f"cancel {run}")
+    assert f"{run} 1" in cells.line("pending")
+    shown = cells.line(f"resume {run} --not-done")
+    assert "slow: it did not happen, as you say" in shown
+    assert "not known" not in shown
+    assert "Nothing waits" in cells.line("pending")
+    assert "has ended, it is cancelled" in cells.line_error(f"resume {run} --done")[0]
+
+
+def test_a_run_that_waits_for_a_hint_goes_on_with_a_tool_that_has_changed(cells: Cells) -> None:
+    """`retry` takes the flag before the hint, which stands as it is typed."""
+    cells.names["m"] = ScriptedModel([("plan", "no JSON")] * MOST_REPLIES)
+    cells.error("r --model m --tools note --approve auto", "Note it.")
+    cells.names |= {
+        "note": other_note(reversibility="full"),
+        "m": ScriptedModel([plan(step("note", text="a")), answer("noted")]),
+    }
+    assert "--accept-changes" in str(cells.line_error("retry r don't think"))
+    cells.line("retry r --accept-changes don't think")
+    assert (cells.names["r"].output, NOTES) == ("noted", ["a"])
+    assert "a person says: don't think" in [item.text for item in cells.names["r"].state.noted]

@@ -47,7 +47,7 @@ def test_only_runs_that_have_ended_with_nothing_left_to_do_go(full: DiskStore) -
     found = later(full, older_than_days=30)
     assert [goes.run for goes in found.goes] == [complete, limited]
     assert found.stays == {
-        "not ended: awaiting_approval": 1, "not ended: suspended": 1, "actions wait in its queue": 1,
+        "waiting for a person": [waits], "suspended": [doubted], "actions wait in its queue": [proposes],
     }  # fmt: skip
     assert later(full, older_than_days=366).goes == []
     assert later(full).goes == []
@@ -110,7 +110,7 @@ def test_by_size_the_oldest_go_first_and_no_more_than_needed(store: DiskStore) -
 @pytest.mark.parametrize("rules", [{"older_than_days": -1}, {"max_mb": float("nan")}, {"max_mb": float("inf")}])
 def test_a_rule_that_is_none_is_refused(store: DiskStore, rules: Any) -> None:
     """Before anything is looked at."""
-    with pytest.raises(ConfigError, match="must be a number of at least 0"):
+    with pytest.raises(ConfigError, match=r"is below 0, or no number: give \w+ of 0 or more"):
         survey(store, **rules)
 
 
@@ -170,7 +170,9 @@ def test_the_magic_lists_first_and_takes_away_when_told_to(tmp_path: Path, monke
         shown = cells.line("gc --older-than 0")
         assert shown.startswith("Could go: 2 runs and 2 values, ")
         assert "--yes takes them away" in shown
-        assert "1 not ended: awaiting_approval" in shown
+        assert "Stay: 3 runs, " in shown
+        waits = next(run.id for run in agent(tmp_path / ".agentnb").runs() if run.id.startswith("r2-"))
+        assert f"waiting for a person: {waits}; " in shown
         assert cells.line("gc").startswith("Could go: 0 runs")
         assert cells.line("gc --older-than 0 --yes").startswith("Gone: 2 runs")
         assert cells.line("runs").count("\n") == 5
@@ -219,7 +221,7 @@ def test_a_dry_run_waits_to_be_executed(store: DiskStore) -> None:
     """Until it was."""
     made = agent(Path(store.place), approver=lambda _: Answer("approve", "ada"))
     dry = made.run("x", plan=[Step(tool="file_ticket", args={"title": "t"})], dry_run=True)
-    assert later(store, older_than_days=0).stays == {"a dry run that waits to be executed": 1}
+    assert later(store, older_than_days=0).stays == {"a dry run that waits to be executed": [dry.id]}
     dry.execute()
     assert dry.id in [goes.run for goes in later(store, older_than_days=0).goes]
 
@@ -234,3 +236,26 @@ def test_sizes_are_bytes(store: DiskStore) -> None:
 
     Agent(ScriptedModel([answer()]), tools=[many], store=store).run("x", plan=[Step(tool="many", check=SURE)])
     assert later(store, older_than_days=0).freed > 300_000
+
+
+def test_a_read_that_was_cut_short_keeps_no_run(store: DiskStore) -> None:
+    """Only a call that may have acted is looked at by somebody before the run goes."""
+
+    @tool(effect="read")
+    def look() -> int:
+        """Look, until somebody stops it."""
+        raise KeyboardInterrupt
+
+    @tool(effect="write", reversibility="full")
+    def post() -> int:
+        """Post it, until somebody stops it."""
+        raise KeyboardInterrupt
+
+    made = Agent(ScriptedModel([]), tools=[look, post], store=store, approve="auto")
+    for name in ("look", "post"):
+        with pytest.raises(KeyboardInterrupt):
+            made.run(name, plan=[Step(tool=name)])
+        made.runs()[0].cancel()
+    looked, posted = store.runs()
+    found = later(store, older_than_days=0)
+    assert ([goes.run for goes in found.goes], found.stays) == ([looked], {"a call is in doubt": [posted]})

@@ -32,7 +32,7 @@ LAYERS = """
     store.base
     store.seal store.network
     store.heads store.layout store.lock store.text_cache store.group
-    ledger checkpoint
+    ledger checkpoint named
     receipts
     store.disk store.replies log
     bundle store.housekeeping store.checkup

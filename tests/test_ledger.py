@@ -195,7 +195,7 @@ def test_a_crash_between_claim_and_outcome_keeps_the_key(store: DiskStore) -> No
         other = Agent(model, tools=[made, add], store=store, approve="auto").run("x", plan=[one()])
     assert (other.status, other.stop_reason, states(store, made)) == (Status.SUSPENDED, "in_doubt", ["claimed"])
     assert f"%agent resume {dead.id} --done" in other.detail
-    with pytest.raises(ConfigError, match="is in doubt"):  # it is not this run's to say
+    with pytest.raises(ConfigError, match=f"waits for a call of {dead.id}"):  # it is not this run's to say
         resumed(store, made, other.id, in_doubt="done")
     assert other.keeper.resume(other.id).stop_reason == "in_doubt"
     assert len(ACTED) == 1
@@ -257,10 +257,12 @@ def test_a_key_cancelled_over_is_free_or_done_once_somebody_has_said_so(
     made = booking(KeyboardInterrupt(), "second")
     dead = interrupted(store, made, one())
     dead.cancel("enough")
-    assert "whether book (s1) acted is not known" in dead.detail
+    assert "book: begun; whether it acted is not known" in repr(dead)
     with ScriptedModel([]) as model:
         other = Agent(model, tools=[made, add], store=store, approve="auto").run("x", plan=[one()])
     assert other.stop_reason == "in_doubt"
+    with pytest.raises(ConfigError, match=f"waits for a call of {dead.id}, .*: say it there, with `%agent"):
+        resumed(store, made, other.id, in_doubt=said)
     settled = resumed(store, made, dead.id, in_doubt=said)
     assert settled.status is Status.CANCELLED
     with pytest.raises(ConfigError, match="is in doubt"):  # said once

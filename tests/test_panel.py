@@ -25,6 +25,7 @@ from agentnb.events import (
     EarlierResult,
     Event,
     Kept,
+    RunResumed,
     RunStarted,
     ToolRefused,
     ToolRetried,
@@ -128,6 +129,21 @@ def test_time_is_seen_to_pass_while_a_model_thinks(tmp_path: Path, monkeypatch: 
         assert seen == expected
 
 
+def test_before_what_may_take_long_the_time_of_day_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool on the cell's thread lets nothing be drawn until it returns; a replay shows no time."""
+    monkeypatch.setattr("agentnb.notebook.panel.time.strftime", lambda _: "14:31:11")
+    session = Agent(ScriptedModel([]), tools=[add], store=tmp_path).begin("x")
+    for bare, expected in ((False, "planning, since 14:31:11"), (True, "planning")):
+        seen: list[str] = []
+
+        class Drawn(InPlace):
+            def _draw(self, summary: Summary) -> None:
+                seen.append(summary.now)  # noqa: B023 - of this round
+
+        Drawn(session.begun, bare=bare).refresh(urgent=True)
+        assert seen == [expected]
+
+
 def test_a_dry_run_is_one_on_its_line(cells: Cells) -> None:
     """The status line of a terminal says so."""
     cells.names["m"] = adding()
@@ -146,6 +162,8 @@ ARGS = Kept(0, '{"to":"ada"}')
             "run started",
             "executes r1-owl: t",
         ),
+        (RunResumed(process=7, model="local:x"), "run resumed", "by process 7; with another local:x"),
+        (RunResumed(process=0), "run resumed", "only to be ended"),
         (
             RunStarted(run="r1", task="t", model="m", cheap_model="m", tools={}, budget=Budget(), dry=True),
             "run started",

@@ -163,3 +163,21 @@ def test_what_is_as_it_was_is_no_difference(store: DiskStore) -> None:
     assert differences(it.state, tools, Lineup(same, other)).said == (
         "it began with cheap_model='scripted', and here it is 'other'",
     )
+
+
+def test_a_yes_to_a_tool_that_is_another_here_is_not_taken(store: DiskStore) -> None:
+    """It would hold for nothing: the question is asked anew once the change is accepted. A no holds for both."""
+    it = resting(store, steps=1)
+    agent = Agent(
+        ScriptedModel([answer()]), tools=[sending(reversibility="irreversible")], store=store, approver=lambda _: None
+    )
+    run = agent.runs()[0]
+    said = r"send is not the tool that .* asks about in s1, reversibility was 'full' and is 'irreversible': .*--accept"
+    with pytest.raises(ConfigError, match=said):
+        run.approve()
+    with pytest.raises(ConfigError, match=said):
+        run.edit({"text": "other"})
+    assert len(run.events) == len(it.events)
+    assert run.resume(accept_changes=True).status is Status.AWAITING_APPROVAL
+    assert run.approve().status is Status.COMPLETED
+    assert [line for line in run.summary.decisions if "approved s1" in line] == ["you approved s1"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from agentnb.events import (
     RunSuspended,
 )
 from agentnb.guards import at_most, max_value
+from agentnb.log import Clock
 from agentnb.notes import brief_args, decision, edited
 from agentnb.plan import UnmetReference
 from agentnb.policy import Policy
@@ -235,6 +236,7 @@ def test_what_stopped_says_why_and_how_to_go_on() -> None:
     """A limit, a provider that is down, a check that failed: each has its reason and its next line."""
     limited = run(*[plan(*[step("add", a=1, b=1)] * 2)] * 2, verdict(), answer("half"), budget=Budget(steps=1)).summary
     assert limited.reason == "reached its limit of 1 step"
+    assert limited.detail == ""  # the budget of 1 step is used up: which is the same
     assert limited.next == "%agent extend r1-test --steps 1"
     assert [line.mark for line in limited.steps] == ["done", "todo"]
     down = run(ModelError("down", FailureClass.PERMISSION)).summary
@@ -679,3 +681,72 @@ def test_silence_is_told() -> None:
     silent = Answer("approve", "policy", "nobody answered within 1 s")
     it = run(plan(step("note", text="x")), answer(), approve=policy, approver=lambda _: silent)
     assert it.summary.decisions == ("nobody answered about s1 in time: it was let go",)
+
+
+@tool(effect="write", reversibility="full")
+def slow_write(text: str) -> str:
+    """Write it, until somebody stops it.
+
+    Args:
+        text: what.
+    """
+    raise KeyboardInterrupt(text)
+
+
+@tool(effect="read")
+def slow_read(n: int) -> int:
+    """Read it, until somebody stops it.
+
+    Args:
+        n: what.
+    """
+    raise KeyboardInterrupt(n)
+
+
+def cut_short(name: str, store: Any = None, **options: Any) -> Run:
+    """A run of two steps that was stopped in the call of the first, and then cancelled."""
+    agent = Agent(
+        ScriptedModel([]), tools=[slow_write, slow_read], store=store or MemoryStore(), approve="auto", **options
+    )
+    args = {"text": "x"} if name == "slow_write" else {"n": 1}
+    with pytest.raises(KeyboardInterrupt):
+        agent.run("x", plan=[{"tool": name, "args": args}, {"tool": "slow_read", "args": {"n": 2}}])
+    return agent.runs()[0].cancel()
+
+
+def test_a_call_that_was_begun_is_not_said_to_be_unreached() -> None:
+    """Of a write nobody knows whether it acted, and that is said once; a read cannot have."""
+    wrote, read = cut_short("slow_write"), cut_short("slow_read")
+    assert wrote.summary.undone == ("slow_write: begun; whether it acted is not known", "slow_read: not reached")
+    assert repr(wrote).count("not known") == 1
+    assert f"%agent resume {wrote.id} --done" in wrote.summary.next
+    assert [item.kind for item in wrote.pending] == ["doubt"]
+    assert read.summary.undone == ("slow_read: begun, and not finished", "slow_read: not reached")
+    assert "known" not in repr(read)
+    assert (read.summary.next, read.pending) == ("", ())
+
+
+def test_what_is_found_out_after_the_end_is_said_and_the_clock_stands() -> None:
+    """The sentence that it is not known goes; the run that has ended waits for nothing."""
+    clock = Clock(wall=(now := Ticks()), monotonic=now)
+    for said, undone, since in (
+        ("done", ("slow_read: not reached",), ("slow_write: it happened, as you say",)),
+        ("not_done", ("slow_write: it did not happen, as you say", "slow_read: not reached"), ()),
+    ):
+        it = cut_short("slow_write", clock=clock)
+        before = it.spent.seconds
+        now.at += 600
+        it.resume(in_doubt=said)  # type: ignore[arg-type]
+        assert (it.summary.undone, it.summary.since, it.summary.next) == (undone, since, "")
+        assert it.spent.seconds == before
+        assert "not known" not in repr(it)
+
+
+@dataclass
+class Ticks:
+    """A clock that stands until it is moved."""
+
+    at: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.at

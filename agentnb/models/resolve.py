@@ -25,9 +25,13 @@ def resolve(ref: str | Model) -> Model:
     "local", "local:" and "local:NAME" run on this machine; "anthropic:NAME" and "openai:NAME" call their providers.
 
     Raises:
-        UnknownModel: no such provider, or no name after the colon.
+        UnknownModel: no such provider, no name after the colon, or it is neither a name nor a model.
     """
     if not isinstance(ref, str):
+        if not (hasattr(ref, "ref") and hasattr(ref, "ask")):
+            raise UnknownModel(
+                f"{ref!r} is no model: models are named {_EXAMPLES}, or are objects with `ref` and `ask`"
+            )
         return ref
     provider, name = _split(ref)
     if provider == "anthropic":

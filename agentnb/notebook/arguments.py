@@ -32,6 +32,7 @@ __all__ = [
     "cell_arguments",
     "command_arguments",
     "help_of",
+    "in_store",
     "parsed",
     "parser_of",
     "wants_help",
@@ -237,6 +238,9 @@ _MODELS: Final = (
     _spec("--cheap-model", metavar="MODEL", help="fills in arguments and criticises from here on"),
     _spec("--phase", action="append", type=_phase, metavar="PHASE=MODEL", help="another model for one phase"),
 )
+_ACCEPT: Final = _spec(
+    "--accept-changes", action="store_true", help="go on although a tool or a model is another than it began with"
+)
 _STORE: Final = _spec("--store", metavar="DIR", help="folder in which runs are kept")
 
 COMMANDS: Final[Mapping[str, Command]] = {
@@ -258,11 +262,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
             _BOUND,
             _spec("--done", action="store_true", help="the call whose outcome is not known did happen"),
             _spec("--not-done", action="store_true", help="it did not happen: make it again"),
-            _spec(
-                "--accept-changes",
-                action="store_true",
-                help="go on although a tool or a model is another than it began with",
-            ),
+            _ACCEPT,
             *_MODELS,
             _STORE,
         ),
@@ -270,7 +270,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "retry": Command(
         "RUN [HINT]",
         "try again where no reply could be used, or where it went round in circles; the model reads the hint",
-        (_RUN, _WHY, _STORE),
+        (_RUN, _WHY, _ACCEPT, _STORE),
     ),
     "fork": Command(
         "RUN [--at s3] [ARG=VALUE …] [--name NAME]",
@@ -294,7 +294,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         (_RUN, _spec("other", metavar="OTHER", help="another run's id"), _STORE),
     ),
     "extend": Command(
-        "RUN [NAME] --tokens N …", "raise caps and go on", (_RUN, _BOUND, *_caps(liftable=False), _STORE)
+        "RUN [NAME] --tokens N …", "raise caps and go on", (_RUN, _BOUND, *_caps(liftable=False), _ACCEPT, _STORE)
     ),
     "cost": Command(
         "[--by task_type|model|phase|status|TAG] [--since 7d]",
@@ -400,7 +400,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-_FLAG: Final = r"""--[\w-]+(?:=|\s+)(?:"[^"]*"|'[^']*'|\S+)"""
+_FLAG: Final = r"""(?:--accept-changes(?=\s|$)|--[\w-]+(?:=|\s+)(?:"[^"]*"|'[^']*'|\S+))"""
 _BEFORE_WHY: Final = re.compile(rf"\s*(?:{_FLAG}\s+)*\S*(?:\s+{_FLAG})*")
 """RUN, and flags with their values before and after it."""
 
@@ -429,6 +429,11 @@ def wants_help(line: str, command: str = "") -> bool:
     words = line.split()
     asking = words[:2] if command and _WHY in COMMANDS[command].specs else words
     return "--help" in asking or "-h" in asking
+
+
+def in_store(args: argparse.Namespace) -> str:
+    """The `--store` that was typed, as it is to be typed again: " --store other", or ""."""
+    return f" --store {shlex.quote(args.store)}" if args.store else ""
 
 
 def help_of(parser: argparse.ArgumentParser) -> str:
@@ -461,7 +466,7 @@ def _require_known(words: Sequence[str], parser: argparse.ArgumentParser) -> Non
         name = word.partition("=")[0] if word.startswith("--") else word[:2]
         if name in flags or " " in word or not re.match(r"--|-[^\W\d]", word):  # -5 is a number; with a space, a text
             continue
-        known = f"there are {', '.join(flags)}" if flags else "it takes none"
+        known = f"there {'are' if len(flags) > 1 else 'is only'} {', '.join(flags)}" if flags else "it takes none"
         raise BadArguments(f"there is no flag {name}: {_nearest(name, flags).removeprefix('; ') or known}")
 
 
@@ -488,7 +493,9 @@ def _plain(message: str, parser: argparse.ArgumentParser) -> str:
     if problem == "expected one argument":
         return f"{name} needs a value: `{name} …`, usage is {_usage(parser)}"
     if message.startswith("the following arguments are required"):
-        return f"{problem} is missing: usage is {_usage(parser)}"
+        optional = {action.metavar for action in parser._actions if action.nargs in ("*", "?")}  # noqa: SLF001 - see above
+        missing = [found for found in problem.split(", ") if found not in optional]  # argparse names those too
+        return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: usage is {_usage(parser)}"
     return f"{name} {problem}" if problem else message
 
 

@@ -21,7 +21,7 @@ from agentnb.markdown import line
 from agentnb.notebook.changes import Change, changes_html, in_sight, pretty
 from agentnb.notebook.outcome import article
 from agentnb.plan import JSON
-from agentnb.standing import ways_to_answer
+from agentnb.standing import ways_to_answer, ways_to_decide
 from agentnb.wording import count, seconds
 
 __all__ = [
@@ -257,7 +257,8 @@ def _risk_html(call: Request | OtherCall) -> str:
 
 
 def _silence_html(request: ApprovalRequest) -> str:
-    later = f'<code class="way">%agent approve {escape(line(request.run, 60))}</code>'
+    way, *_ = ways_to_decide(request.run, (request.step, *(call.step for call in request.others)))
+    later = f'<code class="way">{escape(line(way, 200))}</code>'
     comes = f"It is {_SILENT[request.on_silence]} after {span(request.within_s)}."
     comes = f'<b class="ask">{comes}</b>' if request.on_silence == "approve" else comes
     return f"{comes} Press ■ to answer later: {later}"

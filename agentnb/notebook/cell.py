@@ -12,7 +12,7 @@ from agentnb.agent import Agent
 from agentnb.approval import Approver
 from agentnb.budget import LIMITS, Budget
 from agentnb.errors import AgentError
-from agentnb.notebook.arguments import UNLIMITED
+from agentnb.notebook.arguments import UNLIMITED, in_store
 from agentnb.notebook.cell_error import CellError, in_two_lines
 from agentnb.notebook.expand import expand
 from agentnb.notebook.host import host_of
@@ -28,7 +28,7 @@ from agentnb.notebook.namespace import (
     secrets_named,
     tools_named,
 )
-from agentnb.notebook.panel import Panel, panel_for
+from agentnb.notebook.panel import Panel, panel_for, placed
 from agentnb.notebook.pump import Pump, ask_in_cell, run_in_cell
 from agentnb.run import Run
 from agentnb.session import Session
@@ -52,6 +52,7 @@ class CellAgent(Agent):
         shell: the shell of the cell.
         approver: answers in place of the person at the notebook; None for the person.
         idle_s: seconds without a press after which a question is left and the run rests.
+        typed_store: the `--store` that was typed, so that the lines that are shown have it too; see `in_store`.
         options: as of `Agent`.
 
     Attributes:
@@ -59,12 +60,19 @@ class CellAgent(Agent):
     """
 
     def __init__(
-        self, shell: InteractiveShell, *, approver: Approver | None = None, idle_s: float = 1800.0, **options: Any
+        self,
+        shell: InteractiveShell,
+        *,
+        approver: Approver | None = None,
+        idle_s: float = 1800.0,
+        typed_store: str = "",
+        **options: Any,
     ) -> None:
         super().__init__(approver=ask_in_cell, runner=run_in_cell, **options)
         self._shell = shell
         self._in_place = approver
         self._idle_s = idle_s
+        self._typed_store = typed_store
         self.last: Run | None = None
 
     def drive(self, session: Session) -> Run:
@@ -77,7 +85,7 @@ class CellAgent(Agent):
         host = host_of(self._shell)
         to_come = session.begun[0].seq if session.begun else math.inf
         history = [record for record in self.store.read(run.id) if record.seq < to_come]
-        panel = panel_for(host, history, bare=self.replaying)
+        panel = panel_for(host, history, bare=self.replaying, store=self._typed_store)
         kernel = getattr(self._shell, "kernel", None)
         pump = Pump(session, panel, host.audience, kernel, idle_s=self._idle_s, approver=self._in_place)
         try:
@@ -147,6 +155,7 @@ def carry_out(
         notify=function_named(args.notify, names, "--notify"),
         alerts=alerts_named(args.alert or (), names),
         idle_s=idle_s,
+        typed_store=in_store(args),
     )
     try:
         return agent.run(task, plan=plan, tags=dict(args.tag or ()), dry_run=args.dry_run)
@@ -175,7 +184,7 @@ def _finished(panel: Panel, run: Run, *, told: bool = False) -> Summary:
         told: True where what to do next is said below it already.
     """
     try:
-        summary = run.summary
+        summary = placed(run.summary, panel.store)
     except AgentError:
         summary = panel.summary
     panel.finish(replace(summary, next="") if told else summary)

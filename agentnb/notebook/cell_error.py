@@ -27,19 +27,23 @@ class CellError(Exception):
         return [f"agentnb: {self.what}", self.todo]
 
 
-def in_two_lines(error: AgentError) -> CellError:
+def in_two_lines(error: AgentError, hint: str = "`%agent` lists the commands") -> CellError:
     """`error` as a cell shows it; its message says what happened, a colon, and then what to do.
+
+    Args:
+        error: what was raised.
+        hint: what to do, where the message does not say it, nor the kind of error.
 
     >>> in_two_lines(AgentError("the task is empty: say in words what is wanted"))._render_traceback_()
     ['agentnb: the task is empty', 'say in words what is wanted']
     """
     what, _, todo = hidden(str(error)).partition(": ")
-    return CellError(what, todo or _hint(error))
+    return CellError(what, todo or _of_kind(error) or hint)
 
 
-def _hint(error: AgentError) -> str:
+def _of_kind(error: AgentError) -> str:
     if isinstance(error, StoreError):
         return "`%agent doctor` says where the store is and whether it can be written"
     if isinstance(error, CassetteError):
         return "`%agent cassette FILE` says what is in a cassette"
-    return "`%%agent?` explains every flag, `%agent` lists the commands"
+    return ""

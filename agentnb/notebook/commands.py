@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any
 
 from agentnb.checkpoint import load
 from agentnb.errors import AgentError, ConfigError
@@ -15,7 +14,7 @@ from agentnb.family import told
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
 from agentnb.notebook import going_on, keeping, taping
-from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, parser_of, wants_help
+from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, in_store, parser_of, wants_help
 from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import why_not
 from agentnb.notebook.expand import expand
@@ -25,15 +24,12 @@ from agentnb.notebook.listing import show, show_text
 from agentnb.notebook.namespace import tools_in
 from agentnb.notebook.panel import show_summary
 from agentnb.notebook.retelling import retold
-from agentnb.standing import reason
+from agentnb.standing import is_decided, reason, waits
 from agentnb.state import RunState, Status
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool
 
 __all__ = ["carry_out_command"]
-
-_SILENT_S: Final = 600
-"""Seconds without a record after which a run that has not ended was left by its process: no call takes as long."""
 
 
 def carry_out_command(desk: Desk, line: str) -> None:
@@ -68,15 +64,18 @@ def _runs(desk: Desk, args: Namespace) -> None:
         show(Listing("No runs", (), (), str(error)))
         return
     newest = store.runs()[: -args.n - 1 : -1] if args.n > 0 else []
-    rows = [_run_row(store, run) for run in newest]
+    rows = [_run_row(store, run, in_store(args)) for run in newest]
     show(
         Listing(
-            f"Runs in {store.place}", ("run", "status", "steps", "tokens", "task"), rows, "%agent show RUN shows one"
+            f"Runs in {store.place}",
+            ("run", "status", "steps", "tokens", "task"),
+            rows,
+            f"%agent show RUN{in_store(args)} shows one",
         )
     )
 
 
-def _run_row(store: DiskStore, run: str) -> tuple[str, ...]:
+def _run_row(store: DiskStore, run: str, flag: str) -> tuple[str, ...]:
     try:
         state, _ = load(store, run)
     except AgentError as error:  # one damaged run must not hide the others
@@ -86,20 +85,24 @@ def _run_row(store: DiskStore, run: str) -> tuple[str, ...]:
     head = state.head
     name = f"↳ {run}" if head.parent else run
     task = f"({head.agent} in {head.parent} {head.parent_step}) {head.task}" if head.parent else head.task
-    return name, _status(run, state), f"{len(state.outcomes)} of {steps}", tokens, task
+    status = _status(state, flag, driven=store.is_driven(run))
+    return name, status, f"{len(state.outcomes)} of {steps}", tokens, task
 
 
-def _status(run: str, state: RunState) -> str:
-    """How the run is, by its records and the seconds since the last: nothing tells of a process that has died."""
-    if state.status is Status.IN_PROGRESS:
-        return "in progress?" if time.time() - state.at < _SILENT_S else f"interrupted: %agent resume {run}"
-    why = reason(state)
-    return f"{state.status}: {why}" if why else str(state.status)
+def _status(state: RunState, flag: str, *, driven: bool) -> str:
+    """How the run is, and the line that goes on with one that rests, `flag` for its store included."""
+    if state.status.ended or driven:
+        return ": ".join(filter(None, (state.status.replace("_", " "), reason(state))))
+    way = f"%agent {'pending' if waits(state) else 'resume'} {state.head.run}{flag}"
+    if state.status is Status.IN_PROGRESS:  # and whoever drove it is gone
+        return f"interrupted: {way}"
+    why = "decided" if is_decided(state) else reason(state)
+    return f"{state.status.replace('_', ' ')}: {why}: {way}"
 
 
 def _show(desk: Desk, args: Namespace) -> None:
     store = desk.store(args)
-    show_summary(told(store, full_id(store, args.run, desk.names)))
+    show_summary(told(store, full_id(store, args.run, desk.names)), in_store(args))
 
 
 def _replay(desk: Desk, args: Namespace) -> None:
@@ -108,7 +111,7 @@ def _replay(desk: Desk, args: Namespace) -> None:
     records = list(store.read(run))
     rows = [(str(record.seq), f"{record.t:.2f}", *retold(record.event)) for record in records]
     show(Listing(f"{run}, event by event; nothing is called", ("#", "seconds", "event", "what"), rows))
-    show_summary(told(store, run))
+    show_summary(told(store, run), in_store(args))
 
 
 def _models(desk: Desk, args: Namespace) -> None:

@@ -6,14 +6,15 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from agentnb.checkpoint import load
-from agentnb.errors import ConfigError, RunNotFound
+from agentnb.errors import ConfigError
 from agentnb.family import agents_in, top
+from agentnb.named import run_named
+from agentnb.notebook.arguments import in_store
 from agentnb.notebook.cell import CellAgent
 from agentnb.notebook.namespace import (
     alerts_of_run,
@@ -78,24 +79,14 @@ class Desk:
 
 
 def full_id(store: DiskStore, text: str, names: Mapping[str, Any] = MappingProxyType({})) -> str:
-    """The id of the run that `text` begins, or that a variable of that name holds: "r7" is r7-kestrel, not r70-tern.
+    """The id of the run that `text` begins, see `run_named`, or that a variable of that name holds.
 
     Raises:
         RunNotFound: no run, or more than one, begins so.
     """
     if isinstance(held := names.get(text), Run):
         return held.id
-    runs = store.runs()
-    exact = [run for run in runs if text in (run, run.partition("-")[0])]
-    found = exact or [run for run in runs if run.startswith(text)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise RunNotFound(f"{len(found)} runs begin with {text!r}: say which of {', '.join(found[-5:])}")
-    near = get_close_matches(text, runs, n=1)
-    raise RunNotFound(
-        f"no run {text!r} in {store.place}: {f'did you mean {near[0]}?' if near else '`%agent runs` lists them'}"
-    )
+    return run_named(store, text)
 
 
 def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False, outermost: bool = False) -> Run:
@@ -136,6 +127,7 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False, outer
         mode=desk.settings.mode,
         secrets=secrets_named(desk.settings.secrets, desk.names, os.environ),
         idle_s=desk.idle_s,
+        typed_store=in_store(args),
     )
     return Run(agent, run)
 

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from agentnb.agent import Agent
 from agentnb.budget import LIMITS
+from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, DamagedRecord, OnlyRecorded
-from agentnb.events import ApprovalAsked, QuestionAsked, RunSuspended
+from agentnb.events import ApprovalAsked, QuestionAsked, RunFinished, RunImported, RunSuspended
 from agentnb.family import innermost
 from agentnb.fork import Changed
 from agentnb.ledger import open_actions
 from agentnb.listing import Listing
-from agentnb.notebook.arguments import UNLIMITED
+from agentnb.notebook.arguments import UNLIMITED, in_store
 from agentnb.notebook.desk import Desk, full_id, go_on, reopened
-from agentnb.notebook.listing import show, show_text
+from agentnb.notebook.listing import show
 from agentnb.notebook.namespace import function_named, plan_named, require_free
 from agentnb.notebook.panel import show_summary
 from agentnb.notebook.typed import value_of
+from agentnb.notes import named
 from agentnb.pending import Pending
 from agentnb.resume import InDoubt
 from agentnb.run import Run
+from agentnb.standing import waits
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.summary import summarise
@@ -50,17 +53,22 @@ __all__ = [
 
 def resume(desk: Desk, args: Namespace) -> None:
     """Go on where the run rests."""
-    doubt = _doubt(args)
+    doubt, store = _doubt(args), desk.store(args)
+    ended = Run(Agent(store=store.place), full_id(store, args.run, desk.names))  # for which nothing is called any more
+    if ended.status.ended:
+        if not (doubt and ended.state.may_have_acted):
+            raise ConfigError(f"{ended.id} has ended, it is {ended.status}: {_after_end(ended, args)}")
+        go_on(desk, args, ended, lambda: ended.resume(in_doubt=doubt))
+        show_summary(ended.summary, in_store(args))
+        return
     run = reopened(desk, args, accept_changes=args.accept_changes, outermost=True)
-    if run.status.ended and not (doubt and run.state.claim):
-        raise ConfigError(f"{run.id} has ended, it is {run.status}: {_after_end(run)}")
     go_on(desk, args, run, lambda: run.resume(in_doubt=doubt, accept_changes=args.accept_changes))
 
 
 def retry(desk: Desk, args: Namespace) -> None:
     """Have it tried again where no reply could be used, or where it went round in circles; WHY is a hint."""
-    run = reopened(desk, args, outermost=True)
-    go_on(desk, args, run, lambda: run.retry(args.why))
+    run = reopened(desk, args, accept_changes=args.accept_changes, outermost=True)
+    go_on(desk, args, run, lambda: run.retry(args.why, accept_changes=args.accept_changes))
 
 
 def fork(desk: Desk, args: Namespace) -> None:
@@ -104,8 +112,8 @@ def extend(desk: Desk, args: Namespace) -> None:
     more = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
     if not more:
         raise ConfigError("which cap, and by how much: e.g. `%agent extend RUN --tokens 10000`")
-    run = reopened(desk, args)
-    go_on(desk, args, run, lambda: run.extend(**more))
+    run = reopened(desk, args, accept_changes=args.accept_changes)
+    go_on(desk, args, run, lambda: run.extend(accept_changes=args.accept_changes, **more))
 
 
 def approve(desk: Desk, args: Namespace) -> None:
@@ -143,7 +151,7 @@ def edit(desk: Desk, args: Namespace) -> None:
     changes = {name: value_of(text, known.get(name)) for name, text in args.changes}
     go_on(desk, args, run, lambda: run.edit(changes))
     if run.status is Status.IN_PROGRESS:
-        _say_left(run)
+        _say_left(run, in_store(args))
 
 
 def execute(desk: Desk, args: Namespace) -> None:
@@ -159,7 +167,7 @@ def execute(desk: Desk, args: Namespace) -> None:
             desk.names[args.name] = done
         return
     go_on(desk, args, run, lambda: run.execute(*which, validator=validator, in_doubt=doubt))
-    show_summary(run.summary)
+    show_summary(run.summary, in_store(args))
 
 
 def discard(desk: Desk, args: Namespace) -> None:
@@ -167,7 +175,7 @@ def discard(desk: Desk, args: Namespace) -> None:
     which = _numbers(args)
     run = reopened(desk, args)
     go_on(desk, args, run, lambda: run.discard(*which))
-    show_summary(run.summary)
+    show_summary(run.summary, in_store(args))
 
 
 def pending(desk: Desk, args: Namespace) -> None:
@@ -182,7 +190,10 @@ def pending(desk: Desk, args: Namespace) -> None:
     ways += " · answer RUN TEXT · go-on RUN" if any(item.kind == "question" for item in items) else ""
     ways += " · resume RUN --done | --not-done" if any(item.kind == "doubt" for item in items) else ""
     title = f"What waits for you in {store.place}" if rows else f"Nothing waits for you in {store.place}"
-    show(Listing(title, ("run and number", "kind", "step", "call", "why"), rows, ways if rows else ""))
+    resting = [] if args.run else _resting(store, {item.run for item in items})
+    rest = f"Cut short, and wait for no answer: {named(resting)}; %agent resume RUN{in_store(args)}" if resting else ""
+    note = "   ".join(filter(None, (ways if rows else "", rest)))
+    show(Listing(title, ("run and number", "kind", "step", "call", "why"), rows, note))
 
 
 def _pending(run: Run, *, quiet: bool) -> Sequence[Pending]:
@@ -195,12 +206,27 @@ def _pending(run: Run, *, quiet: bool) -> Sequence[Pending]:
         return ()
 
 
+def _resting(store: DiskStore, asking: Collection[str]) -> list[str]:
+    """The runs that were stopped, or whose process is gone, and ask nothing; newest first."""
+    found = []
+    for run in reversed(store.runs()):
+        with suppress(DamagedRecord):
+            if run in asking or isinstance(store.last(run).event, RunFinished):
+                continue
+            state, _ = load(store, run)
+            if not (state.status.ended or waits(state) or store.is_driven(run)):
+                found.append(run)
+    return found
+
+
 def _waiting(store: DiskStore) -> list[str]:
     """Runs in which something waits, newest first; one that cannot be read is passed over."""
     found = {run for run, _ in open_actions(store)}
     for run in store.runs():
         with suppress(DamagedRecord):
-            if isinstance(store.last(run).event, (ApprovalAsked, QuestionAsked, RunSuspended)):
+            last = store.last(run).event
+            over = isinstance(last, RunFinished) and last.status == "cancelled"  # perhaps in the midst of a call
+            if over or isinstance(last, (ApprovalAsked, QuestionAsked, RunSuspended, RunImported)):
                 found.add(run)
     return [run for run in reversed(store.runs()) if run in found]
 
@@ -221,7 +247,7 @@ def _decide(desk: Desk, args: Namespace, work: Callable[[Run], Run]) -> None:
     bare = Run(Agent(store=store.place), full_id(store, args.run, desk.names))
     if bare.status is Status.IN_PROGRESS:
         work(bare)
-        _say_left(bare)
+        _say_left(bare, in_store(args))
         return
     run, missing = bare, ""
     try:
@@ -231,10 +257,11 @@ def _decide(desk: Desk, args: Namespace, work: Callable[[Run], Run]) -> None:
     try:
         go_on(desk, args, run, lambda: work(run))
     except OnlyRecorded as error:  # all that could be done here is done
+        why = missing or str(error.__cause__ or error)
+        flags = (" --accept-changes" if "--accept-changes" in why else "") + in_store(args)
         asking = innermost(store, run.id).run
-        show_text(
-            f"{asking} is {summarise(store.read(asking)).reason}: {missing or error}\nThen: %agent resume {run.id}"
-        )
+        decided = f"{asking} is {summarise(store.read(asking)).reason}"
+        show(Listing(decided, (), (), f"{why.rstrip('.')}. Then: %agent resume {run.id}{flags}"))
 
 
 def _numbers(args: Namespace) -> list[int]:
@@ -253,11 +280,12 @@ def _doubt(args: Namespace) -> InDoubt | None:
     return "done" if args.done else "not_done" if args.not_done else None
 
 
-def _say_left(run: Run) -> None:
+def _say_left(run: Run, flag: str) -> None:
     """Which call the answer was left for: it may be another one than was asked about a moment ago."""
     asked = run.state.asks or run.state.approval
     call = f" about {asked.step} {asked.tool}" if asked else ""
-    show_text(f"Left{call} for whoever drives {run.id}; if nobody does any more: %agent resume {run.id}")
+    said = f"Your answer{call} is left for the process that drives {run.id}, which takes it in"
+    show(Listing(said, (), (), f"If nobody drives it any more: %agent resume {run.id}{flag}"))
 
 
 def cancel(desk: Desk, args: Namespace) -> None:
@@ -266,11 +294,13 @@ def cancel(desk: Desk, args: Namespace) -> None:
     keeper = Agent(store=store.place)  # with none of the run's tools and models: nothing is called any more
     run = Run(keeper, full_id(store, args.run, desk.names))
     go_on(desk, args, run, lambda: run.cancel(args.why))
-    show_summary(run.summary)
+    show_summary(run.summary, in_store(args))
 
 
-def _after_end(run: Run) -> str:
-    limit = run.state.limit
+def _after_end(run: Run, args: Namespace) -> str:
+    """What to type in place of `%agent resume`, with the flags that were typed and still mean something."""
+    limit, store = run.state.limit, in_store(args)
     if limit is None:
-        return f"`%agent show {run.id}` shows it"
-    return f"`%agent extend {run.id} --{limit.limit.replace('_', '-')} N` raises the cap that it reached"
+        return f"`%agent show {run.id}{store}` shows it"
+    flags = f"--{limit.limit.replace('_', '-')} N" + (" --accept-changes" if args.accept_changes else "") + store
+    return f"`%agent extend {run.id} {flags}` raises the cap that it reached"

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from agentnb.budget import Budget
 from agentnb.bundle import export_run, import_run, written
 from agentnb.errors import ConfigError
 from agentnb.listing import Listing
+from agentnb.notebook.arguments import in_store
 from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import diagnosis
 from agentnb.notebook.fetching import Counting
 from agentnb.notebook.host import host_of
 from agentnb.notebook.listing import show
+from agentnb.notes import named
 from agentnb.policy import Policy
 from agentnb.spending import costs
 from agentnb.store.checkup import Checked, Found, check
 from agentnb.store.housekeeping import Garbage, collect, survey
+from agentnb.wording import count
 
 __all__ = ["cost", "doctor", "export", "gc", "take_in"]
 
 _LISTED = 50
+_NAMED = 3
+"""Runs that are named in a sentence."""
 
 
 def doctor(desk: Desk, args: Namespace) -> None:
@@ -39,12 +46,15 @@ def doctor(desk: Desk, args: Namespace) -> None:
     saved = _saved(checked, Path(args.save).expanduser()) if args.save else 0
     rows = [(name, "", how) for name, how in checked.facts]
     rows += [(found.run, f"{len(found.records):,}".replace(",", " "), _how(found)) for found in checked.runs]
+    rows += [(run, "0", "✗ nothing of it is left") for run in checked.lost]
     rows += [("✗", "", problem) for problem in checked.problems]
     state = "is sound" if checked.sound else "is damaged"
     note = f"{saved} runs were written to {args.save}: %agent import FILE takes one in" if args.save else ""
     if not checked.sound and not args.save:
-        note = "%agent doctor --store --save DIR writes what can be read to files"
-    show(Listing(f"The store {state}", ("what", "records", "is"), rows, note))
+        place = shlex.quote(args.store or str(folder))
+        note = f"%agent doctor --store {place} --save DIR writes what can be read to files"
+    lost = f"Of {named(checked.lost)} nothing is left" if checked.lost else ""
+    show(Listing(f"The store {state}", ("what", "records", "is"), rows, ". ".join(filter(None, (lost, note)))))
 
 
 def _how(found: Found) -> str:
@@ -86,7 +96,7 @@ def take_in(desk: Desk, args: Namespace) -> None:
         raise ConfigError(f"there is no file {file}: `%agent export RUN FILE` writes one")
     store = DiskStore(Path(args.store or desk.settings.store).expanduser())
     run = import_run(store, file, Policy(), Budget())
-    show(Listing(f"It is {run} here: %agent show {run}; whatever in it acts is asked about", (), ()))
+    show(Listing(f"It is {run} here: %agent show {run}{in_store(args)}; whatever in it acts is asked about", (), ()))
 
 
 def gc(desk: Desk, args: Namespace) -> None:
@@ -101,10 +111,17 @@ def gc(desk: Desk, args: Namespace) -> None:
     more = len(rows) - _LISTED
     rows = [*rows[:_LISTED], *([(f"and {more} more", "", "", "", "")] if more > 0 else [])]
     what = f"{len(garbage.goes)} runs and {len(garbage.values)} values, {_size(garbage.freed)} of {_size(garbage.size)}"
-    kept = ", ".join(f"{many} {why}" for why, many in garbage.stays.items()) or "none"
-    title = f"{'Gone' if args.yes else 'Could go'}: {what}. Stay: {kept}"
+    kept = "; ".join(f"{why}: {_some(runs)}" for why, runs in garbage.stays.items())
+    many = sum(map(len, garbage.stays.values()))
+    title = f"{'Gone' if args.yes else 'Could go'}: {what}. Stay: {count(many, 'run')}"
     note = "" if args.yes else "--yes takes them away" if rows else "%agent gc --older-than DAYS, --max-mb N choose"
-    show(Listing(title, ("run", "status", "age", "size", "task"), rows, note))
+    show(Listing(", ".join(filter(None, (title, kept))), ("run", "status", "age", "size", "task"), rows, note))
+
+
+def _some(runs: Sequence[str]) -> str:
+    """The newest of them by name."""
+    more = len(runs) - _NAMED
+    return ", ".join(runs[-_NAMED:]) + (f" and {more} more" if more > 0 else "")
 
 
 def _size(size: int) -> str:

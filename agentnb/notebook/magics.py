@@ -85,7 +85,8 @@ class AgentMagics(Magics):
         `{name}` and `{a.b}` in the text are replaced by values of the notebook; write `{{name}}` for the text {name}.
         The result is shown, and bound to NAME as a Run whatever happens: `.output`, `.status`, `.plan`, `.spent`.
         """
-        with hiding(self._redact), _two_lines("run the cell again"):
+        hint = "`%%agent?` explains every flag, `%agent` lists the commands"
+        with hiding(self._redact), _two_lines("run the cell again", hint):
             if wants_help(line):
                 show_text(help_of(self.run_cell.parser))
                 return
@@ -99,7 +100,9 @@ class AgentMagics(Magics):
     @line_magic("agent")  # type: ignore[arg-type]
     def run_line(self, line: str) -> None:
         """Look at runs, go on with them, and see what is here: `%agent` alone lists the commands."""
-        with hiding(self._redact), _two_lines("type it again"):
+        name = line.split(maxsplit=1)[0] if line.strip() else "COMMAND"
+        hint = f"`%agent {name} --help` explains it, `%agent` lists the commands"
+        with hiding(self._redact), _two_lines("type it again", hint):
             from agentnb.notebook.commands import carry_out_command
             from agentnb.notebook.desk import Desk
 
@@ -117,12 +120,12 @@ class AgentMagics(Magics):
 
 
 @contextmanager
-def _two_lines(again: str) -> Iterator[None]:
+def _two_lines(again: str, hint: str) -> Iterator[None]:
     """Every error of ours, and an interrupt, as the two lines that a cell ends with."""
     try:
         yield
     except AgentError as error:
-        raise in_two_lines(error) from error
+        raise in_two_lines(error, hint) from error
     except KeyboardInterrupt:
         raise CellError("stopped by you", f"{again}, or look at what there is with %agent runs") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import time
@@ -21,7 +22,7 @@ from agentnb.summary import Summary, Tally
 if TYPE_CHECKING:
     from IPython.core.display_functions import DisplayHandle
 
-__all__ = ["Panel", "panel_for", "show_summary", "status_line"]
+__all__ = ["Panel", "panel_for", "placed", "show_summary", "status_line"]
 
 _PER_SECOND: Final = 10
 """Updates at most: one costs 0.3 ms, more than ten commits."""
@@ -41,12 +42,14 @@ class Panel:
     Args:
         history: what is kept of the run already.
         bare: see `Summary`.
+        store: the `--store` that was typed, see `placed`.
     """
 
     watched = False
     """True where somebody sees what `_draw` draws."""
 
-    def __init__(self, history: Iterable[Record] = (), *, bare: bool = False) -> None:
+    def __init__(self, history: Iterable[Record] = (), *, bare: bool = False, store: str = "") -> None:
+        self.store = store
         self._tally = Tally(bare=bare)
         self._stale = False
         self._since = time.monotonic()
@@ -63,7 +66,7 @@ class Panel:
     @property
     def summary(self) -> Summary:
         """What there is to show now."""
-        return self._tally.summary()
+        return placed(self._tally.summary(), self.store)
 
     def refresh(self, *, urgent: bool = False) -> None:
         """Show what is new, at most ten times a second.
@@ -78,7 +81,8 @@ class Panel:
         if (self._stale or ticks) and not too_soon and not too_often:
             self._stale = False
             drawn.append(now)
-            self._draw(_aged(self.summary, now - self._since))
+            summary = _aged(self.summary, now - self._since)
+            self._draw(_dated(summary) if urgent else summary)
 
     def step_aside(self) -> None:
         """Make room for what a tool prints, or for a question."""
@@ -138,18 +142,32 @@ def _aged(summary: Summary, seconds: float) -> Summary:
     return replace(summary, now=f"{summary.now}, for {seconds:.0f} s", spent=spent)
 
 
-def panel_for(host: Host, history: Iterable[Record], *, bare: bool) -> Panel:
+def _dated(summary: Summary) -> Summary:
+    """The summary with the time of day at which its present action was begun: it may be the last for a long while."""
+    if summary.bare or not summary.now:
+        return summary
+    return replace(summary, now=f"{summary.now}, since {time.strftime('%H:%M:%S')}")
+
+
+def placed(summary: Summary, store: str) -> Summary:
+    """The summary whose lines to type name the store that was typed, " --store other"; as it is, where none was."""
+    if not store:
+        return summary
+    return replace(summary, next=re.sub(r"%agent \w+ [^\s,]+", lambda line: line[0] + store, summary.next))
+
+
+def panel_for(host: Host, history: Iterable[Record], *, bare: bool, store: str = "") -> Panel:
     """The panel that fits the front end; in a headless run nothing but the final record is ever displayed."""
     if host.updates_in_place:
-        return InPlace(history, bare=bare)
+        return InPlace(history, bare=bare, store=store)
     if host.audience == "tty" and sys.stdout.isatty():
-        return StatusLine(history, bare=bare)
-    return Panel(history, bare=bare)
+        return StatusLine(history, bare=bare, store=store)
+    return Panel(history, bare=bare, store=store)
 
 
-def show_summary(summary: Summary) -> None:
-    """Display a run's record."""
-    display(_bundle(summary), raw=True)
+def show_summary(summary: Summary, store: str = "") -> None:
+    """Display a run's record; `store` is the `--store` that was typed, see `placed`."""
+    display(_bundle(placed(summary, store)), raw=True)
 
 
 def status_line(summary: Summary) -> str:

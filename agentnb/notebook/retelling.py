@@ -84,7 +84,7 @@ def _resumed(e: RunResumed) -> str:
     parts = [f"with another {', '.join(changes)}"] * bool(changes) + [f"without {', '.join(e.without)}"] * bool(
         e.without
     )
-    return "; ".join((f"by process {e.process}", *parts))
+    return "; ".join((f"by process {e.process}" if e.process else "only to be ended", *parts))
 
 
 def _asked(e: ApprovalAsked) -> str:

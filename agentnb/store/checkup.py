@@ -17,7 +17,7 @@ from agentnb.codec import decode, head_of, values_of
 from agentnb.errors import DamagedRecord
 from agentnb.events import Record
 from agentnb.state import NEW
-from agentnb.store.heads import Head, Heads
+from agentnb.store.heads import Head, Heads, number_of
 from agentnb.store.layout import LAYOUT, read_only
 from agentnb.store.network import network_type
 from agentnb.store.seal import looks_sealed, opened, seal_of
@@ -59,16 +59,18 @@ class Checked:
         facts: what was looked at, and how it is: (what, is).
         runs: all of which anything is left, oldest first.
         problems: what is wrong beside them, one sentence each.
+        lost: ids of the runs of which nothing is left, oldest first: "r2" where the rest of an id is lost too.
     """
 
     facts: Sequence[tuple[str, str]]
     runs: Sequence[Found]
     problems: Sequence[str]
+    lost: Sequence[str] = ()
 
     @property
     def sound(self) -> bool:
         """True where nothing is wrong."""
-        return not self.problems and not any(found.problem for found in self.runs)
+        return not self.problems and not self.lost and not any(found.problem for found in self.runs)
 
 
 def check(folder: Path) -> Checked:
@@ -80,7 +82,8 @@ def check(folder: Path) -> Checked:
     database = folder / "journal" / "cache.db"
     if not database.is_file():
         raise FileNotFoundError(database)
-    heads = Heads(folder / "heads").snapshot()  # before the rows: who drives a run may commit between the two
+    notes = Heads(folder / "heads")
+    heads, begun = notes.snapshot(), notes.begun()  # before the rows: who drives a run may commit between the two
     problems: list[str] = []
     with closing(read_only(database)) as raw:
         raw.text_factory = lambda text: text.decode("utf-8", "replace")
@@ -98,7 +101,20 @@ def check(folder: Path) -> Checked:
         ("database", f"{database.stat().st_size:,} bytes".replace(",", " ")),
         ("rows", f"{len(rows):,}".replace(",", " ")),
     ]
-    return Checked(facts, list(_runs(rows, heads)), [*problems, *_loose(rows)])
+    found = list(_runs(rows, heads))
+    still = begun & notes.begun()  # without those that were taken away on purpose meanwhile
+    return Checked(facts, found, [*problems, *_loose(rows)], _lost(rows, found, still))
+
+
+def _lost(rows: Mapping[str, object], found: Sequence[Found], begun: frozenset[int]) -> list[str]:
+    """The runs that are noted to have begun, and have no record left."""
+    lost = []
+    for number in sorted(begun - {number_of(one.run) for one in found}):
+        name, key = f"r{number}", f"r/{number:09d}"
+        with suppress(DamagedRecord):
+            name = opened(key, rows[key]) if key in rows else name
+        lost.append(name)
+    return lost
 
 
 def _first(raw: sqlite3.Connection, query: str, problems: list[str]) -> object:

@@ -28,9 +28,9 @@ from agentnb.store.base import NO_ROWS
 from agentnb.store.group import GroupCommit
 from agentnb.store.heads import Head, Heads
 from agentnb.store.layout import ADD, BOOKKEEPING, LAYOUT, brought_up, require_readable, version_of
-from agentnb.store.lock import LockedFile
+from agentnb.store.lock import LockedFile, is_locked
 from agentnb.store.seal import LENGTH, opened, seal_of, sealed
-from agentnb.store.text_cache import PAGES, clear_errors, open_cache
+from agentnb.store.text_cache import PAGES, clear_errors, doctor_line, open_cache
 
 __all__ = ["DiskStore"]
 
@@ -128,7 +128,15 @@ class DiskStore:
     def hold(self, run: str) -> LockedFile:
         """The run, held by a lock of the operating system: it is gone with the process, however that ends."""
         with self._guard():
-            return LockedFile(self._folder / "locks" / f"{run}.lock")
+            return LockedFile(self._lock(run))
+
+    def is_driven(self, run: str) -> bool:
+        """True where somebody drives the run now; a process that has died does not, however that ended."""
+        with self._guard():
+            return is_locked(self._lock(run))
+
+    def _lock(self, run: str) -> Path:
+        return self._folder / "locks" / f"{run}.lock"
 
     def add_row(self, key: str, text: str) -> bool:
         """Keep `text` under `key`, unless something is kept there already."""
@@ -313,14 +321,18 @@ class DiskStore:
             records = _records(run, key, kept, before)
             expected, before = expected + len(records), seal_of(kept)
             if head and head.seq == expected - 1 and head.seal != before:
-                raise DamagedRecord(f"{run}: record {head.seq} is another than was acknowledged; {_SAVE}")
+                raise DamagedRecord(f"{run}: record {head.seq} is another than was acknowledged; {self._save}")
             yield from records
         if head and head.seq >= expected:
             raise DamagedRecord(
                 f"{run}: {head.seq + 1:,} records were acknowledged, and {expected:,} are in {self.place}. What is"
-                f" missing may have acted, so nothing goes on from here; {_SAVE}. If the folder was put back from a"
-                f" copy on purpose, delete {self._folder / 'heads'}"
+                f" missing may have acted, so nothing goes on from here; {self._save}. If the folder was put back"
+                f" from a copy on purpose, delete {self._folder / 'heads'}"
             )
+
+    @property
+    def _save(self) -> str:
+        return f"{doctor_line(self._folder)} says what can be read, and saves it"
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         # diskcache has no range scan; its key column is indexed, and one query reads a run instead of one a record.
@@ -374,7 +386,6 @@ _REMOVALS: Final = "g/removals"
 _OWN: Final = ("j/", "x/c/", "x/a/", "x/p/", "x/u/")
 """What the keys of a run's own rows begin with, before its id; those of the ledger outlive it."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
-_SAVE: Final = "`%agent doctor --store` says what can be read, and saves it"
 
 
 def _records(run: str, key: str, kept: object, before: str) -> list[Record]:

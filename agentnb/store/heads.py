@@ -87,6 +87,15 @@ class Heads:
         except OSError:
             return None
 
+    def begun(self) -> frozenset[int]:
+        """The numbers of all runs whose last commit is noted now, as far as notes are sound."""
+        try:
+            data = self._path.read_bytes()
+        except OSError:
+            return frozenset()
+        slots = (data[at : at + _SLOT.size] for at in range(0, len(data) - _SLOT.size + 1, _SLOT.size))
+        return frozenset(number for number, slot in enumerate(slots) if _sound(slot))
+
     def snapshot(self) -> Callable[[str], Head | None]:
         """`noted` as all runs are noted now."""
         try:
@@ -103,10 +112,16 @@ class Heads:
             self._handle = -1
 
 
+def _sound(slot: bytes) -> bool:
+    """True of a note as it was written, of whatever run."""
+    body, crc = _SLOT.unpack(slot)
+    return _BODY.unpack(body)[0] > 0 and bool(crc == zlib.crc32(body))
+
+
 def _head(slot: bytes, run: str) -> Head | None:
     if len(slot) < _SLOT.size:
         return None
-    body, crc = _SLOT.unpack(slot)
+    body, _ = _SLOT.unpack(slot)
     after, seal, whose = _BODY.unpack(body)
-    sound = after > 0 and crc == zlib.crc32(body) and whose == zlib.crc32(run.encode("utf-8", "replace"))
-    return Head(after - 1, seal.hex()) if sound else None
+    mine = _sound(slot) and whose == zlib.crc32(run.encode("utf-8", "replace"))
+    return Head(after - 1, seal.hex()) if mine else None

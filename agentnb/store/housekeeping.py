@@ -10,17 +10,27 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, RunHeld, StoreError
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold
 from agentnb.store.disk import DiskStore
+from agentnb.store.text_cache import doctor_line
 
 __all__ = ["Garbage", "Goes", "collect", "survey"]
 
 _DAY_S = 86_400.0
 _TRIES = 3
+_GOES_ON = {
+    Status.PENDING: "not begun",
+    Status.IN_PROGRESS: "under way, or cut short",
+    Status.AWAITING_APPROVAL: "waiting for a person",
+    Status.AWAITING_ANSWER: "waiting for a person's answer",
+    Status.SUSPENDED: "suspended",
+}
+"""How a run stands that has not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Garbage:
         goes: the runs, oldest first.
         values: values kept aside that no other run holds, by their SHA-256.
         freed: bytes of all of it.
-        stays: runs that stay, and why, by how many of them: "recent", "not ended" and so on.
+        stays: runs that stay, oldest first, by why: "suspended, and can go on", "actions wait in its queue" and so on.
         size: bytes of all rows of the store.
         newest: of the store, when this was found.
     """
@@ -58,7 +68,7 @@ class Garbage:
     goes: Sequence[Goes]
     values: Sequence[str]
     freed: int
-    stays: dict[str, int]
+    stays: dict[str, list[str]]
     size: int
     newest: tuple[int, int]
 
@@ -81,9 +91,12 @@ def survey(
     Raises:
         ConfigError: a rule that is no number above, or equal to, 0.
     """
-    for name, value in (("older_than_days", older_than_days), ("max_mb", max_mb)):
+    rules = (("older_than_days", "--older-than", "days", older_than_days), ("max_mb", "--max-mb", "megabytes", max_mb))
+    for name, flag, unit, value in rules:
         if value is not None and not 0 <= value < float("inf"):
-            raise ConfigError(f"{name}={value!r} must be a number of at least 0")
+            raise ConfigError(
+                f"{name}={value!r} ({flag}) is below 0, or no number: give {unit} of 0 or more, such as 30"
+            )
     newest = store.newest()
     own: Counter[str] = Counter()
     holders: dict[str, set[str]] = {}
@@ -103,21 +116,20 @@ def survey(
             if total - _freed(goes, holders, sizes)[1] <= max_mb * 1e6:
                 break
             goes += [each for each in ended if each.run in kin[run.run] and each not in goes]
-    left = len(ended) - len(goes)
     free, freed = _freed(goes, holders, sizes)
-    return Garbage(
-        goes, free, freed, {**stays, **({"ended, and kept by these rules": left} if left else {})}, total, newest
-    )
+    if left := [run.run for run in ended if run not in goes]:
+        stays["ended, and kept by these rules"] = left
+    return Garbage(goes, free, freed, stays, total, newest)
 
 
-def _states(store: DiskStore) -> tuple[dict[str, RunState], Counter[str]]:
-    """The state of each run, and how many cannot be read."""
-    states, stays = dict[str, RunState](), Counter[str]()
+def _states(store: DiskStore) -> tuple[dict[str, RunState], dict[str, list[str]]]:
+    """The state of each run, and those that cannot be read, by why they stay."""
+    states, stays = dict[str, RunState](), dict[str, list[str]]()
     for run in store.runs():
         try:
             states[run], _ = load(store, run)
         except StoreError:
-            stays["damaged: `%agent doctor --store` says how"] += 1
+            stays.setdefault(f"damaged, as {doctor_line(Path(store.place))} says", []).append(run)
     return states, stays
 
 
@@ -132,7 +144,7 @@ def _kin(states: dict[str, RunState]) -> dict[str, frozenset[str]]:
     return {run: frozenset(all_of_them) for run, all_of_them in kin.items()}
 
 
-def _ended(states: dict[str, RunState], stays: Counter[str], own: Counter[str], now: float) -> list[Goes]:
+def _ended(states: dict[str, RunState], stays: dict[str, list[str]], own: Counter[str], now: float) -> list[Goes]:
     """The runs that have ended with nothing left to do, oldest first; the others are added to `stays`, by why."""
     executed = {state.head.executes for state in states.values()}
     why = {run: _needed(state, executed=run in executed) for run, state in states.items()}
@@ -140,7 +152,7 @@ def _ended(states: dict[str, RunState], stays: Counter[str], own: Counter[str], 
     for run, kin in _kin(states).items():
         state, stay = states[run], why[run] or next(("another run needs it" for one in kin if why[one]), "")
         if stay:
-            stays[stay] += 1
+            stays.setdefault(stay, []).append(run)
         else:
             days = max(0.0, now - state.at) / _DAY_S
             found.append(Goes(run, str(state.status), days, own[run], state.head.task))
@@ -150,10 +162,10 @@ def _ended(states: dict[str, RunState], stays: Counter[str], own: Counter[str], 
 def _needed(state: RunState, *, executed: bool) -> str:
     """Why a run stays whatever its age, or ""."""
     if not state.status.ended:
-        return f"not ended: {state.status}"
+        return _GOES_ON[state.status]
     if state.head.dry and state.status is Status.COMPLETED and not executed:
         return "a dry run that waits to be executed"
-    if state.claim is not None:
+    if state.may_have_acted:
         return "a call is in doubt"
     return "actions wait in its queue" if any(item.settled is None for item in state.queue) else ""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agentnb.errors import RunHeld
 
-__all__ = ["LockedFile"]
+__all__ = ["LockedFile", "is_locked"]
 
 
 class LockedFile:
@@ -41,3 +41,17 @@ class LockedFile:
             with contextlib.suppress(OSError):  # Windows keeps what is open
                 self._path.unlink()
         self._lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """True where somebody holds the lock, in this process or another; looking makes no file.
+
+    The only way to see it is to take it for some microseconds: who wants it in just these is told that it is held.
+    """
+    if not path.exists():
+        return False
+    try:
+        LockedFile(path).release(ended=False)
+    except RunHeld:
+        return True
+    return False

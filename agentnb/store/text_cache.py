@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ import diskcache
 from agentnb.errors import DamagedRecord, StoreError
 from agentnb.store.network import network_type
 
-__all__ = ["PAGES", "TextOnly", "clear_errors", "open_cache"]
+__all__ = ["PAGES", "TextOnly", "clear_errors", "doctor_line", "open_cache"]
 
 PAGES: Final = 512
 """Of 4 kB, kept in memory: runs are appended and read once; diskcache's 32 MB would only fill memory."""
@@ -28,6 +29,7 @@ _RAW_TEXT: Final = 1  # diskcache's MODE_RAW: the value is in the row as SQLite 
 _IN_DATABASE: Final = 2**62  # disk_min_file_size: larger values would go to files
 _FULL: Final = 2  # PRAGMA synchronous: a commit returns after its fsync
 _SAFE: Final = "What was recorded before is safe."
+_DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 class TextOnly(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type information
@@ -133,22 +135,27 @@ def clear_errors(folder: Path) -> Iterator[None]:
     except (sqlite3.DatabaseError, diskcache.Timeout) as error:
         if isinstance(error, diskcache.Timeout) or _name(error) == "SQLITE_BUSY":
             raise StoreError(f"the store {folder} is locked by another process for over 10 s. {_SAFE}") from error
-        raise StoreError(f"the store {folder} cannot be used: {error}. {_SAFE}{_todo(error)}") from error
+        raise StoreError(f"the store {folder} cannot be used: {error}. {_todo(error, folder)}") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL or half a surrogate pair in it
         why = getattr(error, "strerror", None) or error
         raise StoreError(f"the store {str(folder)!r} cannot be used: {why}. {_SAFE}") from error
 
 
-def _todo(error: sqlite3.DatabaseError) -> str:
-    """What to do about it, where SQLite says enough."""
+def _todo(error: sqlite3.DatabaseError, folder: Path) -> str:
+    """What is safe and what to do about it, where SQLite says enough."""
     what = _name(error)
+    if what in _DAMAGED:
+        return f"{doctor_line(folder)} says what can be read, and saves it"
     if what == "SQLITE_FULL":
-        return " Make room on the disk (`%agent gc` says what could go), then `%agent resume RUN`"
+        return f"{_SAFE} Make room on the disk (`%agent gc` says what could go), then `%agent resume RUN`"
     if what.startswith("SQLITE_IOERR"):
-        return " The disk reports errors: copy the folder to another one, and go on there"
-    if what in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-        return " `%agent doctor --store` says what can be read, and saves it"
-    return ""
+        return "The disk reports errors: copy the folder to another one, and go on there"
+    return _SAFE
+
+
+def doctor_line(folder: Path) -> str:
+    """The line that checks the store in `folder`."""
+    return f"`%agent doctor --store {shlex.quote(str(folder))}`"
 
 
 def _name(error: sqlite3.Error) -> str:
