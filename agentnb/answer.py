@@ -16,7 +16,6 @@ from agentnb.models.base import ModelReply
 from agentnb.plan import Step
 from agentnb.prompt_text import StepView
 from agentnb.prompts import Prompt, answer_prompt
-from agentnb.recovery import layer_of
 from agentnb.replies import BadReply, read_reply
 from agentnb.simpler import simple_answer_prompt, with_problems
 from agentnb.state import RunState
@@ -47,7 +46,7 @@ def answer_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     stopped = stop_in_words(state)
     undone = [step.title or step.tool for step, _ in _missing(state) if state.head.tools[step.tool].acts]
     task, problems, knows = state.head.task, state.problems, known(log)
-    if layer_of(state.rejected) > 1:
+    if state.simplified:
         return simple_answer_prompt(
             task, done, earlier=earlier, stopped=stopped, undone=undone, problems=problems, known=knows
         )

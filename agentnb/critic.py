@@ -16,7 +16,6 @@ from agentnb.memory import present_step
 from agentnb.models.base import ModelReply
 from agentnb.plan import Step
 from agentnb.prompts import Prompt, critique_prompt
-from agentnb.recovery import layer_of
 from agentnb.replies import BadReply, read_reply
 from agentnb.simpler import simple_critique_prompt, with_problems
 
@@ -39,7 +38,7 @@ class Verdict(BaseModel):
 def critique_question(log: RunLog, specs: Sequence[ToolSpec], step: Step) -> Prompt:
     """What the critic is asked about the step's result."""
     state, view = log.state, present_step(log, step)
-    if layer_of(state.rejected) > 1:
+    if state.simplified:
         return simple_critique_prompt(state.head.task, view, state.problems)
     return with_problems(critique_prompt(state.head.task, specs, view), state.problems)
 

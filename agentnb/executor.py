@@ -14,7 +14,6 @@ from agentnb.memory import done_steps, known, present_step
 from agentnb.models.base import ModelReply
 from agentnb.plan import Step, UnmetReference, is_open, open_args, resolve
 from agentnb.prompts import Prompt, bind_prompt
-from agentnb.recovery import layer_of
 from agentnb.replies import BadReply, read_reply
 from agentnb.simpler import simple_bind_prompt
 from agentnb.tools import InvalidArguments, Tool
@@ -32,7 +31,7 @@ def bind_question(log: RunLog, specs: Sequence[ToolSpec], step: Step) -> Prompt:
     done, earlier = done_steps(log)
     state, view, wanted = log.state, present_step(log, step), open_args(step.args)
     task, problems, knows = state.head.task, state.problems, known(log)
-    if layer_of(state.rejected) > 1:
+    if state.simplified:
         return simple_bind_prompt(task, tool, view, wanted, done, earlier=earlier, problems=problems, known=knows)
     return bind_prompt(task, specs, tool, view, wanted, done, earlier=earlier, problems=problems, known=knows)
 

@@ -21,7 +21,6 @@ from agentnb.plan import JSON, Check, Step, is_open, numbered, references
 from agentnb.prompt_text import StepView
 from agentnb.prompts import Prompt, plan_prompt
 from agentnb.reading import READ_RESULT, is_reading
-from agentnb.recovery import layer_of
 from agentnb.replies import BadReply, read_reply
 from agentnb.simpler import simple_plan_prompt
 from agentnb.state import NOTHING
@@ -71,7 +70,7 @@ def plan_question(log: RunLog, specs: Sequence[ToolSpec], tools: Mapping[str, To
     left = steps_left(state)
     most = MAX_STEPS if left is None else max(1, min(MAX_STEPS, left))
     without = [name for name, tool in tools.items() if tool.breaker.refusal()]
-    if layer_of(state.rejected) > 1:
+    if state.simplified:
         named = {step.tool for step in state.plan.steps} if state.plan else set()
         usable = [spec for spec in specs if spec.name not in without] or specs
         return simple_plan_prompt(

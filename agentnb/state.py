@@ -30,6 +30,7 @@ from agentnb.events import (
 )
 from agentnb.plan import READ_RESULT, Plan, Step, references, resting_on
 from agentnb.policy import ToolFacts
+from agentnb.recovery import layer_of
 from agentnb.stops import Seen
 from agentnb.trail import Trail
 
@@ -358,6 +359,11 @@ class RunState(NamedTuple):
         if since + len(self.left) <= TOLD_STEPS:
             return False
         return since >= self.head.memory.every and self.stage in (Stage.PLAN, Stage.STEP) and self.attempt == 1
+
+    @property
+    def simplified(self) -> bool:
+        """True where the next request is to be the simplified one; the strong model gets the full one."""
+        return not self.escalated and layer_of(self.rejected) > 1
 
     @property
     def left(self) -> tuple[Step, ...]:

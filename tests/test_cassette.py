@@ -340,7 +340,8 @@ def greedy() -> Callable[[ModelRequest], ModelReply]:
 
     def reply(request: ModelRequest) -> ModelReply:
         line = next(line for line in left if line[0] == request.phase)
-        left.remove(line)
+        if request.phase != "plan":  # which is asked for again where it costs more than there is
+            left.remove(line)
         return ModelReply(json.dumps(line[1]), Usage(len(request.prompt) // 2, request.max_output_tokens))
 
     return reply

@@ -190,7 +190,7 @@ def test_a_fork_can_give_a_phase_another_model(tmp_path: Path) -> None:
     assert again.cost.usd == pytest.approx(again.spent.usd)
 
 
-NOPE = [("bind", "nope")] * 3
+NOPE = [("bind", "nope")] * 4
 
 
 def test_the_strong_model_is_asked_where_the_cheap_one_gives_nothing_usable() -> None:
@@ -210,15 +210,15 @@ def test_the_strong_model_is_asked_where_the_cheap_one_gives_nothing_usable() ->
 
 
 def test_without_escalation_or_after_it_the_run_goes_the_old_way() -> None:
-    """Three tries of the cheap model, then the plan is revised; with escalation one more of the strong one before."""
+    """Four tries of the cheap model, then the plan is revised; with escalation one more of the strong one before."""
     revised = plan(step("add", a=1, b=2))
     plain = tiered(MemoryStore(), strong=[PLANNED[0], revised, answer()], cheap=[*NOPE, verdict()])
-    assert plain.cost.by_phase["bind"].calls == 3
+    assert plain.cost.by_phase["bind"].calls == 4
     assert plain.status is Status.COMPLETED
     both = tiered(
         MemoryStore(), strong=[PLANNED[0], ("bind", "nope"), revised, answer()], cheap=[*NOPE, verdict()], escalate=True
     )
-    assert both.cost.by_phase["bind"].calls == 4
+    assert both.cost.by_phase["bind"].calls == 5
     assert (both.status, both.state.revisions) == (Status.COMPLETED, 1)
 
 
@@ -322,7 +322,7 @@ def test_a_mean_is_of_the_newest_runs_of_its_kind() -> None:
     store, told = MemoryStore(), list[Raised]()
     once = tiered(MemoryStore()).spent.tokens
     alert = Alert(tokens=once * 1.2, task_type="t", last=2, callback=told.append)
-    big = [plan(*[step("add", a=1, b=2)] * 6), answer()]
+    big = [plan(*[step("add", a=n, b=2) for n in range(6)]), answer()]
     runs = [
         tiered(store, alerts=[alert], tags={"task_type": "t"}),
         tiered(store, strong=big, cheap=[verdict()] * 6, alerts=[alert], tags={"task_type": "u"}),

@@ -275,7 +275,7 @@ def test_whatever_a_tool_does_is_a_result(kernel: Kernel, what: str) -> None:
 def bad() -> int:
     "Does what it should not."
     {what}
-m = Model(plan(step('bad')), *[plan(step('bad'))] * {0 if "Exit" in what else 3}, answer('It did not work.'))
+m = Model(plan(step('bad')), *[plan(step('bad'))] * {0 if "Exit" in what else 2}, answer('It did not work.'))
 """
     )
     shown = kernel.run("%%agent r --model m --tools bad\nTry.")
