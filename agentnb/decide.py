@@ -31,7 +31,7 @@ from agentnb.events import (
 )
 from agentnb.plan import Step, open_args, references
 from agentnb.policy import Level
-from agentnb.recovery import MOST_REPLIES
+from agentnb.recovery import MOST_ASSESSMENTS, MOST_REPLIES
 from agentnb.state import NOTHING, RunState, Stage, Status
 from agentnb.stops import REASONS, Loop, loop_in
 from agentnb.tiers import escalation
@@ -323,7 +323,7 @@ def _step(state: RunState) -> Action:  # noqa: C901, PLR0911 - a table, one line
     if state.gaps:
         return AskQuestion()
     if _assessment_is_due(state, step):
-        return Assess()
+        return (_stronger(state, "assess") if state.rejected >= MOST_ASSESSMENTS else None) or Assess()
     facts = state.head.tools[step.tool]
     if state.head.dry and facts.acts:
         return Simulate()
