@@ -62,7 +62,7 @@ def circled(state: RunState, e: LoopNoticed) -> Changes:
     require(not state.stop, "the run is being brought to its end", e)
     changes: Changes = {"seen": state.seen.noticed(e.what)}
     if e.then == "stop":
-        changes |= {**CLEAN, "reopen": Stage.PLAN, "stage": Stage.ANSWER, "stop": REASONS[e.what], "why": e.said}
+        changes |= {**CLEAN, "stage": Stage.ANSWER, "stop": REASONS[e.what], "why": e.said}
     elif e.then == "revise":
         changes |= {**CLEAN, "stage": Stage.PLAN, "why": "; ".join(filter(None, (e.said, state.why)))}
     return changes
@@ -82,5 +82,5 @@ def _reopened(state: RunState, e: RunRetried) -> Changes:
     if state.status is not Status.STOPPED or state.stop not in REASONS.values():
         raise IllegalTransition(f"{e.kind}: the run did not stop in a circle")
     why = "; ".join(filter(None, (f"{_SAID}{e.hint}" if e.hint else "", state.why)))
-    again: Changes = {"status": Status.IN_PROGRESS, "stage": state.reopen, "stop": "", "limit": None, "no_answer": None}
+    again: Changes = {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "stop": "", "limit": None, "no_answer": None}
     return {**CLEAN, **again, "finished": None, "why": why, "seen": replace(state.seen, told=(), idle=0)}
