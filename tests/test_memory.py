@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -16,7 +16,8 @@ from agentnb.errors import ConfigError, InvalidData, ToolDefinitionError
 from agentnb.events import Item, Kept, MemorySummarised
 from agentnb.gist import extracted
 from agentnb.memory import fitting, item_line, memory_text
-from agentnb.preview import dump
+from agentnb.preview import dump, preview
+from agentnb.prompt_text import StepView, step_text
 from agentnb.reading import READ_RESULT, WINDOW, reading
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
@@ -134,6 +135,23 @@ class TestReading:
             got = read("$s1", "a[0]", got["next"])
             found += got["text"]
         assert found == text
+
+    @given(
+        st.one_of(
+            st.text(max_size=3000),
+            st.lists(st.one_of(st.text(max_size=90), st.integers()), max_size=300),
+            st.dictionaries(st.text(max_size=20), st.integers(), max_size=80),
+        ),
+        st.integers(0, 3000),
+    )
+    @example("a b " * 300, 0)
+    @example([*range(300)], 0)
+    @example("строка " * 300, 7)
+    def test_a_reading_is_shown_whole(self, value: Any, start: int) -> None:
+        """What a prompt cuts out of a reading would never be read: it goes on where that ends."""
+        got = reading(_Results(value)).function("s1", "", start)  # type: ignore[arg-type]
+        shown = step_text(StepView("s2", "read on", "read_result", {}, preview=preview(got), status="ok"), 1200, 640)
+        assert "".join(dump(got).split()) in "".join(shown.split())
 
     def test_a_place_that_is_not_there_says_what_is(self) -> None:
         """The model can mend it."""
@@ -341,6 +359,31 @@ def test_two_results_of_one_call_contradict_each_other() -> None:
     run = Agent(clerk, tools=[stock], store=MemoryStore()).run("Count.", plan=steps)
     assert [(i.kind, i.by, i.sources) for i in run.state.noted] == [("contradiction", "code", ("s2", "s3"))]
     assert "the same call gave one result in s2 and another in s3" in clerk.of("answer")[0].prompt
+
+
+def test_a_change_between_two_reads_is_no_contradiction() -> None:
+    """What is counted before and after something is stored differs because of that."""
+    stored: list[str] = []
+
+    @tool(effect="read")
+    def stock() -> int:
+        """How many there are."""
+        return len(stored)
+
+    @tool(effect="write", reversibility="full")
+    def store(item: str) -> None:
+        """Store one.
+
+        Args:
+            item: which.
+        """
+        stored.append(item)
+
+    steps = [Step(tool="stock"), Step(tool="store", args={"item": "x"}), Step(tool="stock"), Step(tool="stock")]
+    agent = Agent(Clerk(), tools=[stock, store], store=MemoryStore(), approve="auto")
+    run = agent.run("Count.", plan=steps)
+    assert run.status is Status.COMPLETED
+    assert run.state.noted == ()
 
 
 ITEMS = st.lists(
