@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from agentnb.errors import IllegalTransition
 from agentnb.events import Item, LoopNoticed, PlanMade, ReplyRejected, RunRetried, StepJudged, ToolReturned
+from agentnb.recovery import PERSON_SAYS
 from agentnb.state import RunState, Stage, Status
 from agentnb.step_changes import CLEAN, Changes, require
 from agentnb.stops import REASONS, Seen, mark_of
 
 __all__ = ["assumed", "circled", "rejected", "retried", "seen_with"]
-
-_SAID: Final = "a person says: "
 
 
 def rejected(state: RunState, e: ReplyRejected) -> Changes:
@@ -24,8 +22,8 @@ def rejected(state: RunState, e: ReplyRejected) -> Changes:
 
 def _with_hint(hint: str, problems: tuple[str, ...]) -> tuple[str, ...]:
     """The problems after what a person says to them; what was said before gives way to it."""
-    ours = tuple(problem for problem in problems if not problem.startswith(_SAID))
-    return (f"{_SAID}{hint}", *ours) if hint else problems
+    ours = tuple(problem for problem in problems if not problem.startswith(PERSON_SAYS))
+    return (f"{PERSON_SAYS}{hint}", *ours) if hint else problems
 
 
 def assumed(state: RunState, e: PlanMade) -> tuple[Item, ...]:
@@ -81,6 +79,6 @@ def _reopened(state: RunState, e: RunRetried) -> Changes:
     """A run that was stopped in a circle is planned anew, and is told the next time once more before it is stopped."""
     if state.status is not Status.STOPPED or state.stop not in REASONS.values():
         raise IllegalTransition(f"{e.kind}: the run did not stop in a circle")
-    why = "; ".join(filter(None, (f"{_SAID}{e.hint}" if e.hint else "", state.why)))
+    why = "; ".join(filter(None, (f"{PERSON_SAYS}{e.hint}" if e.hint else "", state.why)))
     again: Changes = {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "stop": "", "limit": None, "no_answer": None}
     return {**CLEAN, **again, "finished": None, "why": why, "seen": replace(state.seen, told=(), idle=0)}

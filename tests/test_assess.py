@@ -280,7 +280,7 @@ def test_a_tool_that_changes_while_a_question_waits_does_not_answer_it(make: Mak
             to: its address.
             text: what it says.
         """
-        return send.function(to, text)
+        return str(send.function(to, text))
 
     run = make(says(), tools=[table, note, changed, wipe]).resume(first.id, accept_changes=True)
     assert run.status is Status.AWAITING_ANSWER

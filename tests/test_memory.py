@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,15 +13,19 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentnb import Agent, Answer, Budget, MemoryPolicy, ModelReply, ModelRequest, Run, Step, Usage, tool
+from agentnb.decide import Summarise, decide
 from agentnb.errors import ConfigError, InvalidData, ToolDefinitionError
-from agentnb.events import Item, Kept, MemorySummarised
+from agentnb.events import Item, Kept, MemorySummarised, RunStarted
 from agentnb.gist import extracted
 from agentnb.memory import fitting, item_line, memory_text
+from agentnb.plan import Plan, numbered
 from agentnb.preview import dump, preview
 from agentnb.prompt_text import StepView, step_text
 from agentnb.reading import READ_RESULT, WINDOW, reading
-from agentnb.state import Status
+from agentnb.state import NEW, Memory, Outcome, Stage, Status
 from agentnb.store.disk import DiskStore
+from agentnb.summariser import by_rule, summary_of
+from agentnb.trail import Trail
 from tests.parts import MemoryStore, add, note, step
 
 FREE = Budget(steps=10**6, tokens=10**12, working_seconds=10.0**9)
@@ -255,6 +260,8 @@ def test_the_bound_is_the_users() -> None:
         MemoryPolicy(tokens=100)
     with pytest.raises(ConfigError, match="every=1 "):
         MemoryPolicy(every=1)
+    with pytest.raises(ConfigError, match="every=13 must be 12 or less"):
+        MemoryPolicy(every=13)
 
 
 class TestSummary:
@@ -359,6 +366,36 @@ def test_two_results_of_one_call_contradict_each_other() -> None:
     run = Agent(clerk, tools=[stock], store=MemoryStore()).run("Count.", plan=steps)
     assert [(i.kind, i.by, i.sources) for i in run.state.noted] == [("contradiction", "code", ("s2", "s3"))]
     assert "the same call gave one result in s2 and another in s3" in clerk.of("answer")[0].prompt
+
+
+def test_steps_that_no_prompt_tells_are_summed_up_by_code() -> None:
+    """A run from before there was a memory has many: none of them is lost."""
+    plan = Plan(numbered([Step(tool="look", title=f"look at {n}") for n in range(31)]), by="model")
+    outcomes = Trail([Outcome(step.id, "failed", message="no") for step in plan.steps[:30]])
+    head = RunStarted(
+        run="r", task="t", model="m", cheap_model="m", tools={"look": look.facts}, budget=FREE, memory=MemoryPolicy()
+    )
+    state = NEW._replace(
+        status=Status.IN_PROGRESS, stage=Stage.STEP, started=head, budget=FREE, plan=plan, outcomes=outcomes
+    )
+    assert decide(state) == Summarise("rule")
+    made = by_rule(SimpleNamespace(state=state))  # type: ignore[arg-type]
+    assert (made.upto, len(made.items), made.hidden) == (30, 30, 0)
+
+
+def test_a_contradiction_is_not_summed_up() -> None:
+    """One that the notes do not tell stays; one that they tell anew of the same steps takes its place."""
+    old = [
+        Item(kind="contradiction", text=f"{n} or {n + 1}", by="model", sources=(f"s{n}", f"s{n + 1}")) for n in (1, 2)
+    ]
+    fact = Item(kind="fact", text="7 shops", by="model", sources=("s1",))
+    outcomes = Trail([Outcome(f"s{n}", "failed") for n in (1, 2, 3)])
+    head = RunStarted(run="r", task="t", model="m", cheap_model="m", tools={}, budget=FREE, memory=MemoryPolicy())
+    state = NEW._replace(started=head, outcomes=outcomes, memory=Memory(3, (*old, fact)))
+    said = {"facts": [], "contradictions": [{"text": "2, and later 3", "from": ["s2", "s3"]}]}
+    made = summary_of(SimpleNamespace(state=state), ModelReply(json.dumps(said), Usage(1, 1)))  # type: ignore[arg-type]
+    assert isinstance(made, MemorySummarised)
+    assert [item.text for item in made.items] == ["1 or 2", "2, and later 3"]
 
 
 def test_a_change_between_two_reads_is_no_contradiction() -> None:
