@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentnb.assess_changes import persons_words
-from agentnb.events import AssessmentMade, ModelEscalated, ReplyRejected, Statement, ToolRefused
+from agentnb.events import AssessmentMade, ReplyRejected, Statement, ToolRefused
 from agentnb.forms import Schema, ToolSpec, closed_object, text
 from agentnb.grounds import Ground, found_nowhere, grounds_of, points_at
 from agentnb.log import RunLog
@@ -24,6 +24,7 @@ from agentnb.plan import JSON, Step
 from agentnb.prepared import prepare
 from agentnb.prompt_text import as_line, call_text, join, newest, noted_text, problems_text, settled, system_text
 from agentnb.prompts import Prompt
+from agentnb.recovery import MOST_ASSESSMENTS
 from agentnb.replies import BadReply, read_reply
 from agentnb.state import RunState
 from agentnb.tiers import escalation
@@ -31,8 +32,6 @@ from agentnb.tools import Tool
 
 __all__ = ["SAID", "Assessment", "Said", "assess_question", "assessment_of", "checked"]
 
-_MOST_REPLIES: Final = 3
-"""Replies in a row, of which the last has to hold."""
 SAID: Final = 6
 """Statements of an assessment at most."""
 _ARGS: Final = 12
@@ -131,9 +130,7 @@ def _schema(ids: Sequence[str], args: Sequence[str]) -> Schema:
     return closed_object({"statements": items})
 
 
-def assessment_of(
-    log: RunLog, tool: Tool, step: Step, reply: ModelReply
-) -> AssessmentMade | ReplyRejected | ModelEscalated:
+def assessment_of(log: RunLog, tool: Tool, step: Step, reply: ModelReply) -> AssessmentMade | ReplyRejected:
     """The assessment that the reply holds, checked by code; or what is wrong with the reply.
 
     After the last reply that may be wrong, the strong model's included, it is code's own: whatever the call holds that
@@ -146,9 +143,9 @@ def assessment_of(
     try:
         said = read_reply(Assessment, reply).statements[:SAID]
     except BadReply as bad:
-        if log.state.rejected + 1 < _MOST_REPLIES:
+        if log.state.rejected + 1 < MOST_ASSESSMENTS or escalation(log.state, "assess"):
             return ReplyRejected(phase="assess", step=step.id, problems=bad.problems)
-        return escalation(log.state, "assess") or _by_code(log.state, step, missing)
+        return _by_code(log.state, step, missing)
     sorted_out = [checked(log.state, one, missing, pointing) for one in said]
     told = {statement.argument for _, statement in sorted_out}
     passed_over = [name for name in missing if name in pointing - told] if said else []  # a script may say nothing

@@ -14,15 +14,25 @@ __all__ = ["answered", "asked", "assessed", "missing_of", "persons_words", "word
 
 _ASKED = " (asked about “"
 """Between what a person says and what was asked: the answer comes first, for a prompt may cut it short."""
+_WITHOUT = "go on without knowing: "
+"""Before what a person does without: those are an assessment's words."""
 
 
 def assessed(state: RunState, e: AssessmentMade) -> Changes:
-    """What is assumed and what is not known takes the place of what the assessment before had said of that."""
+    """What is assumed and what is not known takes the place of what the assessment before had said of that.
+
+    What the plan's steps assume stays: it is the planner's.
+    """
     current(state, e.step, e)
     require(state.head.assess is not None, "this run makes no assessments", e)
     require(e.call == state.present_call, "it was made for another call", e)
     require(set(e.gaps) <= {*e.assumed, *e.unknown}, "a gap is something that it says", e)
-    kept = tuple(item for item in state.noted if item.kind not in ("assumption", "question") or item.by == "person")
+    planned = {(step.id, text) for step in state.plan.steps for text in step.assumes} if state.plan else set()
+    kept = tuple(
+        item
+        for item in state.noted
+        if item.kind not in ("assumption", "question") or item.by == "person" or (*item.sources, item.text) in planned
+    )
     open_now = (*(_item("assumption", s, e.by) for s in e.assumed), *(_item("question", s, e.by) for s in e.unknown))
     return {
         "noted": (*kept, *open_now),
@@ -57,7 +67,7 @@ def answered(state: RunState, e: QuestionAnswered) -> Changes:
         "question": None,
     }
     if e.decision == "go_on":
-        decided = Item(kind="decision", text=f"go on without knowing: {missing}", by="person", critical=True)
+        decided = Item(kind="decision", text=f"{_WITHOUT}{missing}", by="person", critical=True)
         return rest | {
             "noted": (*state.noted, decided),
             "unanswered": (*state.unanswered, *map(missing_of, state.gaps)),
@@ -77,7 +87,8 @@ def answered(state: RunState, e: QuestionAnswered) -> Changes:
 
 def persons_words(state: RunState) -> tuple[str, ...]:
     """What people have said in the run, without what they were asked: a question vouches for nothing in it."""
-    return tuple(item.text.partition(_ASKED)[0] for item in (*state.memory.items, *state.noted) if item.by == "person")
+    items = (item for item in (*state.memory.items, *state.noted) if item.by == "person")
+    return tuple(item.text.partition(_ASKED)[0] for item in items if not item.text.startswith(_WITHOUT))
 
 
 def words_of(gaps: tuple[Statement, ...]) -> str:

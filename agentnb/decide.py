@@ -31,8 +31,8 @@ from agentnb.events import (
 )
 from agentnb.plan import Step, open_args, references
 from agentnb.policy import Level
-from agentnb.recovery import MOST_REPLIES
-from agentnb.state import NOTHING, RunState, Stage, Status
+from agentnb.recovery import MOST_ASSESSMENTS, MOST_REPLIES
+from agentnb.state import NOTHING, TOLD_STEPS, RunState, Stage, Status
 from agentnb.stops import REASONS, Loop, loop_in
 from agentnb.tiers import escalation
 
@@ -287,8 +287,13 @@ def limit_reached(short: Refusal, phase: str) -> LimitReached:
 
 
 def _summarise(state: RunState) -> Summarise:
-    """A model sums up what a model has planned; code does it for others, and where no valid summary is to be had."""
-    by_model = state.head.memory.by == "model" and not state.head.executes and state.plan and state.plan.by == "model"
+    """A model sums up what a model has planned; code does it for others, and where no valid summary is to be had.
+
+    A run from before there was a memory may have more steps than a prompt tells: those only code can sum up.
+    """
+    rule = state.head.memory
+    by_model = rule.by == "model" and not state.head.executes and state.plan and state.plan.by == "model"
+    by_model = by_model and len(state.outcomes) - state.memory.upto <= TOLD_STEPS
     return Summarise("model" if by_model and state.rejected < MAX_SUMMARIES else "rule")
 
 
@@ -323,7 +328,7 @@ def _step(state: RunState) -> Action:  # noqa: C901, PLR0911 - a table, one line
     if state.gaps:
         return AskQuestion()
     if _assessment_is_due(state, step):
-        return Assess()
+        return (_stronger(state, "assess") if state.rejected >= MOST_ASSESSMENTS else None) or Assess()
     facts = state.head.tools[step.tool]
     if state.head.dry and facts.acts:
         return Simulate()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from agentnb.preview import dump
 
 __all__ = ["Ground", "found_nowhere", "grounds_of", "points_at"]
 
-_NUMBER: Final = re.compile(r"(?<![\w.])[-+]?\d+(?:[,\u00a0 ]\d{3})*(?:\.\d+)?(?!\w)")
+_NUMBER: Final = re.compile(r"(?<![\w.])[-+]?\d+(?:[,\u00a0 ]\d{3})*(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w)")
 _FACT: Final = re.compile(r"[^\s,;()<>\"']*(?:@|://|[\w-]/[\w-])[^\s,;()<>\"']*|\w*[a-zA-Z]\w*[-_:#]?\d[\w-]*|\S*_\S*")
 """What is copied and not worded, besides numbers: addresses, paths, identifiers."""
 _WORDS: Final = [
@@ -45,7 +46,7 @@ class Ground:
 
     Attributes:
         source: "task", "person", or the id of the step whose result it is.
-        text: it; a result as JSON.
+        text: it; of a result all that is in it, a line each.
         lengths: of the lists in a result: how many of something there are is a fact of it too.
     """
 
@@ -65,12 +66,11 @@ class Ground:
         words = {float(n) for n, word in enumerate(_WORDS) if re.search(rf"\b{word}\b", self.folded)}
         return frozenset(found | words | {float(n) for n in self.lengths})
 
-    def says(self, fact: str | float) -> bool:
+    def says(self, fact: str) -> bool:
         """True where it holds the fact: a number as it is or rounded, any other text as a whole word."""
-        if isinstance(fact, str) and not _NUMBER.fullmatch(fact):
+        if not _NUMBER.fullmatch(fact):
             return re.search(rf"(?<!\w){re.escape(' '.join(fact.casefold().split()))}(?!\w)", self.folded) is not None
-        written = fact if isinstance(fact, str) else f"{fact:.10g}"
-        wanted, places = _value(written), len(written.partition(".")[2])
+        wanted, places = _value(fact), len(fact.partition(".")[2])
         return any(wanted in (known, -known) or round(abs(known), places) == abs(wanted) for known in self.numbers)
 
 
@@ -82,8 +82,8 @@ def grounds_of(task: str, results: Iterable[tuple[str, JSON]], words: Sequence[s
         results: id of each finished step, and its result.
         words: what a person has said in the run.
     """
-    found = [Ground("task", task), *(Ground(step, dump(value), tuple(_lengths(value))) for step, value in results)]
-    return (*found, *(Ground("person", said) for said in words))
+    found = (Ground(step, "\n".join(_texts(value)), tuple(_lengths(value))) for step, value in results)
+    return (Ground("task", task), *found, *(Ground("person", said) for said in words))
 
 
 def found_nowhere(
@@ -144,7 +144,12 @@ def _facts(value: JSON) -> Iterator[str]:
     elif isinstance(value, str):
         yield from _facts_in(value)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield f"{value:.10g}"
+        yield _written(value)
+
+
+def _written(number: float) -> str:
+    """A number in digits alone, however large or small it is."""
+    return str(number) if isinstance(number, int) else f"{Decimal(f'{number:.15g}'):f}"
 
 
 def _facts_in(text: str) -> Iterator[str]:
@@ -165,6 +170,19 @@ def _is_name(text: str) -> bool:
 
 def _value(number: str) -> float:
     return float(re.sub(r"[,\u00a0 ]", "", number))
+
+
+def _texts(value: JSON) -> Iterator[str]:
+    """All that is in a result, its names too: texts as they are, for JSON glues the n of a line's end to a word."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    else:
+        yield value if isinstance(value, str) else dump(value)
 
 
 def _lengths(value: JSON) -> Iterator[int]:

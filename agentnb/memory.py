@@ -128,12 +128,12 @@ def _plan_text(state: RunState) -> str:
     return text[:_PLAN_BYTES] if steps else ""
 
 
-def done_steps(log: RunLog) -> tuple[list[StepView], int]:
-    """The finished steps that the memory does not cover, oldest first, and how many came before them."""
+def done_steps(log: RunLog, most: int = TOLD_STEPS) -> tuple[list[StepView], int]:
+    """The finished steps that the memory does not cover, the last `most`, and how many came before them."""
     state = log.state
     if state.plan is None:
         return [], 0
-    outcomes = state.outcomes.last(min(TOLD_STEPS, len(state.outcomes) - state.memory.upto))
+    outcomes = state.outcomes.last(min(most, len(state.outcomes) - state.memory.upto))
     earlier = len(state.outcomes) - len(outcomes)
     steps = state.plan.steps[earlier : len(state.outcomes)]
     return [_done(log, step, outcome) for step, outcome in zip(steps, outcomes, strict=True)], earlier

@@ -188,7 +188,8 @@ class Performer:
         """What was read in a reply; where it cannot be used, with all that a person has to know of it."""
         if not isinstance(event, ReplyRejected):
             return event
-        layer, said = layer_of(self._log.state.rejected), reply.text[:REPLY_SHOWN]
+        layer = 1 if event.phase == "assess" else layer_of(self._log.state.rejected)  # it has no simpler form
+        said = reply.text[:REPLY_SHOWN]
         return replace(event, layer=layer, model=self._voice(event.phase).ref, reply=said)
 
     def _warn(self, event: AlertRaised) -> Iterator[Event]:
@@ -221,7 +222,7 @@ class Performer:
     def _assess(self, step: Step) -> Iterator[Event]:
         tool = self._tools[step.tool]
         reply = yield from self._ask("assess", assess_question(self._log, self._specs, tool, step), step.id)
-        yield assessment_of(self._log, tool, step, reply)
+        yield self._read(assessment_of(self._log, tool, step, reply), reply)
 
     def _call(self, step: Step) -> Iterator[Event]:
         log, tool = self._log, self._tools[step.tool]

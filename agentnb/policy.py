@@ -34,6 +34,7 @@ Reversibility = Literal["full", "partial", "irreversible"]
 
 _LEVELS: Final[tuple[str, ...]] = get_args(Level)
 _DAY_S: Final = 86_400.0
+_MOST_STEPS: Final = 12  # `state.TOLD_STEPS`, which stands above this
 _LEAST_MEMORY: Final = 2000
 
 
@@ -186,13 +187,13 @@ class MemoryPolicy:
     Attributes:
         tokens: the most that a prompt says of the run: its memory, the plan and the last steps; three bytes of text
             count as one token. At least 2000.
-        every: finished steps after which the memory is summarised; the prompts between two of these begin alike, which
-            a provider's cache reads at a tenth of the price.
+        every: finished steps after which the memory is summarised, from 2 to 12: so many a prompt tells one by one. The
+            prompts between two of these begin alike, which a provider's cache reads at a tenth of the price.
         by: "model": the cheap model writes the summary of a plan that a model made, and code does where it cannot;
             "rule": code does.
 
     Raises:
-        ConfigError: a number that is too small, or another `by`.
+        ConfigError: a number that is too small or too large, or another `by`.
     """
 
     tokens: int = 4000
@@ -204,6 +205,10 @@ class MemoryPolicy:
             value: Any = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ConfigError(f"memory: {name}={value!r} must be a whole number, {least} or more")
+        if self.every > _MOST_STEPS:
+            raise ConfigError(
+                f"memory: every={self.every} must be {_MOST_STEPS} or less: prompts tell no more steps one by one"
+            )
         if self.by not in ("model", "rule"):
             raise ConfigError(f"memory: by={self.by!r} is neither 'model' nor 'rule'")
 

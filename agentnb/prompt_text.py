@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from agentnb.forms import ToolSpec
 from agentnb.plan import OPEN, REFERENCE
 from agentnb.preview import dump, trim
+from agentnb.recovery import PERSON_SAYS
 from agentnb.state import TOLD_STEPS
 
 __all__ = [
@@ -47,6 +48,8 @@ _TOOLS_BYTES, _NEWEST_BYTES, _SETTLED_BYTES = 6000, 2400, 400
 _NEWEST: Final = 3
 _LEAST_STEP_BYTES, _ROOM_FOR_EXPECT = 240, 900
 _PROBLEMS, _PROBLEM_BYTES = 6, 240
+_HINT_BYTES: Final = 2100
+"""Of what a person says: their hints stand in prompts whole, whatever they are written in."""
 
 _STATUS = {
     "ok": "done",
@@ -192,7 +195,8 @@ def problems_text(problems: Sequence[str]) -> str:
     """What was wrong with the tries before, "" where there was none."""
     if not problems:
         return ""
-    lines = [f"- {as_line(problem, _PROBLEM_BYTES)}" for problem in problems[:_PROBLEMS]]
+    rooms = [_HINT_BYTES if problem.startswith(PERSON_SAYS) else _PROBLEM_BYTES for problem in problems[:_PROBLEMS]]
+    lines = [f"- {as_line(problem, room)}" for problem, room in zip(problems, rooms, strict=False)]
     return "\n".join(["Your previous try did not work. Do it differently this time. What was wrong:", *lines])
 
 

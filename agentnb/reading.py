@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -15,8 +16,8 @@ from agentnb.tools import Tool, tool
 
 __all__ = ["READ_RESULT", "is_reading", "reading", "with_reading"]
 
-WINDOW: Final = 560
-"""Characters of one reading: so much a prompt shows whole."""
+WINDOW: Final = 600
+"""Bytes of one reading as JSON: so much a prompt shows whole."""
 
 
 @tool(effect="read", name=NAME)
@@ -49,29 +50,28 @@ def reading(log: RunLog) -> Tool:
 
     def read_result(handle: str, path: str = "", start: int = 0) -> dict[str, Any]:
         value = _part(log.result_of(handle.removeprefix("$")), path)
-        if isinstance(value, str):
-            return {"text": value[start : start + WINDOW], **_place(start, min(len(value), start + WINDOW), len(value))}
         if isinstance(value, dict):
             value = [{"key": key, "value": item} for key, item in value.items()]
-        if not isinstance(value, list):
+        if not isinstance(value, (str, list)):
             return {"value": value}
-        end = _fitting(value, start)
-        return {"items": value[start:end], **_place(start, end, len(value))}
+        return _window("text" if isinstance(value, str) else "items", value, start)
 
     return replace(READ_RESULT, function=read_result)
 
 
-def _place(start: int, end: int, of: int) -> dict[str, JSON]:
-    return {"start": start, "of": of, **({"next": end} if end < of else {})}
+def _window(name: str, value: str | list[JSON], start: int) -> dict[str, JSON]:
+    """As much of `value` from `start` on as a prompt shows whole, and at least one item, however long that is."""
 
+    def upto(end: int) -> dict[str, JSON]:
+        place = {"start": start, "of": len(value), **({"next": end} if end < len(value) else {})}
+        return {name: value[start:end], **place}
 
-def _fitting(items: list[JSON], start: int) -> int:
-    """Where a window that begins at `start` ends: after at least one item, however long that is."""
-    room, end = WINDOW, start
-    while end < len(items) and (end == start or room - len(dump(items[end])) >= 0):
-        room -= len(dump(items[end])) + 2
-        end += 1
-    return end
+    def size(end: int) -> int:
+        return len(dump(upto(end)).encode("utf-8", "replace"))
+
+    most = min(len(value), start + WINDOW)
+    fitting = most if size(most) <= WINDOW else bisect_right(range(start, most), WINDOW, key=size) + start - 1
+    return upto(max(fitting, min(start + 1, len(value))))
 
 
 def _part(value: JSON, path: str) -> JSON:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-__all__ = ["MOST_REPLIES", "REPLY_SHOWN", "layer_of"]
+__all__ = ["MOST_ASSESSMENTS", "MOST_REPLIES", "PERSON_SAYS", "REPLY_SHOWN", "layer_of"]
 
 SAME_REQUEST: Final = 2
 """Replies to the request as it is asked always, the first one included."""
@@ -19,6 +19,10 @@ SIMPLER_REQUEST: Final = 2
 """Replies to the simplified one."""
 MOST_REPLIES: Final = SAME_REQUEST + SIMPLER_REQUEST
 """Replies that cannot be used, in a row, before a person is asked."""
+MOST_ASSESSMENTS: Final = 3
+"""The same of assessments, which are never simplified, before code makes one."""
+PERSON_SAYS: Final = "a person says: "
+"""Before a person's hint, where it stands among the problems."""
 REPLY_SHOWN: Final = 300
 """Characters of a reply that are kept for a person to read."""
 

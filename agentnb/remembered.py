@@ -56,6 +56,8 @@ def noted(event: Event) -> tuple[Item, ...]:  # noqa: PLR0911 - a table, one cas
 
 def read_again(state: RunState, outcome: Outcome) -> Changes:
     """What a finished call that read adds: itself, and where the same call gave something else before, that it did."""
+    if state.reads and outcome.call and outcome.made and not state.head.dry:
+        return {"reads": ()}  # what was read before something was changed may well be otherwise after it
     result = outcome.result
     if not state.read or outcome.status not in ("ok", "empty") or result is None:
         return {}

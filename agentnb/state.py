@@ -306,7 +306,7 @@ class RunState(NamedTuple):
     no_answer: LimitReached | None = None
     """The limit that leaves no room for the final answer either."""
     reopen: Stage = Stage.DONE
-    """The stage that a limit, or a stop for going round in circles, cut short."""
+    """The stage that a limit cut short."""
     stop: str = ""
     """Why the run is being brought to its end, "" where it is not or the plan is done."""
     suspended: RunSuspended | None = None

@@ -151,6 +151,8 @@ def approval_answered(state: RunState, e: ApprovalAnswered) -> Changes:
         changes["allowed"] = state.allowed | {asked.tool}
     if e.decision == "edit":
         require(e.args is not None and bool(e.binding), "an edit has arguments and their binding", e)
+        if state.assessed == state.present_call:  # what a person has written into it is not a model's guess
+            changes["assessed"] = state._replace(bound=e.args).present_call
         return changes | {"bound": e.args, "approved": e.binding}  # an edit of one argument vouches for no other
     return changes | {"approved": asked.binding}
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from agentnb.errors import IllegalTransition
 from agentnb.events import Item, LoopNoticed, PlanMade, ReplyRejected, RunRetried, StepJudged, ToolReturned
+from agentnb.recovery import PERSON_SAYS
 from agentnb.state import RunState, Stage, Status
 from agentnb.step_changes import CLEAN, Changes, require
 from agentnb.stops import REASONS, Seen, mark_of
 
 __all__ = ["assumed", "circled", "rejected", "retried", "seen_with"]
-
-_SAID: Final = "a person says: "
 
 
 def rejected(state: RunState, e: ReplyRejected) -> Changes:
@@ -24,8 +22,8 @@ def rejected(state: RunState, e: ReplyRejected) -> Changes:
 
 def _with_hint(hint: str, problems: tuple[str, ...]) -> tuple[str, ...]:
     """The problems after what a person says to them; what was said before gives way to it."""
-    ours = tuple(problem for problem in problems if not problem.startswith(_SAID))
-    return (f"{_SAID}{hint}", *ours) if hint else problems
+    ours = tuple(problem for problem in problems if not problem.startswith(PERSON_SAYS))
+    return (f"{PERSON_SAYS}{hint}", *ours) if hint else problems
 
 
 def assumed(state: RunState, e: PlanMade) -> tuple[Item, ...]:
@@ -62,7 +60,7 @@ def circled(state: RunState, e: LoopNoticed) -> Changes:
     require(not state.stop, "the run is being brought to its end", e)
     changes: Changes = {"seen": state.seen.noticed(e.what)}
     if e.then == "stop":
-        changes |= {**CLEAN, "reopen": Stage.PLAN, "stage": Stage.ANSWER, "stop": REASONS[e.what], "why": e.said}
+        changes |= {**CLEAN, "stage": Stage.ANSWER, "stop": REASONS[e.what], "why": e.said}
     elif e.then == "revise":
         changes |= {**CLEAN, "stage": Stage.PLAN, "why": "; ".join(filter(None, (e.said, state.why)))}
     return changes
@@ -81,6 +79,6 @@ def _reopened(state: RunState, e: RunRetried) -> Changes:
     """A run that was stopped in a circle is planned anew, and is told the next time once more before it is stopped."""
     if state.status is not Status.STOPPED or state.stop not in REASONS.values():
         raise IllegalTransition(f"{e.kind}: the run did not stop in a circle")
-    why = "; ".join(filter(None, (f"{_SAID}{e.hint}" if e.hint else "", state.why)))
-    again: Changes = {"status": Status.IN_PROGRESS, "stage": state.reopen, "stop": "", "limit": None, "no_answer": None}
+    why = "; ".join(filter(None, (f"{PERSON_SAYS}{e.hint}" if e.hint else "", state.why)))
+    again: Changes = {"status": Status.IN_PROGRESS, "stage": Stage.PLAN, "stop": "", "limit": None, "no_answer": None}
     return {**CLEAN, **again, "finished": None, "why": why, "seen": replace(state.seen, told=(), idle=0)}

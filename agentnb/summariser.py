@@ -21,6 +21,7 @@ from agentnb.prompt_text import StepView, cut
 from agentnb.prompts import Prompt, summary_prompt
 from agentnb.remembered import LONGEST_ITEM
 from agentnb.replies import BadReply, read_reply
+from agentnb.simpler import with_problems
 
 __all__ = ["by_rule", "memory_now", "summary_of", "summary_question"]
 
@@ -51,7 +52,8 @@ class Notes(BaseModel):
 def summary_question(log: RunLog, specs: Sequence[ToolSpec]) -> Prompt:
     """What the cheap model is asked: its notes of the memory and of the steps since."""
     done, earlier = done_steps(log)
-    return summary_prompt(log.state.head.task, specs, done, earlier=earlier, known=known(log))
+    prompt = summary_prompt(log.state.head.task, specs, done, earlier=earlier, known=known(log))
+    return with_problems(prompt, log.state.problems)
 
 
 def summary_of(log: RunLog, reply: ModelReply) -> MemorySummarised | ReplyRejected:
@@ -63,12 +65,12 @@ def summary_of(log: RunLog, reply: ModelReply) -> MemorySummarised | ReplyReject
     notes = list(_items(log, said))
     if not notes:
         return ReplyRejected(phase="summarise", problems=("nothing is to be remembered: write the facts down",))
-    return _summary(log, [*_never_summed_up(log), *notes], by="model")
+    return _summary(log, [*_never_summed_up(log, notes), *notes], by="model")
 
 
 def by_rule(log: RunLog) -> MemorySummarised:
     """The memory with a line for each step, as its result says: the more steps, the shorter each line."""
-    done, _ = done_steps(log)
+    done, _ = done_steps(log, most=len(log.state.outcomes))
     items = [*log.state.memory.items, *log.state.noted, *map(_line, done)]
     room = max(_LEAST_LINE, room_for_memory(log.state) // max(len(items), 1) - _AROUND)
     return _summary(log, [_shortened(item, room) for item in items], by="rule")
@@ -92,10 +94,12 @@ def _summary(log: RunLog, items: Sequence[Item], *, by: Any) -> MemorySummarised
     return MemorySummarised(upto=len(state.outcomes), items=tuple(kept), hidden=hidden, by=by)
 
 
-def _never_summed_up(log: RunLog) -> list[Item]:
-    """What stays as it is: a person's words, and contradictions that code has found."""
+def _never_summed_up(log: RunLog, notes: Sequence[Item]) -> list[Item]:
+    """What stays as it is: a person's words, and contradictions that `notes` do not tell of the same steps anew."""
     state = log.state
-    return [item for item in (*state.memory.items, *state.noted) if item.by in ("person", "code")]
+    told = {note.sources for note in notes if note.kind == "contradiction"}
+    items = (*state.memory.items, *state.noted)
+    return [i for i in items if i.by in ("person", "code") or (i.kind == "contradiction" and i.sources not in told)]
 
 
 def _items(log: RunLog, said: Notes) -> Iterator[Item]:

@@ -386,6 +386,7 @@ def _accepted(state: RunState, e: RunResumed) -> Changes:
     changes |= {"started": started, "grants": (), "allowed": state.allowed - {*e.tools}}
     if state.stage is Stage.STEP and state.step and state.step.tool in e.tools:
         changes |= {**CLEAN, "attempt": state.attempt, "bound": state.bound, "by_model": state.by_model}
+        changes["assessed"] = ""  # with the other tool it is another call, and what was asked about it is asked again
     return changes
 
 

@@ -23,6 +23,7 @@ from agentnb.events import (
     QuestionAnswered,
     QuestionAsked,
     Record,
+    ReplyRejected,
     RunStarted,
     Statement,
     ToolClaimed,
@@ -256,6 +257,65 @@ def test_a_users_plan_stays_and_its_open_arguments_are_filled_anew(make: Make) -
     assert run.plan.version == 1
 
 
+def test_what_a_person_writes_into_a_call_is_not_asked_about(make: Make) -> None:
+    """An edit stands: nobody is asked where an address comes from that they have just typed."""
+    args = {"to": "carol@example.com", "text": "It is done."}
+    run = make(
+        plan(GUESS), says(critical=False), answer(), approve="ask", approver=lambda _: Answer("edit", "ada", args=args)
+    ).run(TASK)
+    assert run.status is Status.COMPLETED
+    assert SENT == [("carol@example.com", "It is done.")]
+    assert len(of_kind(run, AssessmentMade)) == 1
+
+
+def test_a_tool_that_changes_while_a_question_waits_does_not_answer_it(make: Make) -> None:
+    """What was asked about the call is asked about the one of the changed tool, and nothing is sent."""
+    first = make(plan(GUESS), says()).run(TASK)
+
+    @tool(effect="write", reversibility="full", name="send")
+    def changed(to: str, text: str) -> str:
+        """Send a message.
+
+        Args:
+            to: its address.
+            text: what it says.
+        """
+        return str(send.function(to, text))
+
+    run = make(says(), tools=[table, note, changed, wipe]).resume(first.id, accept_changes=True)
+    assert run.status is Status.AWAITING_ANSWER
+    assert SENT == []
+
+
+def test_to_go_on_vouches_for_nothing(make: Make) -> None:
+    """Whoever goes on without knowing has not said the address: the next call to it is asked about too."""
+    first = make(plan(GUESS, GUESS | {"title": "Tell the boss more"}), says(text="the boss is boss@example.com"))
+    run = first.run(TASK)
+    again = Run(make(says(status="established", sources=["person"])), run.id).go_on()
+    assert again.status is Status.AWAITING_ANSWER
+    assert len(SENT) == 1
+    assert of_kind(again, AssessmentMade)[-1].assumed[0].sources == ()
+
+
+def test_an_assessment_leaves_what_the_plan_assumes(make: Make) -> None:
+    """It speaks of one call; the assumptions of the plan's steps stay in the memory."""
+    steps = step("table") | {"assumes": ["the rows are of this year"]}, KNOWN
+    run = make(plan(*steps), verdict(), says(critical=False), answer()).run("Tell ada@example.com that it is done.")
+    assert [item.text for item in run.state.noted] == ["the rows are of this year", "who the boss is"]
+
+
+def test_the_strong_model_has_one_try(make: Make) -> None:
+    """After three replies of the cheap one, each of which is counted."""
+    bad = ("assess", "no JSON")
+    cheap = ScriptedModel([bad, bad, bad], ref="scripted:cheap")
+    run = make(plan(GUESS), bad, cheap_model=cheap, escalate=True).run(TASK)
+    assert run.status is Status.AWAITING_ANSWER
+    assert [e.by for e in of_kind(run, AssessmentMade)] == ["code"]
+    rejected = of_kind(run, ReplyRejected)
+    assert [(e.layer, e.model, e.reply) for e in rejected] == [(1, "scripted:cheap", "no JSON")] * 3
+    assert run.summary.tried == ()
+
+
 # ---------------------------------------------------------------------------------------------------- when
 
 
@@ -444,6 +504,18 @@ def test_what_was_said_is_found(value: Any) -> None:
 def test_what_nobody_said_is_named(value: Any, missing: tuple[str, ...]) -> None:
     """Addresses, numbers, names and identifiers that stand nowhere."""
     assert found_nowhere({"a": value}, {}, GROUNDS) == {"a": missing}
+
+
+LONG = grounds_of(
+    "Delete 1700000000000 and keep 0.0000001.", [("s1", "name,mail\nbob@example.com,7\n"), ("s2", {"x": 1e-9})], []
+)
+
+
+@pytest.mark.parametrize("value", [1700000000000, 1.7e12, 1e-7, 1e-9, "bob@example.com"])
+def test_numbers_of_any_size_and_the_words_of_any_line_are_found(value: Any) -> None:
+    """However they are written, and wherever in a text they stand."""
+    assert found_nowhere({"a": value}, {}, LONG) == {}
+    assert found_nowhere({"a": 10**400}, {}, LONG) == {"a": (str(10**400),)}
 
 
 def test_a_choice_is_no_fact() -> None:

@@ -65,7 +65,7 @@ POLICIES = st.builds(
     auto_approve_after_s=st.none() | st.floats(0.1, 1e6),
     valid_s=st.floats(0.1, 1e6),
 )
-MEMORIES = st.builds(MemoryPolicy, tokens=st.integers(2000, 10**6), every=st.integers(2, 99))
+MEMORIES = st.builds(MemoryPolicy, tokens=st.integers(2000, 10**6), every=st.integers(2, 12))
 ASSESS = st.builds(Assess, every=st.none() | st.integers(1, 10**6), before_acting=st.booleans())
 STOPS = st.builds(
     Stops,

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import itertools
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentnb import Agent, Answer, Budget, MemoryPolicy, ModelReply, ModelRequest, Run, Step, Usage, tool
+from agentnb.decide import Summarise, decide
 from agentnb.errors import ConfigError, InvalidData, ToolDefinitionError
-from agentnb.events import Item, Kept, MemorySummarised
+from agentnb.events import Item, Kept, MemorySummarised, RunStarted
 from agentnb.gist import extracted
 from agentnb.memory import fitting, item_line, memory_text
-from agentnb.preview import dump
+from agentnb.plan import Plan, numbered
+from agentnb.preview import dump, preview
+from agentnb.prompt_text import StepView, step_text
 from agentnb.reading import READ_RESULT, WINDOW, reading
-from agentnb.state import Status
+from agentnb.state import NEW, Memory, Outcome, Stage, Status
 from agentnb.store.disk import DiskStore
+from agentnb.summariser import by_rule, summary_of
+from agentnb.trail import Trail
 from tests.parts import MemoryStore, add, note, step
 
 FREE = Budget(steps=10**6, tokens=10**12, working_seconds=10.0**9)
@@ -135,6 +141,23 @@ class TestReading:
             found += got["text"]
         assert found == text
 
+    @given(
+        st.one_of(
+            st.text(max_size=3000),
+            st.lists(st.one_of(st.text(max_size=90), st.integers()), max_size=300),
+            st.dictionaries(st.text(max_size=20), st.integers(), max_size=80),
+        ),
+        st.integers(0, 3000),
+    )
+    @example("a b " * 300, 0)
+    @example([*range(300)], 0)
+    @example("строка " * 300, 7)
+    def test_a_reading_is_shown_whole(self, value: Any, start: int) -> None:
+        """What a prompt cuts out of a reading would never be read: it goes on where that ends."""
+        got = reading(_Results(value)).function("s1", "", start)  # type: ignore[arg-type]
+        shown = step_text(StepView("s2", "read on", "read_result", {}, preview=preview(got), status="ok"), 1200, 640)
+        assert "".join(dump(got).split()) in "".join(shown.split())
+
     def test_a_place_that_is_not_there_says_what_is(self) -> None:
         """The model can mend it."""
         agent = Agent(Clerk(), tools=[look], store=MemoryStore())
@@ -237,6 +260,8 @@ def test_the_bound_is_the_users() -> None:
         MemoryPolicy(tokens=100)
     with pytest.raises(ConfigError, match="every=1 "):
         MemoryPolicy(every=1)
+    with pytest.raises(ConfigError, match="every=13 must be 12 or less"):
+        MemoryPolicy(every=13)
 
 
 class TestSummary:
@@ -341,6 +366,61 @@ def test_two_results_of_one_call_contradict_each_other() -> None:
     run = Agent(clerk, tools=[stock], store=MemoryStore()).run("Count.", plan=steps)
     assert [(i.kind, i.by, i.sources) for i in run.state.noted] == [("contradiction", "code", ("s2", "s3"))]
     assert "the same call gave one result in s2 and another in s3" in clerk.of("answer")[0].prompt
+
+
+def test_steps_that_no_prompt_tells_are_summed_up_by_code() -> None:
+    """A run from before there was a memory has many: none of them is lost."""
+    plan = Plan(numbered([Step(tool="look", title=f"look at {n}") for n in range(31)]), by="model")
+    outcomes = Trail([Outcome(step.id, "failed", message="no") for step in plan.steps[:30]])
+    head = RunStarted(
+        run="r", task="t", model="m", cheap_model="m", tools={"look": look.facts}, budget=FREE, memory=MemoryPolicy()
+    )
+    state = NEW._replace(
+        status=Status.IN_PROGRESS, stage=Stage.STEP, started=head, budget=FREE, plan=plan, outcomes=outcomes
+    )
+    assert decide(state) == Summarise("rule")
+    made = by_rule(SimpleNamespace(state=state))  # type: ignore[arg-type]
+    assert (made.upto, len(made.items), made.hidden) == (30, 30, 0)
+
+
+def test_a_contradiction_is_not_summed_up() -> None:
+    """One that the notes do not tell stays; one that they tell anew of the same steps takes its place."""
+    old = [
+        Item(kind="contradiction", text=f"{n} or {n + 1}", by="model", sources=(f"s{n}", f"s{n + 1}")) for n in (1, 2)
+    ]
+    fact = Item(kind="fact", text="7 shops", by="model", sources=("s1",))
+    outcomes = Trail([Outcome(f"s{n}", "failed") for n in (1, 2, 3)])
+    head = RunStarted(run="r", task="t", model="m", cheap_model="m", tools={}, budget=FREE, memory=MemoryPolicy())
+    state = NEW._replace(started=head, outcomes=outcomes, memory=Memory(3, (*old, fact)))
+    said = {"facts": [], "contradictions": [{"text": "2, and later 3", "from": ["s2", "s3"]}]}
+    made = summary_of(SimpleNamespace(state=state), ModelReply(json.dumps(said), Usage(1, 1)))  # type: ignore[arg-type]
+    assert isinstance(made, MemorySummarised)
+    assert [item.text for item in made.items] == ["1 or 2", "2, and later 3"]
+
+
+def test_a_change_between_two_reads_is_no_contradiction() -> None:
+    """What is counted before and after something is stored differs because of that."""
+    stored: list[str] = []
+
+    @tool(effect="read")
+    def stock() -> int:
+        """How many there are."""
+        return len(stored)
+
+    @tool(effect="write", reversibility="full")
+    def store(item: str) -> None:
+        """Store one.
+
+        Args:
+            item: which.
+        """
+        stored.append(item)
+
+    steps = [Step(tool="stock"), Step(tool="store", args={"item": "x"}), Step(tool="stock"), Step(tool="stock")]
+    agent = Agent(Clerk(), tools=[stock, store], store=MemoryStore(), approve="auto")
+    run = agent.run("Count.", plan=steps)
+    assert run.status is Status.COMPLETED
+    assert run.state.noted == ()
 
 
 ITEMS = st.lists(

@@ -112,6 +112,16 @@ def test_then_a_person_is_asked_and_a_hint_goes_on_from_a_fresh_object(phase: st
     assert [e.by for e in (r.event for r in again.events) if isinstance(e, RunRetried)] == ["ada"]
 
 
+@pytest.mark.parametrize("phase", BAD)
+def test_a_hint_is_told_whole(phase: str) -> None:
+    """As long as it may be, in whatever letters: the critic's prompt holds it nowhere else."""
+    before, bad, after = BAD[phase]
+    said = "Я" * 240 + " x " + "字" * 250
+    with ScriptedModel([*before, *[bad] * MOST_REPLIES, *after]) as model:
+        agent_of(model).run("x", plan=GIVEN.get(phase)).retry(said)
+    assert f"- a person says: {said}" in model.requests[len(before) + MOST_REPLIES].prompt
+
+
 def test_what_was_tried_is_shown_and_escaped() -> None:
     """In text and as HTML: each reply, what was wrong with it, the rates, and what to type; gone once it goes on."""
     before, bad, after = BAD["critique"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb import Agent, ScriptedModel, Stops, tool
+from agentnb import Agent, Budget, ScriptedModel, Stops, tool
 from agentnb.errors import ConfigError
 from agentnb.events import LoopNoticed
 from agentnb.run import Run
@@ -260,6 +260,20 @@ def test_a_person_lets_a_stopped_run_go_on_with_a_hint() -> None:
     assert [item.text for item in it.state.noted if item.by == "person"] == ["a person says: use add"]
     with pytest.raises(ConfigError, match="waits for no help but is completed"):
         it.retry("again")
+
+
+def test_it_is_planned_anew_also_where_a_limit_cut_its_answer_short() -> None:
+    """More room gives the answer of the run that was stopped; a hint after that goes to the planner all the same."""
+    failing = plan(step("broken"), step("table"))
+    lines = [failing, failing, failing, ("answer", "prose"), answer("nothing worked")]
+    with ScriptedModel([*lines, plan(step("add", a=1, b=1)), verdict(), answer("2")]) as model:
+        agent = Agent(model, tools=[add, table, broken], store=MemoryStore(), budget=Budget(model_calls=4))
+        it = agent.run("x")
+        assert (it.stop_reason, it.state.no_answer is not None) == ("loop", True)
+        it.extend(model_calls=10)
+        assert (it.status, it.stop_reason, it.output) == (Status.STOPPED, "loop", "nothing worked")
+        it.retry("use add")
+    assert (it.status, it.output) == (Status.COMPLETED, "2")
 
 
 def test_a_fork_begins_with_a_clean_slate() -> None:
