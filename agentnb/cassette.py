@@ -178,13 +178,14 @@ class Replaying:
     """A model that answers from a cassette and from nothing else.
 
     Args:
-        ref: the model that was recorded.
+        model: the model that was recorded. It is never asked; what it is decides what is asked for.
         cassette: where from.
         redact: gives what takes secrets out of texts: they were not recorded, so they are not asked for.
     """
 
-    def __init__(self, ref: str, cassette: Cassette, redact: Callable[[], Redactor] = Redactor.here) -> None:
-        self.ref = ref
+    def __init__(self, model: Model, cassette: Cassette, redact: Callable[[], Redactor] = Redactor.here) -> None:
+        self.ref = model.ref
+        self.inner = model
         self._cassette = cassette
         self._redact = redact
 
@@ -239,8 +240,8 @@ class Recording:
 
 
 def behind(model: Model) -> Model:
-    """The model that `model` records, or itself where it records none: whose price, key and server count."""
-    return model.inner if isinstance(model, Recording) else model
+    """The model that `model` records or replays, or itself: whose price, key, server and thinking count."""
+    return model.inner if isinstance(model, (Recording, Replaying)) else model
 
 
 def may_answer_alone(model: Model) -> bool:

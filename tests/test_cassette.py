@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -313,7 +313,7 @@ def test_half_a_surrogate_pair_in_a_reply_is_recorded_as_a_question_mark(path: P
     """What the run sees and what is replayed are the same."""
     model = ScriptedModel(["half \ud83d"])
     live = Recording(model, Cassette(path)).ask(REQUEST)
-    assert live.text == Replaying("x", Cassette(path)).ask(REQUEST).text == "half ?"
+    assert live.text == Replaying(ScriptedModel([], ref="x"), Cassette(path)).ask(REQUEST).text == "half ?"
 
 
 def test_a_failed_call_is_not_recorded(path: Path) -> None:
@@ -380,6 +380,34 @@ def test_a_replayed_run_is_the_recorded_run_whatever_limit_it_reaches(path: Path
         live.state._replace(started=None),
     )
     assert as_text(again.summary) == as_text(replace(live.summary, bare=True))
+
+
+THOUGHT = [plan(step("add", a=1, b=2)), verdict(), answer("3")]
+
+
+@dataclass(frozen=True)
+class Thinking(OpenAIModel):
+    """A model that thinks, on a server of one's own, at a price of one's own."""
+
+    script: ScriptedModel = field(default_factory=lambda: ScriptedModel(THOUGHT))
+
+    def price(self, usage: Usage) -> float:
+        return usage.output_tokens / 1e6
+
+    def ask(self, request: ModelRequest) -> ModelReply:
+        return self.script.ask(request)
+
+
+@pytest.mark.parametrize("there", ["", "http://127.0.0.1:1/v1"])
+def test_a_model_that_thinks_or_is_elsewhere_is_replayed_too(path: Path, there: str) -> None:
+    """What is asked for depends on the model: so it does where the model is replayed, and so does what is charged."""
+    model = Thinking("gpt-5.1", api_key="k" * 12, base_url=there or None)
+    options: dict[str, Any] = {"tools": [add], "cassette": path, "budget": Budget(usd=1.0)}
+    live = Agent(model, store=MemoryStore(), mode="record", **options).run("Add them")
+    again = Agent(model, store=MemoryStore(), mode="replay", **options).run("Add them")
+    assert model.thinking_tokens > 0
+    assert (again.status, again.spent.usd) == (live.status, live.spent.usd)
+    assert again.output == live.output == "3"
 
 
 def test_recording_again_replaces_what_was_said_before(path: Path) -> None:
