@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -21,7 +23,8 @@ from agentnb.events import Event, Record, RunStarted, ToolClaimed
 from agentnb.models.base import ModelReply, ModelRequest
 from agentnb.models.openai import OpenAIModel
 from agentnb.render import as_text
-from agentnb.tape import Tape
+from agentnb.splice import prune
+from agentnb.tape import Tape, short
 from tests.conftest import FakeClock
 from tests.parts import MemoryStore, add, answer, bind, plan, step, table, verdict
 
@@ -429,6 +432,47 @@ def test_two_recorders_of_one_file_keep_each_others_calls(path: Path) -> None:
         one.add(replace(REQUEST, prompt=f"one {n}"), REPLY)
         two.add(replace(REQUEST, prompt=f"two {n}", system="other rules"), REPLY)
     assert len(Cassette(path)) == 6
+
+
+RECORDER = """
+import sys
+from pathlib import Path
+from tests.test_cassette import REPLY, REQUEST, Cassette, replace
+cassette = Cassette(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(20):
+    cassette.add(replace(REQUEST, prompt=f"{sys.argv[2]} {n}"), REPLY)
+"""
+
+
+def test_two_processes_that_record_into_one_file_keep_each_others_calls(path: Path) -> None:
+    """At the same moment too: none is lost that was paid for."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", RECORDER, str(path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in ("one", "two")
+    ]
+    for child in started:
+        assert child.stdout
+        assert child.stdout.readline() == "ready\n"
+    for child in started:
+        child.communicate("go\n")
+    assert [child.returncode for child in started] == [0, 0]
+    assert len(Cassette(path)) == 40
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_what_was_taken_out_of_the_file_does_not_come_back(path: Path) -> None:
+    """A recorder that has read it before goes by what it holds now."""
+    recorded(path, (REQUEST, REPLY), (replace(REQUEST, prompt="else"), REPLY))
+    cassette = Cassette(path)
+    prune(path, {short(REQUEST.key())}, write_it=True)
+    cassette.add(replace(REQUEST, prompt="new"), REPLY)
+    held = Cassette(path)
+    asked = [replace(REQUEST, prompt=prompt) in held for prompt in (REQUEST.prompt, "new", "else")]
+    assert asked == [True, True, False]
 
 
 def test_texts_that_no_call_uses_are_left_out(path: Path) -> None:
