@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,14 +16,12 @@ from typing import Final
 from agentnb.errors import CassetteError, CassetteMiss, ModelUnavailable
 from agentnb.models.base import Model, ModelReply, ModelRequest
 from agentnb.redact import Redactor
-from agentnb.tape import HOW, Call, Tape, nominal_s, read, short, write
+from agentnb.tape import HOW, Call, Tape, alone, nominal_s, read, short, write
 
 __all__ = ["Cassette", "Recording", "Replaying", "asked_here", "behind", "may_answer_alone"]
 
 _ASKED: Final[dict[Path, set[str]]] = {}
 """The keys that this process has asked of each file: in a kernel, what its notebook still uses."""
-_WRITING: Final = threading.Lock()
-"""Two threads of a process that record into one file: what one has read, the other must not have replaced."""
 _COMPARED: Final = 2000
 """Characters at the end of a prompt by which the nearest one is found."""
 _NAMED: Final = 3
@@ -76,7 +73,7 @@ class Cassette:
 
     def add(self, request: ModelRequest, reply: ModelReply) -> None:
         """Take in a call and write the file, whole and atomically; what an earlier recording answered to it goes."""
-        with _WRITING:
+        with alone(self.path):
             call = self._tape.call_of(request, reply)
             self._take_in_others()
             if call.key not in self._recorded:
@@ -110,11 +107,14 @@ class Cassette:
             raise CassetteError(f"{str(self.path)[:200]!r} cannot be a cassette: {error}") from error
 
     def _take_in_others(self) -> None:
-        """Keep what another recorder of this file has written since it was read: two kernels, or two cells at once."""
+        """Begin from the file as it is now, but for what was recorded here.
+
+        Two kernels, or two cells at once, may record into it, and what has been taken out of it stays out.
+        """
         if self._there():
-            now = read(self.path)
+            now, mine = read(self.path), self._tape.calls
             self._tape.texts |= now.texts
-            self._tape.calls |= {key: calls for key, calls in now.calls.items() if key not in self._recorded}
+            self._tape.calls = {**now.calls, **{key: mine[key] for key in self._recorded}}
 
 
 def _place(path: Path) -> Path:
@@ -178,13 +178,14 @@ class Replaying:
     """A model that answers from a cassette and from nothing else.
 
     Args:
-        ref: the model that was recorded.
+        model: the model that was recorded. It is never asked; what it is decides what is asked for.
         cassette: where from.
         redact: gives what takes secrets out of texts: they were not recorded, so they are not asked for.
     """
 
-    def __init__(self, ref: str, cassette: Cassette, redact: Callable[[], Redactor] = Redactor.here) -> None:
-        self.ref = ref
+    def __init__(self, model: Model, cassette: Cassette, redact: Callable[[], Redactor] = Redactor.here) -> None:
+        self.ref = model.ref
+        self.inner = model
         self._cassette = cassette
         self._redact = redact
 
@@ -239,8 +240,8 @@ class Recording:
 
 
 def behind(model: Model) -> Model:
-    """The model that `model` records, or itself where it records none: whose price, key and server count."""
-    return model.inner if isinstance(model, Recording) else model
+    """The model that `model` records or replays, or itself: whose price, key, server and thinking count."""
+    return model.inner if isinstance(model, (Recording, Replaying)) else model
 
 
 def may_answer_alone(model: Model) -> bool:

@@ -11,7 +11,7 @@ from agentnb.alerts import Alert, Raised
 from agentnb.answer import answer_of, answer_question, handed_over
 from agentnb.assess import assess_question, assessment_of
 from agentnb.budget import OverBudget, Phase, Spent, Usage
-from agentnb.calls import call_tool, read_again, simulate
+from agentnb.calls import call_tool, in_words, read_again, simulate
 from agentnb.critic import critique_question, verdict_by_check, verdict_of
 from agentnb.decide import (
     Action,
@@ -201,7 +201,7 @@ class Performer:
                 try:
                     alert.callback(raised)
                 except Exception as error:  # noqa: BLE001 - it is not ours, and a warning must not stop what it is about
-                    yield AlertFailed(message=f"{type(error).__name__}: {error}"[:500])
+                    yield AlertFailed(message=in_words(error, self._log.redact))
 
     def _make_plan(self) -> Iterator[Event]:
         prompt = plan_question(self._log, self._specs, self._tools)

@@ -15,11 +15,13 @@ import base64
 import functools
 import html
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
+from itertools import count
 from operator import is_
 from types import NoneType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -159,14 +161,10 @@ class Redactor:
         kind: Any = type(value)
         if kind is str:
             return value if len(value) < _SHORTEST or (value.isascii() and not self._hit(value)) else self(value)
-        if value is None or kind is float or kind is bool:
+        if value is None or kind is bool:
             return value
-        if kind is int:
-            return (
-                f"[redacted:{self._numbers[text]}]"
-                if self._numbers and (text := str(value)) in self._numbers
-                else value
-            )
+        if kind is int or kind is float:
+            return self._of_number(value) if self._numbers else value
         if kind is list or kind is tuple:
             changed = [self._cleaned(item) for item in value]
             return value if all(map(is_, changed, value)) else kind(changed)
@@ -175,6 +173,11 @@ class Redactor:
         if (names := _texts_of(kind)) is not None:
             return self._of_record(value, names)
         return self._of_mapping(value) if isinstance(value, Mapping) else value
+
+    def _of_number(self, value: float) -> float | str:
+        """A table makes 7.0 of 7 where a value is missing: that is the same number."""
+        name = self._numbers.get(str(abs(int(value)))) if math.isfinite(value) and value == int(value) else None
+        return f"[redacted:{name}]" if name else value
 
     def _of_record(self, value: Any, names: Iterable[str]) -> Any:
         changed = {}
@@ -185,11 +188,13 @@ class Redactor:
         return replace(value, **changed) if changed else value
 
     def _of_mapping(self, value: Mapping[Any, Any]) -> Mapping[Any, Any]:
-        changed, same = {}, True
+        changed, same = dict[Any, Any](), True
         for key, item in value.items():
             new_key, new = self._cleaned(key), self._cleaned(item)
-            changed[new_key] = new
             same = same and new_key is key and new is item
+            if new_key is not key:
+                new_key = _free(new_key, changed.keys() | value.keys())
+            changed[new_key] = new
         return value if same else changed
 
     def _spans(self, text: str) -> Iterator[tuple[int, int, str]]:
@@ -317,6 +322,11 @@ def _replaced(text: str, spans: Iterable[tuple[int, int, str]]) -> str:
             parts += [text[at:start], f"[redacted:{name}]"]
         at = max(at, end)
     return "".join([*parts, text[at:]])
+
+
+def _free(name: str, taken: Collection[Any]) -> str:
+    """`name`, or with the first number that makes another of it: of two keys that are secret neither takes an item."""
+    return next(free for n in count(1) if (free := name if n == 1 else f"{name} {n}") not in taken)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from agentnb.errors import CassetteError
 from agentnb.redact import Redactor
-from agentnb.tape import Call, Tape, problems_of, read, write
+from agentnb.tape import Call, Tape, alone, problems_of, read, write
 
 __all__ = ["Pruned", "Verified", "merge", "prune", "verify"]
 
@@ -67,17 +68,18 @@ def prune(path: Path, used: Collection[str], *, write_it: bool) -> Pruned:
     Raises:
         CassetteError: the file is damaged, or none of its calls is used: then nobody has run the notebook yet.
     """
-    tape = read(path)
-    goes = tuple(call for call in _all(tape) if call.key not in used)
-    stays = len(list(_all(tape))) - len(goes)
-    if goes and not stays:
-        raise CassetteError(
-            f"none of the {len(goes)} calls in {path} was used here, so nobody can say which are not needed: run the"
-            " whole notebook in this kernel first, then prune"
-        )
-    if write_it and goes:
-        kept = {key: calls for key, calls in tape.calls.items() if key in used}
-        write(path, Tape(tape.texts, kept))
+    with alone(path) if write_it else nullcontext():
+        tape = read(path)
+        goes = tuple(call for call in _all(tape) if call.key not in used)
+        stays = len(list(_all(tape))) - len(goes)
+        if goes and not stays:
+            raise CassetteError(
+                f"none of the {len(goes)} calls in {path} was used here, so nobody can say which are not needed: run"
+                " the whole notebook in this kernel first, then prune"
+            )
+        if write_it and goes:
+            kept = {key: calls for key, calls in tape.calls.items() if key in used}
+            write(path, Tape(tape.texts, kept))
     return Pruned(goes, stays)
 
 
@@ -93,6 +95,11 @@ def merge(ours: Path, theirs: Path, to: Path, prefer: Literal["ours", "theirs"] 
     Raises:
         CassetteError: one is damaged, or they disagree and `prefer` does not say whose replies hold; names them.
     """
+    with alone(to):
+        return _merged(ours, theirs, to, prefer)
+
+
+def _merged(ours: Path, theirs: Path, to: Path, prefer: Literal["ours", "theirs"] | None) -> int:
     mine, other = read(ours), read(theirs)
     both = [key for key in mine.calls if key in other.calls and _replies(mine, key) != _replies(other, key)]
     if both and prefer is None:

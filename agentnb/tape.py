@@ -16,7 +16,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -27,7 +30,7 @@ from agentnb.budget import Phase, Usage
 from agentnb.errors import CassetteError
 from agentnb.models.base import ModelReply, ModelRequest
 
-__all__ = ["HOW", "Call", "Tape", "problems_of", "read", "short", "write"]
+__all__ = ["HOW", "Call", "Tape", "alone", "problems_of", "read", "short", "write"]
 
 FORMAT: Final = 2
 HOW: Final = (
@@ -38,6 +41,7 @@ _DIGITS: Final = 16
 """Of a hash in hex: enough that no two texts of a cassette share one, and short enough for a line."""
 _PHASES: Final = get_args(Phase)
 _INPUT_PER_S, _OUTPUT_PER_S = 2000, 50
+_WRITING: Final = threading.Lock()
 
 
 class _Strict(BaseModel):
@@ -202,6 +206,30 @@ class Tape:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keeps other threads and processes of this machine from writing the file between its being read and written.
+
+    The lock is no neighbour of the file, which lies in somebody's repository.
+
+    Raises:
+        CassetteError: it cannot be locked.
+    """
+    from filelock import FileLock  # 30 ms, which nobody who only replays should wait for
+
+    lock = Path(tempfile.gettempdir()) / f"agentnb-{_hash(f'{Path.home()} {path.resolve()}')}.lock"
+    with _WRITING:
+        held = FileLock(lock, mode=0o600)
+        try:
+            held.acquire(poll_interval=0.01)
+        except OSError as error:
+            raise CassetteError(f"{path} cannot be locked with {lock}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            held.release()
 
 
 def write(path: Path, tape: Tape) -> None:

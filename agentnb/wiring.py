@@ -56,7 +56,7 @@ class Wiring:
         if self.mode in ("record", "new"):
             return Recording(found, cassette, self.redact, only_new=self.mode == "new")
         absent = self.mode == "auto" and len(cassette) and isinstance(model, str) and available(found.ref)
-        return Replaying(found.ref, cassette, self.redact) if self.mode == "replay" or absent else found
+        return Replaying(found, cassette, self.redact) if self.mode == "replay" or absent else found
 
     def lineup(
         self, model: Named | None, cheap_model: Named | None, phases: Mapping[Phase, Named], was: Lineup | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from agentnb.events import Event, Record, RunStarted, ToolClaimed
 from agentnb.models.base import ModelReply, ModelRequest
 from agentnb.models.openai import OpenAIModel
 from agentnb.render import as_text
-from agentnb.tape import Tape
+from agentnb.splice import prune
+from agentnb.tape import Tape, short
 from tests.conftest import FakeClock
 from tests.parts import MemoryStore, add, answer, bind, plan, step, table, verdict
 
@@ -313,7 +316,7 @@ def test_half_a_surrogate_pair_in_a_reply_is_recorded_as_a_question_mark(path: P
     """What the run sees and what is replayed are the same."""
     model = ScriptedModel(["half \ud83d"])
     live = Recording(model, Cassette(path)).ask(REQUEST)
-    assert live.text == Replaying("x", Cassette(path)).ask(REQUEST).text == "half ?"
+    assert live.text == Replaying(ScriptedModel([], ref="x"), Cassette(path)).ask(REQUEST).text == "half ?"
 
 
 def test_a_failed_call_is_not_recorded(path: Path) -> None:
@@ -362,7 +365,7 @@ def told(record: Record) -> Event:
         (Budget(tokens=14_000), "tokens"),
         (Budget(tokens=11_500), "tokens"),
         (Budget(output_tokens=2_600), "output_tokens"),
-        (Budget(model_calls=4), "model_calls"),
+        (Budget(model_calls=3), "model_calls"),
         (Budget(steps=1), "steps"),
         (Budget(tool_calls=1), "tool_calls"),
     ],
@@ -371,8 +374,9 @@ def test_a_replayed_run_is_the_recorded_run_whatever_limit_it_reaches(path: Path
     """The same events with the same numbers, stopping at the same limit in the same place, and shown the same."""
     clock = FakeClock().clock()
     options: dict[str, Any] = {"tools": [add, table], "cassette": path, "budget": budget, "clock": clock}
-    live = Agent(ScriptedModel([greedy()] * 9), store=MemoryStore(), mode="record", **options).run("Add them")
-    again = Agent(ScriptedModel([]), store=MemoryStore(), mode="replay", **options).run("Add them")
+    given = LINES[0][1]["steps"] if reason in ("model_calls", "steps", "tool_calls") else None  # else it is not taken
+    live = Agent(ScriptedModel([greedy()] * 9), store=MemoryStore(), mode="record", **options).run("Add", plan=given)
+    again = Agent(ScriptedModel([]), store=MemoryStore(), mode="replay", **options).run("Add", plan=given)
     assert live.stop_reason == reason
     assert [told(r) for r in again.events] == [told(r) for r in live.events]
     assert (again.status, again.spent, again.state._replace(started=None)) == (
@@ -381,6 +385,34 @@ def test_a_replayed_run_is_the_recorded_run_whatever_limit_it_reaches(path: Path
         live.state._replace(started=None),
     )
     assert as_text(again.summary) == as_text(replace(live.summary, bare=True))
+
+
+THOUGHT = [plan(step("add", a=1, b=2)), verdict(), answer("3")]
+
+
+@dataclass(frozen=True)
+class Thinking(OpenAIModel):
+    """A model that thinks, on a server of one's own, at a price of one's own."""
+
+    script: ScriptedModel = field(default_factory=lambda: ScriptedModel(THOUGHT))
+
+    def price(self, usage: Usage) -> float:
+        return usage.output_tokens / 1e6
+
+    def ask(self, request: ModelRequest) -> ModelReply:
+        return self.script.ask(request)
+
+
+@pytest.mark.parametrize("there", ["", "http://127.0.0.1:1/v1"])
+def test_a_model_that_thinks_or_is_elsewhere_is_replayed_too(path: Path, there: str) -> None:
+    """What is asked for depends on the model: so it does where the model is replayed, and so does what is charged."""
+    model = Thinking("gpt-5.1", api_key="k" * 12, base_url=there or None)
+    options: dict[str, Any] = {"tools": [add], "cassette": path, "budget": Budget(usd=1.0)}
+    live = Agent(model, store=MemoryStore(), mode="record", **options).run("Add them")
+    again = Agent(model, store=MemoryStore(), mode="replay", **options).run("Add them")
+    assert model.thinking_tokens > 0
+    assert (again.status, again.spent.usd) == (live.status, live.spent.usd)
+    assert again.output == live.output == "3"
 
 
 def test_recording_again_replaces_what_was_said_before(path: Path) -> None:
@@ -402,6 +434,47 @@ def test_two_recorders_of_one_file_keep_each_others_calls(path: Path) -> None:
         one.add(replace(REQUEST, prompt=f"one {n}"), REPLY)
         two.add(replace(REQUEST, prompt=f"two {n}", system="other rules"), REPLY)
     assert len(Cassette(path)) == 6
+
+
+RECORDER = """
+import sys
+from pathlib import Path
+from tests.test_cassette import REPLY, REQUEST, Cassette, replace
+cassette = Cassette(Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(20):
+    cassette.add(replace(REQUEST, prompt=f"{sys.argv[2]} {n}"), REPLY)
+"""
+
+
+def test_two_processes_that_record_into_one_file_keep_each_others_calls(path: Path) -> None:
+    """At the same moment too: none is lost that was paid for."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", RECORDER, str(path), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in ("one", "two")
+    ]
+    for child in started:
+        assert child.stdout
+        assert child.stdout.readline() == "ready\n"
+    for child in started:
+        child.communicate("go\n")
+    assert [child.returncode for child in started] == [0, 0]
+    assert len(Cassette(path)) == 40
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_what_was_taken_out_of_the_file_does_not_come_back(path: Path) -> None:
+    """A recorder that has read it before goes by what it holds now."""
+    recorded(path, (REQUEST, REPLY), (replace(REQUEST, prompt="else"), REPLY))
+    cassette = Cassette(path)
+    prune(path, {short(REQUEST.key())}, write_it=True)
+    cassette.add(replace(REQUEST, prompt="new"), REPLY)
+    held = Cassette(path)
+    asked = [replace(REQUEST, prompt=prompt) in held for prompt in (REQUEST.prompt, "new", "else")]
+    assert asked == [True, True, False]
 
 
 def test_texts_that_no_call_uses_are_left_out(path: Path) -> None:

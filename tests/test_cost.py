@@ -309,6 +309,21 @@ def test_a_callback_that_fails_breaks_nothing() -> None:
     assert (run.status, failed.message) == (Status.COMPLETED, f"ValueError: no mail for {run.id}")
 
 
+def test_a_callback_may_raise_what_has_no_text() -> None:
+    """Nor does that break anything."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    def fail(_: Raised) -> None:
+        raise Mute
+
+    run = tiered(MemoryStore(), alerts=[Alert(usd=0.0001, callback=fail)])
+    assert run.status is Status.COMPLETED
+    assert [type(r.event) for r in run.events].count(AlertFailed) == 1
+
+
 def test_an_alert_for_a_kind_of_task_leaves_the_others_alone() -> None:
     """By the tag task_type."""
     alerts = [Alert(usd=0.0001, task_type="triage")]

@@ -77,7 +77,7 @@ def test_a_resumed_run_keeps_its_phases_and_alerts(cells: Cells) -> None:
     told: list[Raised] = []
     cells.names.update(
         m=scripted(plan(step("add", a=1, b=2)), DOWN, verdict()), writer=ScriptedModel([answer("noted")], ref="writer"),
-        warn=Alert(tokens=10**6, callback=told.append),
+        alike=Alert(tokens=10**6), warn=Alert(tokens=10**6, callback=told.append),
     )  # fmt: skip
     cells.error("r --model m --tools add --phase answer=writer --alert warn --alert usd=5")
     cells.line("resume r")

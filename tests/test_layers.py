@@ -94,7 +94,7 @@ SIDEWAYS = {
 ONLY_IN = {
     "diskcache": {"store.text_cache"},
     "docstring_parser": {"tools"},
-    "filelock": {"store.lock"},
+    "filelock": {"store.lock", "tape"},
     "genai_prices": {"models.prices"},
     "jsonschema": {"checks"},
     "psutil": {"store.network"},

@@ -244,3 +244,22 @@ def test_an_error_that_tells_is_cleaned_with_all_that_led_to_it() -> None:
     noted.add_note(f"was {VALUE}")
     told = REDACT.error(noted)
     assert (str(told), told.__cause__, getattr(told, "__notes__", [])) == ("fine", None, [])
+
+
+def test_two_keys_that_are_secret_stay_two() -> None:
+    """Of a table by keys no row is lost, whatever stands in their place."""
+    table = {f"ghp_{'a' * 30}": 1, f"ghp_{'b' * 30}": 2, "[redacted:github_token]": 3, "x": 4}
+    clean = NOTHING_NAMED.value(table)
+    assert list(clean.values()) == [1, 2, 3, 4]
+    assert NOTHING_NAMED.value(clean) is clean
+    assert "ghp_" not in repr(clean)
+
+
+def test_a_number_is_a_secret_however_it_is_kept() -> None:
+    """A column with a gap in it is one of floats."""
+    assert REDACT.value([9876543210.0, -9876543210, 0.5, float("inf")]) == [
+        "[redacted:PIN]",
+        "[redacted:PIN]",
+        0.5,
+        float("inf"),
+    ]

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
-from agentnb import Agent, Answer, ApprovalRequest, ScriptedModel, tool
+from agentnb import Agent, Alert, Answer, ApprovalRequest, ScriptedModel, tool
+from agentnb.alerts import Raised
 from agentnb.approval import Request
 from agentnb.bundle import export_run
+from agentnb.cassette import Cassette, Recording
 from agentnb.errors import AgentError, CassetteMiss, ConfigError, FailureClass, ModelError, ToolFailure
 from agentnb.guards import GuardedCall, Ruling, ask
 from agentnb.models.anthropic import AnthropicModel
 from agentnb.models.base import ModelReply, ModelRequest
 from agentnb.models.openai import OpenAIModel
+from agentnb.redact import Redactor
 from agentnb.render import as_html, as_text
 from agentnb.run import Run
 from agentnb.store.base import Store
@@ -157,6 +160,42 @@ def test_what_an_exception_says_is_clean_also_where_it_is_cut(tmp_path: Path) ->
     assert "Canary" not in repr(run.events)
     assert "[redacted" in failed.message
     assert leaks_below(tmp_path) == []
+
+
+def test_a_run_that_is_helped_keeps_secrets_as_well(tmp_path: Path) -> None:
+    """What a person says, and what tools and models say after it, on the log that `retry` opens."""
+    bad = ("plan", "no JSON at all")
+    it = agent(tmp_path / "s", ScriptedModel([bad] * 4)).run(f"Use {C['task']}")
+    assert it.stop_reason == "malformed_output"
+    model = ScriptedModel([plan(step("small")), verdict(finding=C["finding"]), answer(C["answer"])])
+    helped = agent(tmp_path / "s", model).retry(it.id, f"the key is {C['reason']}", by="ada")
+    assert helped.output == "[redacted:answer]"
+    assert leaks(shown(helped)) == []
+    assert leaks(repr(model.requests)) == []
+    assert leaks_below(tmp_path) == []
+
+
+def test_what_an_alert_says_is_clean_also_where_it_is_cut(tmp_path: Path) -> None:
+    """A message of its callback, cut in the middle of a secret."""
+
+    def tell(_: Raised) -> None:
+        raise ValueError(f"{'x' * 474}{C['notify']}")
+
+    run = agent(tmp_path / "s", ScriptedModel([answer("No.")]), alerts=[Alert(tokens=1, callback=tell)]).run(
+        "x", plan=[]
+    )
+    failed = next(record.event for record in run.events if record.event.kind == "alert_failed")
+    assert failed.message.startswith("ValueError: xxxx")
+    assert "Canary" not in repr(run.events)
+
+
+def test_an_address_with_a_key_in_it_is_recorded_without(tmp_path: Path) -> None:
+    """Some gateways take the key as a part of the path."""
+    tape = tmp_path / "tape.jsonl"
+    request = ModelRequest("openai:x", "plan", "a", "b", endpoint=f"https://gateway.test/{C['api']}/v1")
+    model = ScriptedModel([("plan", "{}")], ref="openai:x")
+    Recording(model, Cassette(tape), lambda: Redactor(CANARIES)).ask(request)
+    assert leaks(tape.read_text(encoding="utf-8")) == []
 
 
 class Broken:

@@ -77,9 +77,9 @@ class ModelRequest:
         return "\n\n".join((*self.context, self.prompt))
 
     def mapped(self, change: Callable[[str], str]) -> ModelRequest:
-        """This request with `change` made to each of its texts."""
+        """This request with `change` made to each of its texts, and to the address: a path may hold a key."""
         system, prompt, context = change(self.system), change(self.prompt), tuple(map(change, self.context))
-        return replace(self, system=system, prompt=prompt, context=context)
+        return replace(self, system=system, prompt=prompt, context=context, endpoint=change(self.endpoint))
 
     def key(self) -> str:
         """SHA-256 over the canonical request, in hex: what caches and cassettes look up.

@@ -137,12 +137,16 @@ def alerts_named(texts: Iterable[str], names: Names) -> list[Alert]:
 
 
 def alerts_of_run(thresholds: tuple[Threshold, ...], names: Names) -> list[Alert]:
-    """The alerts that a run began with: those of the notebook that are the same, with their callbacks."""
+    """The alerts that a run began with: those of the notebook that are the same, with their callbacks.
+
+    Of several that are alike, the last one with a callback.
+    """
     from agentnb.alerts import Alert, alerts_of
 
     listed = (value[:_FEW] if isinstance(value, (list, tuple)) else [value] for value in list(names.values()))
-    here = dict.fromkeys(alert for some in listed for alert in some if isinstance(alert, Alert))
-    held = [alert for alert in here if set(alert.thresholds) <= set(thresholds)]
+    there = [alert for some in listed for alert in some if isinstance(alert, Alert)]
+    here = {alert: alert for alert in sorted(there, key=lambda alert: alert.callback is not None)}  # the last one stays
+    held = [alert for alert in here.values() if set(alert.thresholds) <= set(thresholds)]
     rest = {*thresholds}.difference(*(alert.thresholds for alert in held))
     return [*held, *alerts_of(tuple(found for found in thresholds if found in rest))]
 
