@@ -88,7 +88,7 @@ class Call(_Strict):
     @property
     def checksum(self) -> str:
         """What `sum` has to be."""
-        said = self.model_dump(by_alias=True, exclude={"sum"})
+        said = self.model_dump(by_alias=True, exclude={"sum"}, exclude_defaults=True)  # a field that is added leaves it
         return _hash(json.dumps(said, ensure_ascii=False, sort_keys=True))
 
     @property
