@@ -97,8 +97,8 @@ def assess_question(log: RunLog, specs: Sequence[ToolSpec], tool: Tool, step: St
     lines += [_origin(name, missing.get(name)) for name in list(args)[:_ARGS]]
     memory = known(log)
     parts = [
-        noted_text(memory),
         newest(done, earlier, memory),
+        noted_text(memory),
         _RULES.format(most=SAID),
         "\n".join(lines),
         problems_text(state.problems),
@@ -106,7 +106,7 @@ def assess_question(log: RunLog, specs: Sequence[ToolSpec], tool: Tool, step: St
     ]
     ids = [outcome.step for outcome in state.outcomes.last(_LOOKED_THROUGH)]
     system = system_text(state.head.task, tuple(specs))
-    return Prompt(system, join(parts), _schema(ids, list(args)), 900, (*memory.context, *settled(done)))
+    return Prompt(system, join(parts), _schema(ids, list(args)), 900, (*memory.context, *settled(done, memory)))
 
 
 def _origin(name: str, missing: tuple[str, ...] | None) -> str:

@@ -76,13 +76,15 @@ def answered(state: RunState, e: QuestionAnswered) -> Changes:
         return {**CLEAN, **rest, "stage": Stage.ANSWER, "stop": "unanswered", "why": f"stopped at: {missing}"}
     gone = {s.text for s in state.gaps}
     kept = tuple(item for item in state.noted if item.text not in gone or item.by == "person")
-    said = f"a person says: {e.text.strip()}{_ASKED}{missing}”)"
+    about = ", ".join(dict.fromkeys(gap.argument or gap.text for gap in state.gaps))  # not the value that was guessed
+    said = f"a person says: {e.text.strip()}{_ASKED}{about}”)"
     word = Item(kind="fact", text=said, by="person", sources=("person",))
     rest |= {"noted": (*kept, word), "assessed": ""}
     if state.plan is not None and state.plan.by == "model":
         return {**CLEAN, **rest, "stage": Stage.PLAN, "why": said, "answered": True}
     require(bool(open_args(step.args)), "nothing in the call is open to an answer", e)
-    return rest | {"bound": None, "by_model": False, "problems": (said,)}
+    of_args = tuple((gap.argument, e.text.strip()) for gap in state.gaps if gap.argument)
+    return rest | {"bound": None, "by_model": False, "said": (*state.said, *of_args)}
 
 
 def persons_words(state: RunState) -> tuple[str, ...]:

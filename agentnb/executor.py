@@ -29,7 +29,11 @@ def bind_question(log: RunLog, specs: Sequence[ToolSpec], step: Step) -> Prompt:
     """What the cheap model is asked: the open arguments of `step`, given the results so far."""
     tool = next(spec for spec in specs if spec.name == step.tool)
     done, earlier = done_steps(log)
-    state, view, wanted = log.state, present_step(log, step), open_args(step.args)
+    state, view = log.state, present_step(log, step)
+    wanted = open_args(step.args)
+    wanted |= {
+        name: f"a person says: {said} (the plan says: {wanted[name]})" for name, said in state.said if name in wanted
+    }
     task, problems, knows = state.head.task, state.problems, known(log)
     if state.simplified:
         return simple_bind_prompt(task, tool, view, wanted, done, earlier=earlier, problems=problems, known=knows)

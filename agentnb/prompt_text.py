@@ -152,9 +152,11 @@ def step_text(step: StepView, room: int, preview_bytes: int) -> str:
     return "\n".join(lines)
 
 
-def settled(done: Sequence[StepView]) -> tuple[str, ...]:
+def settled(done: Sequence[StepView], known: Known = NOTHING) -> tuple[str, ...]:
     """The finished steps but the newest, oldest first, each a text that stays the same from prompt to prompt."""
-    return tuple(cut(step_text(step, _SETTLED_BYTES, _SETTLED_BYTES // 2), _SETTLED_BYTES) for step in _shown(done)[0])
+    older, _ = _shown(done)
+    texts = [cut(step_text(step, _SETTLED_BYTES, _SETTLED_BYTES // 2), _SETTLED_BYTES) for step in older]
+    return (f"{_head(known)}\n{texts[0]}", *texts[1:]) if texts else ()
 
 
 def newest(done: Sequence[StepView], earlier: int, known: Known = NOTHING) -> str:
@@ -167,9 +169,13 @@ def newest(done: Sequence[StepView], earlier: int, known: Known = NOTHING) -> st
         texts.append(text)
         left -= len(text.encode())
     hidden = earlier + len(done) - len(older) - len(last)
-    head = ["Finished steps, the newest" if older or known.context else "Finished steps"]
+    head = [] if older else [_head(known)]  # else they go on where `settled` ends
     head += [f"({hidden} earlier ones are not shown)"] if hidden and not known.context else []
     return "\n".join([*head, *texts[::-1]]) if done else ""
+
+
+def _head(known: Known) -> str:
+    return "Finished steps after those" if known.context else "Finished steps"
 
 
 def _shown(done: Sequence[StepView]) -> tuple[Sequence[StepView], Sequence[StepView]]:
@@ -179,7 +185,7 @@ def _shown(done: Sequence[StepView]) -> tuple[Sequence[StepView], Sequence[StepV
 
 def noted_text(known: Known) -> str:
     """What was noted since the memory was summarised, "" where nothing was."""
-    return "\n".join(["Noted since", *known.noted]) if known.noted else ""
+    return "\n".join(["Said and decided since, and to be used", *known.noted]) if known.noted else ""
 
 
 def hint(said: str) -> str:

@@ -180,7 +180,7 @@ def plan_prompt(
     """
     first = earlier + len(done) + 1
     rules = _PLAN.format(max_steps=max_steps, first=f"s{first}", second=f"s{first + 1}")
-    parts = [noted_text(known), newest(done, earlier, known), rules]
+    parts = [newest(done, earlier, known), noted_text(known), rules]
     if done or reason:
         why = as_line(reason, _REASON_BYTES) or "the remaining steps are not known yet"
         parts.append(
@@ -197,7 +197,9 @@ def plan_prompt(
     ]
     schema = plan_schema((*tools, *([reading] if reading else [])), max_steps, 0 if done else 1)
     longest = min(4000, 300 + 220 * max_steps)
-    return Prompt(system_text(task, tuple(tools)), join(parts), schema, longest, (*known.context, *settled(done)))
+    return Prompt(
+        system_text(task, tuple(tools)), join(parts), schema, longest, (*known.context, *settled(done, known))
+    )
 
 
 def bind_prompt(
@@ -240,15 +242,15 @@ def bind_prompt(
     change = "- change: what was wrong, and what you write instead. Then the args, changed." if problems else ""
     user = join(
         [
-            noted_text(known),
             newest(done, earlier, known),
             _BIND,
+            noted_text(known),
             cut("\n".join(lines), _HINTS_BYTES),
             problems_text(problems),
             change,
         ]
     )
-    return Prompt(system_text(task, tuple(tools)), user, schema, 800, (*known.context, *settled(done)))
+    return Prompt(system_text(task, tuple(tools)), user, schema, 800, (*known.context, *settled(done, known)))
 
 
 def critique_prompt(task: str, tools: Sequence[ToolSpec], step: StepView) -> Prompt:
@@ -280,7 +282,7 @@ def answer_prompt(
         undone: titles of steps that were to store, send or change something and have not.
         known: what the run knows beside the finished steps.
     """
-    parts = [noted_text(known), newest(done, earlier, known) or "No step was finished.", _ANSWER]
+    parts = [newest(done, earlier, known) or "No step was finished.", noted_text(known), _ANSWER]
     if stopped:
         parts.append(
             f"The run stopped early: {as_line(stopped, _REASON_BYTES)}\n"
@@ -295,7 +297,9 @@ def answer_prompt(
     if undone:  # last, for small models take what was asked for as done
         listed = "\n".join(f"- {as_line(title, 120)}: this was NOT done." for title in undone[:_LISTED])
         parts.append(f"The answer tells all results above, and says what was not done:\n{listed}")
-    return Prompt(system_text(task, tuple(tools)), join(parts), ANSWER_SCHEMA, 1200, (*known.context, *settled(done)))
+    return Prompt(
+        system_text(task, tuple(tools)), join(parts), ANSWER_SCHEMA, 1200, (*known.context, *settled(done, known))
+    )
 
 
 def summary_prompt(
@@ -310,5 +314,5 @@ def summary_prompt(
         earlier: how many were finished before these.
         known: the memory as it is, and what was noted since.
     """
-    user = join([noted_text(known), newest(done, earlier, known), _SUMMARY])
-    return Prompt(system_text(task, tuple(tools)), user, SUMMARY_SCHEMA, 1200, (*known.context, *settled(done)))
+    user = join([newest(done, earlier, known), noted_text(known), _SUMMARY])
+    return Prompt(system_text(task, tuple(tools)), user, SUMMARY_SCHEMA, 1200, (*known.context, *settled(done, known)))

@@ -108,7 +108,7 @@ def simple_plan_prompt(
         join(parts),
         _plan_schema(tuple(few), most, 0 if done else 1),
         300 + 200 * most,
-        (*known.context, *settled(done)),
+        (*known.context, *settled(done, known)),
     )
 
 
@@ -215,7 +215,7 @@ def simple_bind_prompt(
         join(parts),
         closed_object(values) | ({"$defs": defs} if defs else {}),
         800,
-        (*known.context, *settled(done)),
+        (*known.context, *settled(done, known)),
     )
 
 
@@ -264,7 +264,9 @@ def simple_answer_prompt(
         f"Task: {cut(task.strip(), _TASK_BYTES)}",
         'Reply in this form: {"answer": "…"}',
     ]
-    return Prompt(_SYSTEM, join(parts), closed_object({"answer": text(1200)}), 700, (*known.context, *settled(done)))
+    return Prompt(
+        _SYSTEM, join(parts), closed_object({"answer": text(1200)}), 700, (*known.context, *settled(done, known))
+    )
 
 
 _PLACEHOLDERS: Final[Mapping[str, Any]] = {

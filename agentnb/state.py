@@ -233,6 +233,8 @@ class RunState(NamedTuple):
     why: str = ""
     """Why the plan is being revised."""
     bound: Kept | None = None
+    said: tuple[tuple[str, str], ...] = ()
+    """What a person has said of arguments of the present step that a model fills, by their names."""
     by_model: bool = False
     """True where a model that had read untrusted text filled the present step's arguments."""
     assessed: str = ""

@@ -82,7 +82,7 @@ UNTRIED: Final[Changes] = {"rejected": 0, "escalated": False, "problems": (), "h
 
 CLEAN: Final[Changes] = {
     **UNTRIED, "attempt": 1, "refused": "", "bound": None, "by_model": False, "gaps": (), "question": None,
-    "raised": (),
+    "raised": (), "said": (),
     "approval": None, "approved": "", "reread": (), "claim": None, "cleared": False, "unsure": False, "doubt": "",
     "given_up": False, "call": "", "read": "", "mark": "", "returned": None, "earlier": False, "strange": False,
 }  # fmt: skip

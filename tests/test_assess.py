@@ -139,7 +139,7 @@ def test_an_answer_changes_the_plan_and_enters_the_memory(make: Make) -> None:
     assert run.plan.version == 2
     word = next(item for item in run.state.noted if item.by == "person")
     assert word.kind == "fact"
-    assert word.text == "a person says: My boss is grace@example.com. (asked about “to: who the boss is”)"
+    assert word.text == "a person says: My boss is grace@example.com. (asked about “to”)"
     (_, later) = of_kind(run, AssessmentMade)
     assert later.established[0].sources == ("person",)
     assert "ada answered before s1, asked about “to: who the boss is”: My boss is grace@example.com." in repr(run)

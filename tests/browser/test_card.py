@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
@@ -13,6 +13,8 @@ from tests.browser.test_quickstart import SHOTS, choose, run_all
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
+
+expect: Callable[..., Any] = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 pytestmark = pytest.mark.browser
 
@@ -156,6 +158,7 @@ def test_what_a_call_rests_on_is_answered_by_keyboard_alone(asked: Callable[...,
     page.keyboard.press("Enter")
     page.wait_for_timeout(500)
     page.keyboard.type("It rests on 58 665 flights.")
+    expect(button(page, "Answer")).to_be_enabled(timeout=20_000)  # the kernel has heard it
     for name in ("Answer", "Go on anyway", "Stop the run"):
         page.keyboard.press("Tab")
         assert button(page, name).evaluate("e => e === document.activeElement")
