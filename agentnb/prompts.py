@@ -46,7 +46,6 @@ from agentnb.prompt_text import (
 )
 
 __all__ = [
-    "PROMPTS_VERSION",
     "Prompt",
     "answer_prompt",
     "bind_prompt",
@@ -54,10 +53,6 @@ __all__ = [
     "plan_prompt",
     "summary_prompt",
 ]
-
-PROMPTS_VERSION = 1
-"""Raised whenever a prompt or a reply schema changes its wording: recorded answers belong to one version."""
-
 
 _HINTS_BYTES, _TASK_AGAIN_BYTES, _LISTED = 1800, 300, 12
 _REASON_BYTES = 300

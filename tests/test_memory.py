@@ -28,6 +28,9 @@ from agentnb.summariser import by_rule, summary_of
 from agentnb.trail import Trail
 from tests.parts import MemoryStore, add, note, step
 
+SHOWN = st.characters(exclude_categories=["Cc", "Zl", "Zp", "Cs"])
+"""What a prompt shows as it is: a line that ends begins another quoted line."""
+LINE = st.text(SHOWN, max_size=90)
 FREE = Budget(steps=10**6, tokens=10**12, working_seconds=10.0**9)
 
 
@@ -143,9 +146,9 @@ class TestReading:
 
     @given(
         st.one_of(
-            st.text(max_size=3000),
-            st.lists(st.one_of(st.text(max_size=90), st.integers()), max_size=300),
-            st.dictionaries(st.text(max_size=20), st.integers(), max_size=80),
+            st.text(SHOWN, max_size=3000),
+            st.lists(st.one_of(LINE, st.integers()), max_size=300),
+            st.dictionaries(LINE, st.integers(), max_size=80),
         ),
         st.integers(0, 3000),
     )

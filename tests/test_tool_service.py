@@ -33,7 +33,7 @@ WAYS: Final = tuple(kind for kind in KINDS if kind != "both")
 """All that differ where nothing fails for good."""
 LIVES: Final = 40
 """Processes after which a run has had its chance."""
-COMMITS: Final = 8
+COMMITS: Final = 10
 """Of a run with two writes: begun; planning; each write asked about and claimed; answering; ended."""
 SHORT_S: Final = 0.25
 _DESKS: Final = itertools.count(1)
@@ -368,7 +368,7 @@ def test_what_another_run_has_begun_waits_for_it(town: Town, kind: Kind, dies: s
     for said in ("done", "not_done"):
         told = town.drivers.live(replace(waits, in_doubt=said))  # which is not this run's to say
         assert told is not None
-        assert f"no call of {report.run} is in doubt" in told.error
+        assert "of its own in doubt: say it there" in told.error
     for there in (report, town.drivers.live(waits)):
         assert there is not None
         assert (there.status, there.stop_reason) == ("suspended", "in_doubt")
