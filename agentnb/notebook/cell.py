@@ -37,7 +37,7 @@ from agentnb.state import Status
 from agentnb.stops import DEFAULT_STOPS
 from agentnb.summary import Summary
 from agentnb.tiers import phases_in
-from agentnb.wording import ended_steps
+from agentnb.wording import ended_steps, shown
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -192,6 +192,7 @@ def _finished(panel: Panel, run: Run, *, told: bool = False) -> Summary:
 
 
 def _stopped(summary: Summary) -> CellError:
+    summary = _told(summary)
     done = ended_steps(summary)
     where = f"after step {done} of {len(summary.steps)}" if summary.steps else "before it had a plan"
     if summary.status.ended:
@@ -199,7 +200,13 @@ def _stopped(summary: Summary) -> CellError:
     return CellError(f"{summary.run} was stopped by you {where}", _way_on(summary))
 
 
+def _told(summary: Summary) -> Summary:
+    """`summary`; by replay without ids, so that an error is the same each time."""
+    return replace(shown(summary), run="the run") if summary.bare else summary
+
+
 def _resting(summary: Summary) -> CellError:
+    summary = _told(summary)
     asks = next((f"{step.id} {step.call}" for step in summary.steps if step.mark == "waiting"), "")
     what = ", ".join(filter(None, (summary.reason, summary.detail or asks)))
     return CellError(f"{summary.run} rests: {what}", _way_on(summary))
