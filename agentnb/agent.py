@@ -238,8 +238,12 @@ class Agent:
         except BaseException:
             hold.release(ended=False)
             raise
-        resumed = self._accepting(log.state) if accept_changes else RunResumed(process=os.getpid())
-        self.require_able(log.state, accept_changes=accept_changes)
+        try:
+            self.require_able(log.state, accept_changes=accept_changes)
+            resumed = self._accepting(log.state) if accept_changes else RunResumed(process=os.getpid())
+        except BaseException:
+            hold.release(ended=False)
+            raise
         return self.drive(self._driving(log, lambda: self._tried_again(log, waits, (said, then), resumed), hold))
 
     def _tried_again(
