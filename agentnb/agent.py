@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -11,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from agentnb.alerts import Alert, Threshold, alerts_in, thresholds_in
-from agentnb.approval import Approver, nobody
+from agentnb.alerts import Alert, alerts_in
+from agentnb.approval import Approver, Notify, nobody
 from agentnb.budget import Budget, Phase
 from agentnb.by_hand import Given, retried_by
 from agentnb.cassette import Cassette, Recording, Replaying, behind
@@ -24,7 +23,6 @@ from agentnb.errors import ConfigError, DamagedRecord, RunHeld
 from agentnb.events import Event, PlanMade, Record, RunResumed, RunRetried, RunStarted
 from agentnb.family import agents_in, innermost, tools_of, top
 from agentnb.fork import Changed, beginning, cut, parted, require_usable
-from agentnb.gate import Notify
 from agentnb.log import Clock, RunLog
 from agentnb.models.base import Model
 from agentnb.models.lineup import Lineup
@@ -43,6 +41,7 @@ from agentnb.slices import Slice, checked
 from agentnb.state import RunState
 from agentnb.stops import DEFAULT_STOPS, NO_STOPS, Stops
 from agentnb.store.base import Hold, ReplyCache, Store
+from agentnb.terms import Terms, started
 from agentnb.tools import Tool, toolbox
 from agentnb.wiring import Wiring, keys_of, require_affordable, require_callable
 
@@ -114,13 +113,18 @@ class Agent:
             raise ConfigError(f"budget={budget!r} is not a Budget: give e.g. Budget(tokens=20_000)")
         self.tools = with_reading(toolbox(tools))
         self.budget = budget or Budget()
-        self.policy = Policy.of(approve)
-        self.assess = Assess.of(assess)
-        self.memory = memory or MemoryPolicy()
-        self.stops = stops or NO_STOPS
-        if not isinstance(self.stops, Stops):
+        rules = stops or NO_STOPS
+        if not isinstance(rules, Stops):
             raise ConfigError(f"stops={stops!r} is not a Stops: give e.g. Stops(repeats=3, no_progress=None), or None")
-        if unknown := sorted(self.policy.thresholds.keys() - self.tools.keys()):
+        self.terms = Terms(
+            policy=Policy.of(approve),
+            assess=Assess.of(assess),
+            memory=memory or MemoryPolicy(),
+            stops=rules,
+            escalate=escalate,
+            alerts=alerts_in(alerts),
+        )
+        if unknown := sorted(self.terms.policy.thresholds.keys() - self.tools.keys()):
             there = ", ".join(self.tools) or "none"
             raise ConfigError(f"there is a threshold for {unknown[0]!r}, which is no tool: there are {there}")
         self.fresh = fresh
@@ -133,8 +137,6 @@ class Agent:
         tape = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None
         self._wiring = Wiring(tape, mode, lambda: self.redact)
         self.lineup = self._wiring.lineup(model, cheap_model, phases or {})
-        self.escalate = escalate
-        self.alerts = alerts_in(alerts)
         self._given = (model, cheap_model, phases or {})
         self.clock = clock or (Clock(monotonic=lambda: 0.0, stopped=True) if self.replaying else Clock())
         self.store, self.replies = _stores(store)
@@ -235,10 +237,6 @@ class Agent:
             log = RunLog.reopened(self.store, run, self.clock, self.redact)
             waits = innermost(self.store, run, self.clock, log.redact)
             said, then = retried_by(waits, tools_of(self.store, waits.run, self.tools), hint, given, by)
-        except BaseException:
-            hold.release(ended=False)
-            raise
-        try:
             self.require_able(log.state, accept_changes=accept_changes)
             resumed = self._accepting(log.state) if accept_changes else RunResumed(process=os.getpid())
         except BaseException:
@@ -315,15 +313,10 @@ class Agent:
             lineup=self.lineup if self._wiring.cassette else None,
             refs=tuple(model.ref for model in self.lineup),
             tools=dict(self.tools),
-            policy=self.policy,
-            assess=self.assess,
-            memory=self.memory,
-            stops=self.stops,
+            terms=self.terms,
             budget=checked(budget),
             approver=None if self.approver is nobody else self.approver,
             fresh=self.fresh,
-            escalate=self.escalate,
-            alerts=self.alerts,
             secrets={**keys_of(map(behind, self.lineup)), **self._named},
         )
         return agent_tool(mine, name, description, task)
@@ -399,10 +392,7 @@ class Agent:
 
     def _forked(self, run: str, at: str | int | None, changed: Changed, lineup: Lineup) -> Session:
         where = cut(run, list(self.store.read(run)), at)
-        event = parted(
-            where, changed, self.tools, self.policy, lineup,
-            escalate=self.escalate, alerts=self._thresholds, assess=self.assess, stops=self.stops,
-        )  # fmt: skip
+        event = parted(where, changed, self.tools, lineup, self.terms)
         self._require_affordable(event.budget.usd, *lineup)
         log = RunLog(self.store, self.store.new_run_id(), self.clock, redact=self._redactor(*lineup))
         means = replace(self._means, models=lineup)
@@ -423,24 +413,11 @@ class Agent:
         executes: str = "",
     ) -> Session:
         log = RunLog(self.store, self.store.new_run_id(), self.clock, redact=self.redact)
-        start = RunStarted(
-            run=log.run,
-            task=task.strip().encode("utf-8", "replace").decode(),
-            **self.lineup.names,
-            escalate=self.escalate,
-            tools={name: made.facts for name, made in self.tools.items()},
-            budget=self.budget,
-            policy=self.policy,
-            memory=self.memory,
-            stops=self.stops,
-            tags=tags,
-            alerts=self._thresholds,
-            dry=dry,
-            executes=executes,
-            assess=None if executes else self.assess,
-            uid=secrets.token_hex(6),
-            process=os.getpid(),
-        )
+        rest: dict[str, Any] = {"budget": self.budget, "tags": tags, "dry": dry, "executes": executes}
+        if executes:  # all was assessed in its dry run
+            rest["assess"] = None
+        facts = {name: made.facts for name, made in self.tools.items()}
+        start = started(log.run, task, self.terms, self.lineup.names, facts, **rest)
         first = (
             () if given is None else (PlanMade(version=1, keep=0, steps=given, reason="given by the user", by="user"),)
         )
@@ -563,13 +540,9 @@ class Agent:
             sleep=self.sleep,
             replies=None if self.replaying or isinstance(self.lineup.model, Recording) else self.replies,
             fresh=self.fresh,
-            alerts=self.alerts,
+            alerts=self.terms.alerts,
             inside=self._inside,
         )
-
-    @property
-    def _thresholds(self) -> tuple[Threshold, ...]:
-        return thresholds_in(self.alerts)
 
     def _inside(self, agent: AgentTool) -> Lineup:
         """The models of an agent among the tools; one with a cassette of its own keeps to that."""

@@ -22,6 +22,7 @@ __all__ = [
     "ApprovalRequest",
     "Approver",
     "DoubtRequest",
+    "Notify",
     "OtherCall",
     "QuestionRequest",
     "Request",
@@ -204,6 +205,8 @@ class QuestionRequest:
 
 
 Request = ApprovalRequest | DoubtRequest | QuestionRequest
+Notify = Callable[[ApprovalRequest | QuestionRequest], object]
+"""Told that something waits for a person; what it returns is dropped, and what it raises is logged."""
 
 
 @dataclass(frozen=True, slots=True)

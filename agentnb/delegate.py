@@ -13,12 +13,11 @@ import json
 import string
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Protocol, get_args
 
-from agentnb.alerts import Alert
 from agentnb.approval import Approver
 from agentnb.budget import Phase, Refusal
 from agentnb.checkpoint import load
@@ -28,12 +27,12 @@ from agentnb.log import RunLog
 from agentnb.models.base import Model
 from agentnb.models.lineup import Lineup
 from agentnb.plan import JSON, Step
-from agentnb.policy import Assess, MemoryPolicy, Policy, Reversibility
+from agentnb.policy import Reversibility
 from agentnb.prepared import LONGEST_MESSAGE, Prepared
 from agentnb.runner import Runner
 from agentnb.slices import Slice, cut, reservation
 from agentnb.state import Child, RunState, Status
-from agentnb.stops import Stops
+from agentnb.terms import Terms
 from agentnb.tools import Tool, tool
 
 __all__ = [
@@ -62,15 +61,10 @@ class Delegate:
         lineup: the same, where it has a cassette of its own.
         refs: the names of all.
         tools: its tools by name.
-        policy: who is asked before its calls.
-        assess: when it assesses what it rests on.
-        memory: what its prompts say of what it found.
-        stops: when it is stopped for going round in circles.
+        terms: what its runs are held to.
         budget: its slice.
         approver: answers in place of the parent's, or None.
         fresh: True asks models anew.
-        escalate: as of `Agent`.
-        alerts: what to warn of in one run of it, and whom to tell.
         secrets: by name, what the runs around it take out of their texts too: what was named to it, and its models'
             keys.
     """
@@ -79,15 +73,10 @@ class Delegate:
     lineup: Lineup | None
     refs: tuple[str, ...]
     tools: Mapping[str, Tool]
-    policy: Policy
-    assess: Assess | None
-    memory: MemoryPolicy
-    stops: Stops
+    terms: Terms
     budget: Slice
     approver: Approver | None = None
     fresh: bool = False
-    escalate: bool = False
-    alerts: Sequence[Alert] = ()
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TypedDict
 
-from agentnb.alerts import Threshold
 from agentnb.budget import Budget, Phase
 from agentnb.codec import head_of
 from agentnb.errors import ConfigError
@@ -22,9 +21,8 @@ from agentnb.models.base import Model
 from agentnb.models.lineup import Lineup
 from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
-from agentnb.policy import Assess, Policy
 from agentnb.state import NEW, RunState, Stage, Status
-from agentnb.stops import NO_STOPS, Stops
+from agentnb.terms import Terms
 from agentnb.tools import Tool
 from agentnb.transitions import apply
 
@@ -138,13 +136,8 @@ def parted(
     where: Cut,
     changed: Changed,
     tools: Mapping[str, Tool],
-    policy: Policy,
     models: Lineup,
-    *,
-    escalate: bool,
-    alerts: tuple[Threshold, ...],
-    assess: Assess | None = None,
-    stops: Stops = NO_STOPS,
+    terms: Terms,
 ) -> RunForked:
     """The record that makes a run of its own of what is shared.
 
@@ -152,12 +145,8 @@ def parted(
         where: the place.
         changed: what is otherwise from there on.
         tools: those that are here, by name.
-        policy: who is asked from there on.
         models: who is asked from there on.
-        escalate: whether the strong one is, in place of one whose replies cannot be used.
-        alerts: what is warned of.
-        assess: when it is assessed from there on.
-        stops: when it is stopped for going round in circles.
+        terms: what it is held to from there on.
 
     Raises:
         ConfigError: it cannot be carried out so; says all that is wrong with it.
@@ -174,16 +163,12 @@ def parted(
         seq=state.seq,
         kept=len(state.outcomes),
         **models.names,
-        escalate=escalate,
-        alerts=alerts,
+        **terms.in_force,
         tools={**head.tools, **{name: made.facts for name, made in tools.items()}},
         budget=changed.get("budget") or where.whole.budget,
-        policy=policy,
-        stops=stops,
         tags=head.tags,
         steps=steps,
         by="model" if model_s else "user",
-        assess=assess,
         acted=_since(where),
     )
 

@@ -7,24 +7,20 @@ claim otherwise, whatever happens here.
 from __future__ import annotations
 
 import copy
-import logging
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
 
 from agentnb.approval import (
     Answer,
     ApprovalRequest,
-    Approver,
     DoubtRequest,
     OtherCall,
-    QuestionRequest,
-    Request,
     Source,
     binding,
 )
+from agentnb.asker import Asker, is_sound
 from agentnb.calls import STILL_RUNS, in_words, look_whether_it_happened
 from agentnb.decide import can_revise
 from agentnb.errors import Interrupted
@@ -47,10 +43,7 @@ from agentnb.runner import Runner, ended
 from agentnb.state import RunState
 from agentnb.tools import Tool
 
-__all__ = ["Gate", "Notify", "inside", "is_sound", "so_far"]
-
-Notify = Callable[[ApprovalRequest | QuestionRequest], object]
-"""Told that something waits for a person; what it returns is dropped, and what it raises is logged."""
+__all__ = ["Gate", "inside", "so_far"]
 
 _TOGETHER: Final = 20
 """Calls that are asked about together, at most."""
@@ -62,7 +55,6 @@ _SO_FAR: Final = 12
 """Steps so far that a person is shown: the last ones."""
 _RECORDED_S: Final = 0.05
 """Seconds that it may take until an answer has its place in the records."""
-_LOG: Final = logging.getLogger(__name__)
 
 
 class Gate:
@@ -71,15 +63,13 @@ class Gate:
     Args:
         log: the run.
         tools: by name.
-        approver: who is asked.
-        notify: told when something waits, before anybody is asked; None for nobody.
+        asker: asks and tells people.
     """
 
-    def __init__(self, log: RunLog, tools: Mapping[str, Tool], approver: Approver, notify: Notify | None) -> None:
+    def __init__(self, log: RunLog, tools: Mapping[str, Tool], asker: Asker) -> None:
         self._log = log
         self._tools = tools
-        self._approver = approver
-        self._notify = notify
+        self._asker = asker
         self._offered: set[tuple[int, str]] = set()
         """Steps, with their plan's version, that were asked about with an earlier one: what was left open of them is
         asked when they come, and not with every question in between."""
@@ -152,7 +142,7 @@ class Gate:
             return
         answer = None if fresh else posted(log.store, log.run, log.state.asked_at)  # nobody knows of it before
         if answer is None and not self._late():
-            self._tell(request)
+            self._asker.tell(request)
             answer = self._asked(request) or posted(log.store, log.run, log.state.asked_at)
         late = self._late() and (answer is None or asked.on_silence == "reject")  # where silence is a yes, words count
         if late and answer is not None and answer.decision == "edit":
@@ -179,7 +169,7 @@ class Gate:
     def _asked(self, request: ApprovalRequest) -> Answer | None:
         """What the approver says; one that fails denies."""
         try:
-            answer: object = self._approver(request)
+            answer: object = self._asker.approver(request)
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
@@ -188,21 +178,6 @@ class Gate:
             return answer
         said = self._log.redact(repr(answer))[:400]
         return Answer("reject", "policy", f"the approver gave {said}, which is no Answer")
-
-    def _tell(self, request: ApprovalRequest) -> None:
-        if self._notify is None:
-            return
-        try:
-            self._notify(request)
-        except (KeyboardInterrupt, Interrupted):
-            raise
-        except BaseException:  # noqa: BLE001 - a user's code, that may even exit; the question is asked all the same
-            self._warn("notify=", request)
-
-    def _warn(self, what: str, request: Request) -> None:
-        """Log what was raised just now, with where; as text, for a logger would write down what it quotes."""
-        text = self._log.redact(traceback.format_exc())
-        _LOG.error("%s failed for %s %s\n%s", what, request.run, request.step, text)
 
     def _event(self, step: Step, request: ApprovalRequest, answer: Answer) -> ApprovalAnswered:
         """`answer` as a record, held to what was asked."""
@@ -353,7 +328,7 @@ class Gate:
             reversibility=tool.reversibility,
             **inside(log.state),
         )
-        answer = self._asked_about_doubt(request)
+        answer = self._asker.ask(request, _is_about_doubt)
         early = answer is not None and answer.decision == "not_happened" and not ended(claim.key, 0)
         if answer is None or early:
             detail = f"{step.id} {tool.name}: {doubt}; {STILL_RUNS if early else 'whether it acted is not known'}"
@@ -363,29 +338,15 @@ class Gate:
             result = log.keep(None) if happened else None
             yield DoubtResolved(step=step.id, happened=happened, by=answer.by, reason=answer.reason, result=result)
 
-    def _asked_about_doubt(self, request: DoubtRequest) -> Answer | None:
-        """What a person says; anything else leaves the call in doubt."""
-        try:
-            answer: object = self._approver(request)
-        except (KeyboardInterrupt, Interrupted):
-            raise
-        except BaseException:  # noqa: BLE001 - a user's code; the run rests, and says how to settle it
-            self._warn("the approver", request)
-            return None
-        sound = isinstance(answer, Answer) and is_sound(answer) and answer.decision in ("happened", "not_happened")
-        return answer if isinstance(answer, Answer) and sound else None
+
+def _is_about_doubt(answer: Answer) -> bool:
+    return answer.decision in ("happened", "not_happened")
 
 
 def inside(state: RunState) -> dict[str, str]:
     """As what, and where, another run called this one."""
     head = state.head
     return {"agent": head.agent, "parent": head.parent, "parent_step": head.parent_step}
-
-
-def is_sound(answer: Answer) -> bool:
-    """True where every part is of its type: what is recorded has to be readable again."""
-    said = isinstance(answer.by, str) and isinstance(answer.reason, str) and isinstance(answer.allow, bool)
-    return said and isinstance(answer.args, (Mapping, type(None))) and isinstance(answer.others, Mapping)
 
 
 def _reasoning(state: RunState, step: Step) -> tuple[str, ...]:

@@ -7,16 +7,14 @@ and an approver that fails, or says something else, leaves it open.
 from __future__ import annotations
 
 import copy
-import logging
-import traceback
 from collections.abc import Iterator, Mapping
 from typing import Final, Literal
 
-from agentnb.approval import Answer, Approver, QuestionRequest
+from agentnb.approval import Answer, QuestionRequest
+from agentnb.asker import Asker
 from agentnb.assess_changes import words_of
-from agentnb.errors import Interrupted
 from agentnb.events import Event, QuestionAnswered, QuestionAsked, RunSuspended, ToolRefused
-from agentnb.gate import Notify, inside, is_sound, so_far
+from agentnb.gate import inside, so_far
 from agentnb.log import RunLog
 from agentnb.mailbox import posted
 from agentnb.plan import Step
@@ -29,7 +27,6 @@ __all__ = ["DECISIONS", "Inquiry", "event_of", "rest_at_question"]
 DECISIONS: Final = ("answer", "go_on", "stop")
 _LONGEST_ANSWER: Final = 2000
 """Characters of an answer: it stands in prompts."""
-_LOG: Final = logging.getLogger(__name__)
 
 
 class Inquiry:
@@ -38,15 +35,13 @@ class Inquiry:
     Args:
         log: the run.
         tools: by name.
-        approver: who is asked.
-        notify: told when something waits, before anybody is asked; None for nobody.
+        asker: asks and tells people.
     """
 
-    def __init__(self, log: RunLog, tools: Mapping[str, Tool], approver: Approver, notify: Notify | None) -> None:
+    def __init__(self, log: RunLog, tools: Mapping[str, Tool], asker: Asker) -> None:
         self._log = log
         self._tools = tools
-        self._approver = approver
-        self._notify = notify
+        self._asker = asker
 
     def ask(self, step: Step) -> Iterator[Event]:
         """What is missing, and what a person says to it; the run rests where nobody has said anything yet."""
@@ -64,8 +59,8 @@ class Inquiry:
         answer = None if fresh else posted(log.store, log.run, log.state.question_at)
         if answer is None:
             request = self._request(step, tool, asked)
-            self._tell(request)
-            answer = self._asked(request) or posted(log.store, log.run, log.state.question_at)
+            self._asker.tell(request)
+            answer = self._asker.ask(request, _is_one) or posted(log.store, log.run, log.state.question_at)
         if answer is None:
             yield RunSuspended(reason="question", detail=_waits_for(asked))
         else:
@@ -88,32 +83,6 @@ class Inquiry:
             replans=state.plan is not None and state.plan.by == "model",
             **inside(state),
         )
-
-    def _asked(self, request: QuestionRequest) -> Answer | None:
-        """What the approver says, where that is an answer to this."""
-        try:
-            answer: object = self._approver(request)
-        except (KeyboardInterrupt, Interrupted):
-            raise
-        except BaseException:  # noqa: BLE001 - a user's code; the run rests, and says how to answer
-            self._warn("the approver", request)
-            return None
-        return answer if isinstance(answer, Answer) and is_sound(answer) and _is_one(answer) else None
-
-    def _tell(self, request: QuestionRequest) -> None:
-        if self._notify is None:
-            return
-        try:
-            self._notify(request)
-        except (KeyboardInterrupt, Interrupted):
-            raise
-        except BaseException:  # noqa: BLE001 - a user's code, that may even exit; the question is asked all the same
-            self._warn("notify=", request)
-
-    def _warn(self, what: str, request: QuestionRequest) -> None:
-        """Log what was raised just now, as text without secrets."""
-        text = self._log.redact(traceback.format_exc())
-        _LOG.error("%s failed for %s %s\n%s", what, request.run, request.step, text)
 
 
 def _is_one(answer: Answer) -> bool:

@@ -15,7 +15,8 @@ from agentnb.events import (
     RunRetried,
 )
 from agentnb.state import Memory, Outcome, RunState, Stage
-from agentnb.step_changes import UNTRIED, Changes, require, short_hash
+from agentnb.step_changes import UNTRIED, Changes, require
+from agentnb.stops import mark_of
 
 __all__ = ["LONGEST_ITEM", "noted", "read_again", "summarised"]
 
@@ -61,7 +62,7 @@ def read_again(state: RunState, outcome: Outcome) -> Changes:
     result = outcome.result
     if not state.read or outcome.status not in ("ok", "empty") or result is None:
         return {}
-    gave = short_hash(result.blob or result.text or "")
+    gave = mark_of(result.blob or result.text or "")
     changes: Changes = {"reads": (*state.reads[-_LOOKED_BACK:], (state.read, outcome.step, gave))}
     before = next((item for item in reversed(state.reads) if item[0] == state.read), None)
     if before and before[2] != gave:

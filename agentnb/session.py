@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from agentnb.alerts import Alert, thresholds_in
-from agentnb.approval import Approver
+from agentnb.alerts import Alert
+from agentnb.approval import Approver, Notify
+from agentnb.asker import Asker
 from agentnb.budget import Price
 from agentnb.cassette import behind
 from agentnb.cost import PHASES
 from agentnb.delegate import AgentTool
 from agentnb.errors import ConfigError, Interrupted, UnknownPrice
 from agentnb.events import ChildStarted, Record, RunResumed, RunStarted, RunSuspended
-from agentnb.gate import Gate, Notify
+from agentnb.gate import Gate
 from agentnb.log import RunLog
 from agentnb.loop import drive
 from agentnb.models.base import Model
@@ -30,6 +30,7 @@ from agentnb.reading import READ_RESULT, is_reading, reading
 from agentnb.runner import Runner
 from agentnb.state import RunState, Status
 from agentnb.store.base import Hold, ReplyCache
+from agentnb.terms import started
 from agentnb.tools import Tool
 
 __all__ = ["Means", "Session"]
@@ -68,7 +69,7 @@ class Means:
         own = agent.delegate
         asked = own.approver or self.approver
         models = self.inside(agent)
-        return replace(self, models=models, tools=own.tools, approver=asked, fresh=own.fresh, alerts=own.alerts)
+        return replace(self, models=models, tools=own.tools, approver=asked, fresh=own.fresh, alerts=own.terms.alerts)
 
 
 class Session:
@@ -96,6 +97,7 @@ class Session:
         if READ_RESULT.name in tools and is_reading(tools[READ_RESULT.name]):
             tools[READ_RESULT.name] = reading(log)
         _require_discreet(log, tools)
+        asker = Asker(log, means.approver, means.notify)
         voices = {id(model): self._voice(model) for model in means.models}
         self._perform = Performer(
             log,
@@ -103,8 +105,8 @@ class Session:
             voices={phase: voices[id(means.models.of(phase))] for phase in PHASES},
             strong=voices[id(means.models.model)],
             alerts=means.alerts,
-            gate=Gate(log, tools, means.approver, means.notify),
-            inquiry=Inquiry(log, tools, means.approver, means.notify),
+            gate=Gate(log, tools, asker),
+            inquiry=Inquiry(log, tools, asker),
             runner=means.runner,
             sleep=means.sleep or self._sleep,
             cancelled=self._stop.is_set,
@@ -183,27 +185,20 @@ class Session:
 
     def _beginning(self, agent: AgentTool, task: str, begins: ChildStarted, means: Means) -> RunStarted:
         head, own = self.state.head, agent.delegate
-        return RunStarted(
-            run=begins.child,
-            task=task.strip().encode("utf-8", "replace").decode(),
-            **means.models.names,
-            escalate=own.escalate,
-            tools={name: made.facts for name, made in own.tools.items()},
+        return started(
+            begins.child,
+            task,
+            own.terms,
+            means.models.names,
+            {name: made.facts for name, made in own.tools.items()},
             budget=begins.budget,
-            policy=own.policy,
-            memory=own.memory,
-            stops=own.stops,
             tags=head.tags,
-            alerts=thresholds_in(own.alerts),
             dry=head.dry,
-            assess=own.assess,
-            uid=secrets.token_hex(6),
             parent=head.run,
             parent_step=begins.step,
             agent=agent.name,
             depth=head.depth + 1,
             tainted=begins.tainted,
-            process=os.getpid(),
         )
 
     def _voice(self, model: Model) -> Voice:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any, Final
 
@@ -62,7 +61,6 @@ __all__ = [
     "require",
     "retried",
     "returned",
-    "short_hash",
     "simulated",
 ]
 
@@ -226,7 +224,7 @@ def claimed(state: RunState, e: ToolClaimed) -> Changes:
     let = again or (bool(state.approved) and state.approved == e.binding and state.t <= state.approved_until)
     require(let or not state.gated, "exactly this call was not approved", e)
     mark = call_mark(e.tool, e.args)
-    marked = {"call": mark, "read": ""} if facts_of(state, step).acts else {"call": "", "read": short_hash(mark)}
+    marked = {"call": mark, "read": ""} if facts_of(state, step).acts else {"call": "", "read": mark_of(mark)}
     spent = state.spent + Spent(tool_calls=1)
     fresh: Changes = {"approved": "", "approval": None, "cleared": False, "doubt": "", "given_up": False}
     return {"claim": e, "claimed_at": state.seq + 1, "stage": Stage.CALL, "spent": spent, **marked, **fresh}
@@ -240,11 +238,6 @@ def facts_of(state: RunState, step: Step) -> ToolFacts:
 def call_mark(tool: str, args: Kept) -> str:
     """What is called, as a text that only the same call has."""
     return f"{tool} {args.blob or args.text}"
-
-
-def short_hash(text: str) -> str:
-    """64 bits of a text, to know the same again within a run."""
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def returned(state: RunState, e: ToolReturned) -> Changes:

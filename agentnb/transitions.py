@@ -399,8 +399,7 @@ def _finished(state: RunState, e: RunFinished) -> Changes:
 
 _WHILE_SUSPENDED = (
     RunResumed, RunRetried, ApprovalAnswered, QuestionAnswered, BudgetExtended, DoubtResolved, RunSuspended,
-    ActionClaimed,
-    ActionSettled, RunImported,
+    ActionClaimed, ActionSettled, RunImported,
 )  # fmt: skip
 """What a person, or the next process, may add to a run that rests."""
 

@@ -184,7 +184,7 @@ def test_what_it_says_was_allowed_is_no_leave_here(store: DiskStore, other: Disk
         return Answer("approve", "ada")
 
     here = Agent(ScriptedModel([answer()]), tools=[add, send], store=other, approver=ada, approve="auto")
-    name = import_run(other, tmp_path / "run.jsonl", here.policy, here.budget)
+    name = import_run(other, tmp_path / "run.jsonl", here.terms.policy, here.budget)
     assert here.resume(name).status is Status.COMPLETED
     assert sent == ["a", "b"]
     assert isinstance(asked[0], ApprovalRequest)
@@ -199,7 +199,7 @@ def test_a_question_is_asked_anew_and_an_answer_to_the_old_one_is_none(
     assert it.status is Status.AWAITING_APPROVAL
     export_run(store, it.id, tmp_path / "run.jsonl")
     here = Agent(ScriptedModel([answer()]), tools=[note], store=other)
-    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.policy, here.budget))
+    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.terms.policy, here.budget))
     with pytest.raises(ConfigError, match="nothing in"):
         run.approve()
     assert run.resume().status is Status.AWAITING_APPROVAL
@@ -230,7 +230,7 @@ def test_what_may_have_acted_is_taken_in_as_cancelled(
         lines[0]["records"] = lines[0]["records"][:4]
         resealed(file, lines, whole=False)
     here = Agent(ScriptedModel([answer("looked")]), tools=[add, post], store=other)
-    run = Run(here, import_run(other, file, here.policy, here.budget))
+    run = Run(here, import_run(other, file, here.terms.policy, here.budget))
     assert run.status is Status.CANCELLED
     assert "may have acted: look at it, or fork it" in run.detail
     assert (run.stop_reason, run.summary.reason) == ("imported", "it was imported unfinished")
@@ -259,7 +259,7 @@ def test_the_keys_of_its_calls_stay_what_they_were(store: DiskStore, other: Disk
     it = agent.run("x", plan=[Step(tool="pay", args={"n": 1})])
     export_run(store, it.id, tmp_path / "run.jsonl")
     here = Agent(ScriptedModel([answer()]), tools=[pay], store=other, approver=lambda _: Answer("approve", "ada"))
-    here.resume(import_run(other, tmp_path / "run.jsonl", here.policy, here.budget))
+    here.resume(import_run(other, tmp_path / "run.jsonl", here.terms.policy, here.budget))
     assert keys[0].startswith(f"{it.id}.{it.state.head.uid}/s1")
 
 
@@ -311,7 +311,7 @@ def test_a_file_says_nothing_to_the_ledger(store: DiskStore, other: DiskStore, t
         if record[3]["kind"] == "tool_claimed":
             record[3] |= {"key": once_key("pay", ("to",), {"to": "bob"}), "entry": 2 if how == "double" else 1}
     resealed(tmp_path / "run.jsonl", lines)
-    run = import_run(other, tmp_path / "run.jsonl", victim.policy, victim.budget)
+    run = import_run(other, tmp_path / "run.jsonl", victim.terms.policy, victim.budget)
     assert Run(victim, run).status is Status.CANCELLED
     victim.run("pay", plan=[Step(tool="pay", args={"to": "bob"})])
     assert PAID == ["bob"]
@@ -356,7 +356,7 @@ def test_a_dry_run_of_a_file_is_not_executed(store: DiskStore, other: DiskStore,
     )
     export_run(store, it.id, tmp_path / "run.jsonl")
     here = Agent(ScriptedModel([]), tools=[note], store=other)
-    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.policy, here.budget))
+    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.terms.policy, here.budget))
     with pytest.raises(ConfigError, match="was imported: what a stranger's file shows is not executed"):
         run.execute()
 
@@ -424,7 +424,7 @@ def test_a_read_under_way_is_not_said_to_have_acted(store: DiskStore, other: Dis
         Agent(ScriptedModel([]), tools=[look], store=store).run("x", plan=[Step(tool="look")])
     export_run(store, store.runs()[0], tmp_path / "run.jsonl")
     here = Agent(ScriptedModel([]), tools=[look], store=other)
-    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.policy, here.budget))
+    run = Run(here, import_run(other, tmp_path / "run.jsonl", here.terms.policy, here.budget))
     assert (run.status, run.detail) == (
         Status.CANCELLED, "a call was under way when it was exported: look at it, or fork it",
     )  # fmt: skip

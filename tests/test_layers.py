@@ -22,7 +22,7 @@ LAYERS = """
     plan trail policy redact stops
     failures retry breaker values recovery
     checks events
-    codec state settings
+    codec state settings terms
     step_changes tiers
     assess_changes
     remembered stop_changes
@@ -52,7 +52,7 @@ LAYERS = """
     memory prepared feasible
     simpler
     calls
-    delegate
+    delegate asker
     gate
     planner executor critic answer summariser assess question
     perform
