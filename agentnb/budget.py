@@ -73,9 +73,12 @@ def worst_cost_usd(price: Price, usage: Usage) -> float:
     Terms that make a call cheaper (batch, flex) are below it. Of those that make it dearer, "us" is within it, since an
     account may be set to it; nothing that we send lets a provider keep a cache for an hour, or bill for speed.
     """
-    most = Usage(usage.input_tokens, usage.output_tokens)
-    written = replace(most, cache_write_tokens=usage.input_tokens)
-    return max(price(replace(one, terms=terms)) for one in (most, written) for terms in ((), ("us",)))
+    sent, got = usage.input_tokens, usage.output_tokens
+    return max(
+        price(Usage(sent, got, cache_write_tokens=written, terms=terms))
+        for written in (0, sent)
+        for terms in ((), ("us",))
+    )
 
 
 @dataclass(frozen=True, slots=True)
