@@ -138,11 +138,12 @@ def alerts_in(given: Iterable[object]) -> tuple[Alert, ...]:
     Raises:
         ConfigError: one is not.
     """
-    found = tuple(given)
-    for one in found:
+    found = []
+    for one in given:
         if not isinstance(one, Alert):
             raise ConfigError(f"{one!r} is no Alert: give e.g. Alert(usd=0.10)")
-    return found  # type: ignore[return-value]
+        found.append(one)
+    return tuple(found)
 
 
 def thresholds_in(alerts: Iterable[Alert]) -> tuple[Threshold, ...]:
@@ -160,7 +161,7 @@ def measured(text: str) -> Alert:
     if name not in _MEASURES:
         raise ConfigError(f"{text!r} is no alert: write NAME=NUMBER, where NAME is one of {', '.join(_MEASURES)}")
     try:
-        return Alert(**{name: float(value)})  # type: ignore[arg-type]
+        return Alert(**{name: float(value)})  # type: ignore[arg-type]  # a name of an amount
     except ValueError:
         raise ConfigError(
             f"{value!r} is not a number: write e.g. {name}={'0.10' if name == 'usd' else '1000'}"
@@ -170,6 +171,6 @@ def measured(text: str) -> Alert:
 def alerts_of(thresholds: tuple[Threshold, ...]) -> list[Alert]:
     """Alerts without a callback, as a run recorded them."""
     return [
-        Alert(**{found.measure: found.above}, task_type=found.task_type, last=found.last)  # type: ignore[arg-type]
-        for found in thresholds
+        Alert(task_type=it.task_type, last=it.last, **{it.measure: it.above})  # type: ignore[arg-type]  # a name of an amount
+        for it in thresholds
     ]

@@ -175,7 +175,7 @@ def _words(name: str, description: str, task: str | Callable[..., str]) -> Calla
 
     words.__doc__ = description
     words.__annotations__ = dict.fromkeys(names, str)
-    words.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    words.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # inspect reads it
         [inspect.Parameter(part, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str) for part in names]
     )
     return words

@@ -76,4 +76,4 @@ def _did(happened: bool) -> str:  # noqa: FBT001 - a word for a truth value
 
 
 def _item(kind: str, text: str, by: str, *sources: str) -> Item:
-    return Item(kind=kind, text=text[:LONGEST_ITEM], by=by, sources=sources)  # type: ignore[arg-type]
+    return Item(kind=kind, text=text[:LONGEST_ITEM], by=by, sources=sources)  # type: ignore[arg-type]  # words of the two

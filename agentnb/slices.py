@@ -81,4 +81,4 @@ def reservation(budget: Budget) -> Spent:
         out = max(0, both - put)
     rest = {name: caps[name] for name in ("usd", "working_seconds") if name in caps}
     counts = {name: int(caps[name]) for name in ("model_calls", "steps", "tool_calls") if name in caps}
-    return replace(Spent(**rest, **counts), input_tokens=put, output_tokens=out)  # type: ignore[arg-type]
+    return replace(Spent(**rest, **counts), input_tokens=put, output_tokens=out)  # type: ignore[arg-type]  # names of amounts
