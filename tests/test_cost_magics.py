@@ -83,7 +83,7 @@ def test_a_resumed_run_keeps_its_phases_and_alerts(cells: Cells) -> None:
     cells.line("resume r")
     run = cells.names["r"]
     assert (run.output, run.status) == ("noted", Status.COMPLETED)
-    assert [alert.callback is not None for alert in run.keeper.alerts] == [True, False]
+    assert [alert.callback is not None for alert in run.keeper.terms.alerts] == [True, False]
     assert run.state.head.phases == {"answer": "writer"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -131,3 +132,25 @@ def test_where_it_cannot_be_noted_the_commit_stands(store: DiskStore) -> None:
     (Path(store.place) / "heads").mkdir()
     store.append(run, [rec(1)], {})
     assert list(store.read(run)) == [rec(0), rec(1)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="descriptors are counted as Linux shows them")
+def test_a_store_that_is_dropped_leaves_no_descriptor(tmp_path: Path) -> None:
+    """Each `%agent` command opens one: a kernel that lives for weeks must not run out of descriptors."""
+
+    def noted() -> int:
+        links = (entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+        return sum(link == tmp_path / "heads" for link in links)
+
+    heads = Heads(tmp_path / "heads")
+    heads.note("r1-crane", Head(0, SEAL))
+    assert noted() == 1
+    del heads
+    gc.collect()
+    assert noted() == 0
+    closed = Heads(tmp_path / "heads")
+    closed.note("r1-crane", Head(1, SEAL))
+    closed.close()
+    closed.note("r1-crane", Head(2, SEAL))
+    closed.close()
+    assert (noted(), closed.noted("r1-crane")) == (0, Head(2, SEAL))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import weakref
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -69,6 +70,7 @@ class Heads:
         with suppress(OSError), self._lock:
             if self._handle < 0:
                 self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+                self._closing = weakref.finalize(self, os.close, self._handle)  # a number does not close itself
             if hasattr(os, "pwrite"):
                 os.pwrite(self._handle, slot, number * _SLOT.size)
             else:
@@ -108,7 +110,7 @@ class Heads:
         """Close the file."""
         with self._lock:
             if self._handle >= 0:
-                os.close(self._handle)
+                self._closing()
             self._handle = -1
 
 
