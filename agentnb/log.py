@@ -271,11 +271,15 @@ class RunLog:
         except StoreError:
             return False
 
-    def revoke(self, event: RunSuspended) -> tuple[Record, ...]:
-        """Append a last event from another thread; whatever the driving thread appends after it is dropped."""
+    def revoke(self, how: Callable[[RunState], RunSuspended]) -> tuple[Record, ...]:
+        """Append a last event from another thread; whatever the driving thread appends after it is dropped.
+
+        Nothing comes between the state that `how` reads and its event.
+        """
         with self._lock:
             try:
-                return self.suspend(event) if self.state.status is Status.IN_PROGRESS else ()  # it may just have ended
+                running = self.state.status is Status.IN_PROGRESS  # it may just have ended
+                return self.suspend(how(self.state)) if running else ()
             finally:
                 self._revoked = True
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from agentnb.alerts import Alert
 from agentnb.approval import Approver, Notify
@@ -154,17 +155,18 @@ class Session:
             for _ in self:
                 pass
 
-    def suspend(self, event: RunSuspended | None = None) -> None:
+    def suspend(self, how: Callable[[RunState], RunSuspended] | None = None) -> None:
         """Give up what is under way, now or at the next step.
 
         Args:
-            event: recorded at once, and the run taken away from its thread, whatever that is waiting for.
+            how: gives what is recorded at once, and the run is taken away from its thread, whatever that is waiting
+                for. It gets the state after which nothing else comes.
         """
         self._stop.set()
         for inner in self._inner:
-            inner.suspend(event and _rest(inner.state, event))
-        if event is not None and self.state.status is Status.IN_PROGRESS:
-            self.log.revoke(event)
+            inner.suspend(how and partial(_rest, how))
+        if how is not None and self.state.status is Status.IN_PROGRESS:
+            self.log.revoke(how)
             self._release()  # its thread appends nothing any more, wherever it hangs
 
     def _spawn(self, agent: AgentTool, child: str, task: str, begins: ChildStarted | None) -> Session:
@@ -227,9 +229,9 @@ def _require_discreet(log: RunLog, tools: Mapping[str, Tool]) -> None:
             )
 
 
-def _rest(state: RunState, event: RunSuspended) -> RunSuspended:
+def _rest(how: Callable[[RunState], RunSuspended], state: RunState) -> RunSuspended:
     """How a run inside another rests as that one does: a question that it was asking still waits for an answer."""
-    return rest_at_question(state) or replace(event, withdrawn=False)
+    return rest_at_question(state) or replace(how(state), withdrawn=False)
 
 
 def price_for(model: Model, usd: float | None) -> Price | None:

@@ -475,7 +475,7 @@ def test_a_run_can_be_taken_away_from_its_thread(store: DiskStore) -> None:
         thread = threading.Thread(target=session.finish)
         thread.start()
         assert asked.wait(10)
-        session.suspend(RunSuspended(reason="interrupted"))
+        session.suspend(lambda _: RunSuspended(reason="interrupted"))
         go_on.set()
         thread.join(10)
         it = agent.runs()[0]

@@ -182,7 +182,7 @@ def test_a_store_that_fails_loses_nothing_that_waits(store: DiskStore) -> None:
 def test_after_it_was_taken_away_nothing_is_appended() -> None:
     """A revoked log takes a last event, and refuses every other."""
     log = begun(MemoryStore())
-    log.revoke(RunSuspended(reason="interrupted"))
+    log.revoke(lambda _: RunSuspended(reason="interrupted"))
     with pytest.raises(Interrupted):
         log.append(RunSuspended(reason="closed"))
 

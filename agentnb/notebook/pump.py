@@ -34,6 +34,7 @@ from agentnb.notebook.panel import Panel
 from agentnb.question import rest_at_question
 from agentnb.runner import run_here
 from agentnb.session import Session
+from agentnb.state import RunState
 
 __all__ = ["Pump", "ask_in_cell", "run_in_cell"]
 
@@ -246,14 +247,13 @@ class Pump:
         """Take the run away from the worker, with the truth about a call that was announced."""
         with _deaf():
             self._await_outcome()
-            self._session.suspend(self._rest(stopped=stopped))
+            asking = self._job is not None and not self._job.calls_tool and not self._job.done.is_set()
+            left = rest_at_question(self._session.asking.state) if stopped and asking else None  # it still waits
+            self._session.suspend(lambda state: left or self._rest(state, stopped=stopped))
 
-    def _rest(self, *, stopped: bool) -> RunSuspended:
-        """How the run rests: a question that was left without an answer still waits for one."""
-        claim = self._session.state.claim
-        asking = self._job is not None and not self._job.calls_tool and not self._job.done.is_set()
-        if stopped and asking and (rest := rest_at_question(self._session.asking.state)):
-            return rest
+    def _rest(self, state: RunState, *, stopped: bool) -> RunSuspended:
+        """How the run rests: a call that was announced, and that this thread has not come to, was never made."""
+        claim = state.claim
         never_made = claim is not None and claim is not self._made_claim and claim is not self._old_claim
         return RunSuspended(reason="interrupted" if stopped else "closed", withdrawn=never_made)
 
