@@ -60,6 +60,8 @@ LAYERS = """
     tape
     cassette splice
     pending dryrun malformed by_hand
+    moments when span
+    spans
     actions
     markdown
     standing notes listing
