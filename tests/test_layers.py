@@ -60,7 +60,8 @@ LAYERS = """
     tape
     cassette splice
     pending dryrun malformed by_hand
-    moments when span
+    retelling when span
+    moments
     spans
     actions
     markdown
@@ -81,7 +82,7 @@ LAYERS = """
         notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
-        notebook.fetching notebook.retelling notebook.desk notebook.going_on notebook.keeping
+        notebook.fetching notebook.desk notebook.going_on notebook.keeping
         notebook.taping
         notebook.commands notebook.magics
 """

@@ -32,7 +32,7 @@ from agentnb.events import (
 )
 from agentnb.notebook.host import Host, host_of
 from agentnb.notebook.panel import InPlace, Panel, StatusLine, panel_for, status_line
-from agentnb.notebook.retelling import retold
+from agentnb.retelling import retold
 from agentnb.summary import Summary
 from tests.cells import Cells, adding, notebook_in
 from tests.parts import add

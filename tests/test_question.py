@@ -19,9 +19,9 @@ from agentnb.notebook.arguments import BadArguments, command_arguments
 from agentnb.notebook.asking import ask_by_text, nobody_here
 from agentnb.notebook.card import card_html
 from agentnb.notebook.outcome import decided, left_waiting
-from agentnb.notebook.retelling import retold
 from agentnb.notebook.typed import question, reply
 from agentnb.policy import Assess
+from agentnb.retelling import retold
 from agentnb.state import Status
 from tests.cells import Cells, notebook_in, scripted
 from tests.parts import NOTES, answer, plan, step

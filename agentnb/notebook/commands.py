@@ -23,7 +23,7 @@ from agentnb.notebook.host import host_of
 from agentnb.notebook.listing import show, show_text
 from agentnb.notebook.namespace import tools_in
 from agentnb.notebook.panel import show_summary
-from agentnb.notebook.retelling import retold
+from agentnb.retelling import retold
 from agentnb.standing import is_decided, reason, waits
 from agentnb.state import RunState, Status
 from agentnb.store.disk import DiskStore
