@@ -544,12 +544,21 @@ class Agent:
             inside=self._inside,
         )
 
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """All that may be asked, those of the agents among the tools included."""
+        inside = (model for agent in agents_in(self.tools) for model in self._lineup_of(agent))
+        return (*self.lineup, *inside)
+
     def _inside(self, agent: AgentTool) -> Lineup:
-        """The models of an agent among the tools; one with a cassette of its own keeps to that."""
-        own = agent.delegate
-        found = own.lineup or self._wiring.lineup(*own.models)
+        found = self._lineup_of(agent)
         require_callable(*found)
         return found
+
+    def _lineup_of(self, agent: AgentTool) -> Lineup:
+        """The models of an agent among the tools; one with a cassette of its own keeps to that."""
+        own = agent.delegate
+        return own.lineup or self._wiring.lineup(*own.models)
 
     def drive(self, session: Session) -> Run:
         """Carry a run on until it rests or ends."""

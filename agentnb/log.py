@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import threading
@@ -132,6 +133,12 @@ class RunLog:
             DamagedRecord: it cannot be read.
         """
         return cls(store, run, clock, load(store, run), redact)
+
+    def past(self, state: RunState) -> RunLog:
+        """This run as it was in `state`, to be read and not appended to; it shares the values that are remembered."""
+        was = copy.copy(self)
+        was._open, was._revoked = _Open(state, START), True  # noqa: SLF001 - it is of this class
+        return was
 
     @property
     def state(self) -> RunState:

@@ -31,6 +31,7 @@ __all__ = [
     "action_status",
     "answer_said",
     "brief_args",
+    "brief_result",
     "decision",
     "doubt_said",
     "edited",
@@ -275,11 +276,14 @@ def settled(event: ActionSettled, by: str) -> str:
 
 def gave(event: ActionSettled) -> str:
     """What a carried-out action gave, in a few words; "" where it gave nothing."""
-    if event.result is None or event.result.text == "null":
+    return brief_result(event.result)
+
+
+def brief_result(kept: Kept | None) -> str:
+    """What a call gave, in a few words; "" where it gave nothing."""
+    if kept is None or kept.text == "null":
         return ""
-    value = _parsed(event.result)
-    return (
-        _cut(_in_sight(value) if isinstance(value, str) else _text(value))
-        if value is not None
-        else _length(event.result.size)
-    )
+    value = _parsed(kept)
+    if value is None:
+        return _length(kept.size)
+    return _cut(_in_sight(value) if isinstance(value, str) else _text(value))

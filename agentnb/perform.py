@@ -8,11 +8,11 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from agentnb.alerts import Alert, Raised
-from agentnb.answer import answer_of, answer_question, handed_over
-from agentnb.assess import assess_question, assessment_of
+from agentnb.answer import answer_of, handed_over
+from agentnb.assess import assessment_of
 from agentnb.budget import OverBudget, Phase, Spent, Usage
 from agentnb.calls import call_tool, in_words, read_again, simulate
-from agentnb.critic import critique_question, verdict_by_check, verdict_of
+from agentnb.critic import verdict_by_check, verdict_of
 from agentnb.decide import (
     Action,
     AskPerson,
@@ -36,21 +36,22 @@ from agentnb.decide import (
 from agentnb.delegate import AgentTool, ChildRests, Inside, Spawn, delegated
 from agentnb.errors import IllegalTransition, ModelError
 from agentnb.events import ActionProposed, AlertFailed, AlertRaised, Event, ReplyRejected, RunSuspended, ToolRefused
-from agentnb.executor import args_of, bind_question
+from agentnb.executor import args_of
 from agentnb.gate import Gate
 from agentnb.log import RunLog
 from agentnb.memory import tool_specs
-from agentnb.models.base import ModelReply, ModelRequest
+from agentnb.models.base import ModelReply
 from agentnb.models.chain import Question, Voice
 from agentnb.plan import Step
-from agentnb.planner import plan_of, plan_question
+from agentnb.planner import plan_of
 from agentnb.prepared import prepare
+from agentnb.prompting import present, prompt_of, request_of
 from agentnb.prompts import Prompt
 from agentnb.question import Inquiry
 from agentnb.receipts import means_passed
 from agentnb.recovery import REPLY_SHOWN, layer_of
 from agentnb.runner import Runner
-from agentnb.summariser import by_rule, summary_of, summary_question
+from agentnb.summariser import by_rule, summary_of
 from agentnb.tools import Tool
 
 __all__ = ["Performer"]
@@ -158,27 +159,20 @@ class Performer:
 
     @property
     def _step(self) -> Step:
-        step = self._log.state.step
-        if step is None:
-            raise IllegalTransition("there is no step to carry out")
-        return step
+        return present(self._log)
+
+    def _prompt(self, phase: Phase) -> Prompt:
+        return prompt_of(phase, self._log, self._specs, self._tools)
 
     def _ask(
         self, phase: Phase, prompt: Prompt, step: str = "", *, last_word: bool = False
     ) -> Generator[Event, None, ModelReply]:
-        voice = self._voice(phase)
-        request = ModelRequest(
-            model=voice.ref,
-            phase=phase,
-            system=prompt.system,
-            context=prompt.context,
-            prompt=prompt.user,
-            schema=prompt.schema,
-            max_output_tokens=prompt.max_output_tokens + voice.thinking_tokens,
+        voice, again = self._voice(phase), self._log.state.retried
+        request = request_of(
+            phase, prompt, self._log.redact, model=voice.ref, thinking_tokens=voice.thinking_tokens,
             endpoint=voice.endpoint,
-            cancelled=self._cancelled,
-        ).mapped(self._log.redact)
-        again = self._log.state.retried
+        )  # fmt: skip
+        request = replace(request, cancelled=self._cancelled)
         return (yield from voice.ask(Question(request, request.key(), step, last_word, again=again)))
 
     def _voice(self, phase: Phase) -> Voice:
@@ -204,7 +198,7 @@ class Performer:
                     yield AlertFailed(message=in_words(error, self._log.redact))
 
     def _make_plan(self) -> Iterator[Event]:
-        prompt = plan_question(self._log, self._specs, self._tools)
+        prompt = self._prompt("plan")
         reply = yield from self._ask("plan", prompt)
         yield self._read(plan_of(self._log, self._tools, reply, self._least(prompt)), reply)
 
@@ -216,12 +210,12 @@ class Performer:
         return Spent(usd=usd, input_tokens=tokens, output_tokens=1, model_calls=1)
 
     def _bind_args(self, step: Step) -> Iterator[Event]:
-        reply = yield from self._ask("bind", bind_question(self._log, self._specs, step), step.id)
+        reply = yield from self._ask("bind", self._prompt("bind"), step.id)
         yield self._read(args_of(self._log, self._tools[step.tool], step, reply), reply)
 
     def _assess(self, step: Step) -> Iterator[Event]:
         tool = self._tools[step.tool]
-        reply = yield from self._ask("assess", assess_question(self._log, self._specs, tool, step), step.id)
+        reply = yield from self._ask("assess", self._prompt("assess"), step.id)
         yield self._read(assessment_of(self._log, tool, step, reply), reply)
 
     def _call(self, step: Step) -> Iterator[Event]:
@@ -247,7 +241,7 @@ class Performer:
         if verdict := verdict_by_check(self._log, step):
             yield verdict
             return
-        reply = yield from self._ask("critique", critique_question(self._log, self._specs, step), step.id)
+        reply = yield from self._ask("critique", self._prompt("critique"), step.id)
         yield self._read(verdict_of(self._log, step, reply), reply)
 
     def _summarise(self, by: Literal["model", "rule"]) -> Iterator[Event]:
@@ -256,13 +250,12 @@ class Performer:
             yield by_rule(self._log)
             return
         try:
-            reply = yield from self._ask("summarise", summary_question(self._log, self._specs))
+            reply = yield from self._ask("summarise", self._prompt("summarise"))
         except (OverBudget, ModelError):
             yield by_rule(self._log)
         else:
             yield self._read(summary_of(self._log, reply), reply)
 
     def _write_answer(self) -> Iterator[Event]:
-        prompt = answer_question(self._log, self._specs)
-        reply = yield from self._ask("answer", prompt, last_word=True)
+        reply = yield from self._ask("answer", self._prompt("answer"), last_word=True)
         yield self._read(answer_of(self._log, reply), reply)

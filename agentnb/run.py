@@ -1,77 +1,46 @@
-"""What a caller holds of a run: everything is read from its records, and nothing from anywhere else."""
+"""What a caller holds of a run: what is seen of it, and what can be done with it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Literal, Protocol, Unpack
 
 from agentnb.actions import Validator, carry_out, drop, meant, require_at_rest
-from agentnb.alerts import Raised
 from agentnb.approval import Answer, binding, person
-from agentnb.budget import Spent
 from agentnb.by_hand import Given
 from agentnb.checkpoint import load
-from agentnb.compare import Comparison, compare
-from agentnb.cost import Cost, Saved
-from agentnb.dryrun import Effect, effects_of
 from agentnb.errors import ConfigError, OnlyRecorded
 from agentnb.events import (
     ApprovalAnswered,
     ApprovalAsked,
     BudgetExtended,
     Event,
-    Record,
     ToolRefused,
 )
-from agentnb.family import begun, cancelled, innermost, told, tools_of, top
+from agentnb.family import begun, cancelled, innermost, tools_of, top
 from agentnb.fork import Changed
-from agentnb.log import Clock, RunLog
+from agentnb.log import RunLog
 from agentnb.mailbox import post, posted
-from agentnb.named import run_named
 from agentnb.pending import Pending, asked_now, number_of, pending_of
-from agentnb.plan import JSON, Plan, Step, UnmetReference, literal
+from agentnb.plan import JSON, UnmetReference, literal
 from agentnb.prepared import prepare_later, secret_in
 from agentnb.question import event_of
-from agentnb.redact import Redactor
-from agentnb.render import as_html, as_text
 from agentnb.resume import InDoubt, how_changed
 from agentnb.runner import Runner
+from agentnb.seen import Reader, Seen
 from agentnb.state import RunState, Status
-from agentnb.store.base import Hold, Store
-from agentnb.summariser import memory_now
-from agentnb.summary import Summary
+from agentnb.store.base import Hold
 from agentnb.tools import Tool
 
 __all__ = ["Keeper", "Run"]
 
 
-class Keeper(Protocol):
+class Keeper(Reader, Protocol):
     """Whoever can go on with a run: an Agent."""
-
-    @property
-    def store(self) -> Store:
-        """Where its records are."""
-
-    @property
-    def clock(self) -> Clock:
-        """Where times come from."""
-
-    @property
-    def redact(self) -> Redactor:
-        """Takes out of a text what is secret here now."""
-
-    @property
-    def replaying(self) -> bool:
-        """True where models answer from a cassette."""
 
     def require_able(self, state: RunState, *, accept_changes: bool = False) -> None:
         """Raise ConfigError where the run cannot be gone on with: a tool or model is missing, or has changed."""
-
-    @property
-    def tools(self) -> Mapping[str, Tool]:
-        """By name."""
 
     @property
     def runner(self) -> Runner:
@@ -95,18 +64,18 @@ class Keeper(Protocol):
         """Do exactly what a dry run has shown."""
 
 
-class Run:
-    """What is known about a run: everything is read from its records.
+class Run(Seen):
+    """A run, to look at and to go on with.
 
     Attributes:
         id: its id in the store.
         keeper: who goes on with it: the Agent that made or found it.
     """
 
+    keeper: Keeper
+
     def __init__(self, keeper: Keeper, run: str, state: RunState | None = None) -> None:
-        self.keeper = keeper
-        self.id = run
-        self._state = state
+        super().__init__(keeper, run, state)
         self._shown = _asked_in(state)
         self._listed: frozenset[int] | None = None
         """The actions that `pending` has shown here; what is said without numbers is said of them."""
@@ -116,68 +85,8 @@ class Run:
     def state(self) -> RunState:
         """The fold of its records."""
         if self._state is None:
-            self._state, _ = load(self.keeper.store, self.id)
-            self._shown = _asked_in(self._state)
-        return self._state
-
-    @property
-    def status(self) -> Status:
-        """Of `Status`: in_progress, awaiting_approval, awaiting_answer, suspended, completed, stopped and so on."""
-        return self.state.status
-
-    @property
-    def memory(self) -> str:
-        """What its prompts would know of it now: facts, decisions and a person's words, each with its step."""
-        return memory_now(self._log())
-
-    @property
-    def stop_reason(self) -> str:
-        """Why it ended or rests: "complete", a cap's name, "escalated", "loop", "malformed_output" and so on."""
-        if self.state.finished:
-            return self.state.finished.reason
-        return self.state.suspended.reason if self.state.suspended else ""
-
-    @property
-    def detail(self) -> str:
-        """The stop reason in a sentence, with its numbers."""
-        if self.state.finished:
-            return self.state.finished.detail
-        return self.state.suspended.detail if self.state.suspended else ""
-
-    @property
-    def output(self) -> str:
-        """The answer, in Markdown; a partial one where the run was cut short, "" where there is none."""
-        return self.state.finished.output if self.state.finished else ""
-
-    @property
-    def plan(self) -> Plan | None:
-        """The present version of the plan."""
-        return self.state.plan
-
-    @property
-    def left(self) -> tuple[Step, ...]:
-        """The steps that were not carried out."""
-        return self.state.left
-
-    @property
-    def spent(self) -> Spent:
-        """What was used, with seconds on the run's own clock."""
-        return replace(self.state.spent, seconds=self.state.t)
-
-    @property
-    def cost(self) -> Cost:
-        """What its model calls cost, by phase and by model, and what they would have cost on the strong model alone."""
-        return Cost(self.state.costs)
-
-    @property
-    def saved(self) -> Saved:
-        """What was saved: by our prompt cache, by the provider's cache and by tiers, each apart."""
-        return self.cost.saved
-
-    @property
-    def alerts(self) -> tuple[Raised, ...]:
-        """What was warned of, oldest first."""
-        return tuple(Raised(self.id, e.threshold, e.value, e.runs) for e in self.state.alerts)
+            self._shown = _asked_in(super().state)
+        return super().state
 
     @property
     def pending(self) -> tuple[Pending, ...]:
@@ -197,16 +106,6 @@ class Run:
         """The runs of other agents that its calls were, oldest first; a fork's are those that it shares, too."""
         return tuple(Run(self.keeper, run) for run in begun(self.keeper.store, self.state))
 
-    @property
-    def effects(self) -> tuple[Effect, ...]:
-        """Of a dry run: every call that it would have made; see `execute`."""
-        return effects_of(self._log(), self.events)
-
-    @property
-    def events(self) -> list[Record]:
-        """All records, oldest first."""
-        return list(self.keeper.store.read(self.id))
-
     def result(self, step: str) -> JSON:
         """The result of a finished step, by its id ("s1").
 
@@ -219,29 +118,9 @@ class Run:
         self._results = self._log()  # it may have gone on since
         return self._results.result_of(step)
 
-    def replay(self) -> Iterator[Record]:
-        """Its records, one at a time, with no call of anything."""
-        return iter(self.keeper.store.read(self.id))
-
     def fork(self, at: str | int | None = None, **changed: Unpack[Changed]) -> Run:
         """A new run that shares this one's beginning, `fork(at="s3", args={…})`; see `Agent.fork`."""
         return self.keeper.fork(self.id, at, **changed)
-
-    def diff(self, other: Run | str) -> Comparison:
-        """This run and another one side by side: their steps, what came of them, and what they cost.
-
-        Args:
-            other: a run, or a run's id, or the beginning of one: "r7".
-
-        Raises:
-            RunNotFound: no such run in this store.
-            ConfigError: it is neither a Run nor an id.
-        """
-        if isinstance(other, str):
-            other = Run(self.keeper, run_named(self.keeper.store, other))
-        if not isinstance(other, Run):
-            raise ConfigError(f"other={other!r} is no run: give a Run, or a run's id")
-        return compare(self.events, other.events, bare=self.keeper.replaying)
 
     def resume(self, *, in_doubt: InDoubt | None = None, accept_changes: bool = False) -> Run:
         """Go on, see `Agent.resume`; this Run shows what came of it."""
@@ -442,9 +321,6 @@ class Run:
         self._state = log.state
         return self
 
-    def _log(self) -> RunLog:
-        return RunLog.reopened(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
-
     def _decide(self, answer_to: Callable[[RunLog, ApprovalAsked], Answer]) -> Run:
         """Answer what is asked; where the run is being driven, leave the answer for whoever drives it."""
         log = innermost(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
@@ -537,17 +413,6 @@ class Run:
         if call.kept == asked.args:
             raise ConfigError(f"the edit changes nothing of {asked.tool}: approve it as it is, or say what to change")
         return Answer("edit", by, reason, args=call.args)
-
-    @property
-    def summary(self) -> Summary:
-        """What a person is shown of it, as plain values."""
-        return told(self.keeper.store, self.id, bare=self.keeper.replaying)
-
-    def __repr__(self) -> str:
-        return as_text(self.summary)
-
-    def _repr_html_(self) -> str:
-        return as_html(self.summary)
 
 
 def _asked_in(state: RunState | None) -> str:

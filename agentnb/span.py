@@ -24,8 +24,9 @@ class Span:
 
     Attributes:
         run: whose it is: the run's id, or that of a run inside it.
-        seq: the record that began it, which names it within its run.
-        parent: the `seq` of the span that it is a part of; None of the run itself.
+        id: 0, 1, 2, … within its run, in the order in which they began; the run itself is 0.
+        parent: the `id` of the span that it is a part of; None of the run itself.
+        seq: the record that began it; a step begins with the same record as its first part.
         op: what it is of.
         name: the same in a word or two: "s2 query", "plan 1", "critique".
         step: the step of the plan that it belongs to, or "".
@@ -55,8 +56,9 @@ class Span:
     """
 
     run: str
-    seq: int
+    id: int
     parent: int | None
+    seq: int
     op: Op
     name: str
     step: str = ""

@@ -87,6 +87,8 @@ class Spans:
     _leaf: dict[str, int] = field(default_factory=dict)
     """Places of the spans that go on, by what they are of."""
     _plans: int = 0
+    _steps: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """The tool and the title of each step of the plan."""
     _failed: tuple[int, float, float] | None = None
     """The record, and the two clocks, of a failure after which the same may be tried again."""
 
@@ -121,15 +123,16 @@ class Spans:
             return
         self._leave()
         op = _GROUPS.get(name, "step")
-        said = step or (f"plan {self._plans + 1}" if op == "plan" else op)
-        self._group = name, self._begin(record, op, said, 0, step=step)
+        tool, title = self._steps.get(step, ("", ""))
+        said = f"{step} {tool}".rstrip() if step else f"plan {self._plans + 1}" if op == "plan" else op
+        self._group = name, self._begin(record, op, said, 0, step=step, tool=tool, text=title)
 
     def _leave(self) -> None:
         """The present group is over, with the last thing that was done in it."""
         if self._group is not None:
             place = self._group[1]
             status = "ok" if self.all[place].status == "open" else self.all[place].status
-            parts = (span.end for span in self.all[place + 1 :] if span.parent == self.all[place].seq)
+            parts = (span.end for span in self.all[place + 1 :] if span.parent == place)
             ended = max((end for end in parts if end is not None), default=self.all[place].start)
             self.all[place] = replace(self.all[place], end=ended, status=status)
         self._group = None
@@ -144,11 +147,9 @@ class Spans:
     def _begin(self, record: Record, op: Op, name: str, parent: int | None = -1, **rest: Any) -> int:
         """A new span; inside the present group, where no parent is said. Returns its place."""
         if parent == -1:
-            parent = self.all[self._group[1]].seq if self._group else 0
-        start = self._now
-        self.all.append(
-            Span(run=self._run, seq=record.seq, parent=parent, op=op, name=name, at=self._at, start=start, **rest)
-        )
+            parent = self._group[1] if self._group else 0
+        begun = Span(run=self._run, id=len(self.all), parent=parent, seq=record.seq, op=op, name=name)
+        self.all.append(replace(begun, at=self._at, start=self._now, **rest))
         return len(self.all) - 1
 
     def _open(self, role: str, place: int) -> None:
@@ -289,7 +290,7 @@ class Spans:
         """Runs inside this one, and actions that a person carries out when the loop is over."""
         match event:
             case ChildStarted():
-                parent = self.all[self._leaf["tool"]].seq if "tool" in self._leaf else -1
+                parent = self._leaf.get("tool", -1)
                 place = self._begin(record, "invoke_agent", event.agent, parent, step=event.step, child=event.child)
                 self._open(event.child, place)
             case ChildSettled(spent=spent):
@@ -324,6 +325,7 @@ class Spans:
                     replace(span, shared=True, usd=0.0) if span.parent is not None else span for span in self.all
                 ]
                 self._moment(record, "forked", f"from {event.origin} at {event.at}", parent=0)
+                self._steps |= {step.id: (step.tool, step.title) for step in event.steps or ()}
             case RunFinished():
                 self._leave()
                 self._end("rest", "ok")
@@ -336,8 +338,9 @@ class Spans:
         name, text, status, by = moment_of(event)
         self._moment(record, name, text, status, step=step, by=by)
         match event:
-            case PlanMade():
+            case PlanMade(steps=steps):
                 self._plans += 1
+                self._steps |= {step.id: (step.tool, step.title) for step in steps}
                 self._mark("ok")
                 self._leave()
             case StepJudged(verdict=verdict):
@@ -350,13 +353,9 @@ class Spans:
         """Between a failure and the next try lies a wait."""
         if self._failed is not None and attempt > 1:
             seq, start, at = self._failed
-            parent = self.all[self._group[1]].seq if self._group else 0
-            self.all.append(
-                Span(
-                    run=self._run, seq=seq, parent=parent, op="backoff", name="backoff", step=step, at=at, start=start,
-                    end=self._now, status="ok",
-                )
-            )  # fmt: skip
+            parent = self._group[1] if self._group else 0
+            begun = Span(run=self._run, id=len(self.all), parent=parent, seq=seq, op="backoff", name="backoff")
+            self.all.append(replace(begun, step=step, at=at, start=start, end=self._now, status="ok"))
         self._failed = None
 
     def _end(self, role: str, status: str, **rest: Any) -> None:

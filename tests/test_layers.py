@@ -55,12 +55,13 @@ LAYERS = """
     delegate asker
     gate
     planner executor critic answer summariser assess question
+    prompting
     perform
     loop
     tape
     cassette splice
     pending dryrun malformed by_hand
-    retelling when span
+    retelling when span recalled
     moments
     spans
     actions
@@ -70,19 +71,21 @@ LAYERS = """
     summary
     wording
     render
-    compare
+    compare trace_lines informed
+    trace why
+    traced
     session
     wiring family
-    fork resume
+    fork resume seen
     run
     agent
     spending
-    trace audit metrics search calibration otel
+    audit metrics search calibration otel
     notebook.hiding notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing
         notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
-        notebook.fetching notebook.desk notebook.going_on notebook.keeping
+        notebook.fetching notebook.desk notebook.going_on notebook.keeping notebook.viewing
         notebook.taping
         notebook.commands notebook.magics
 """
@@ -100,6 +103,7 @@ ONLY_IN = {
     "filelock": {"store.lock", "tape"},
     "genai_prices": {"models.prices"},
     "jsonschema": {"checks"},
+    "narwhals": {"trace"},
     "psutil": {"store.network"},
     "mistune": {"markdown"},
     "rfc8785": {"approval"},

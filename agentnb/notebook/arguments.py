@@ -232,6 +232,7 @@ _WHICH: Final = _spec(
     "which", nargs="*", metavar="N", help="numbers of steps, as %%agent pending lists them; a NAME is bound to the Run"
 )
 _CHANGES: Final = _spec("changes", nargs="+", type=_change, metavar="ARG=VALUE", help="an argument and its value")
+_OF_STEP: Final = _spec("step", nargs="?", metavar="STEP", help="a step of its plan: s3")
 _WHY: Final = _spec("why", nargs="?", metavar="WHY", help="the rest of the line, just as it stands")
 _MODELS: Final = (
     _spec("--model", metavar="MODEL", help="plans and answers from here on"),
@@ -254,6 +255,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "show": Command("RUN", "a run's record", (_RUN, _STORE)),
     "replay": Command("RUN", "a run as it was, event by event, with no call of anything", (_RUN, _STORE)),
+    "trace": Command(
+        "RUN [STEP]",
+        "all that a run did: calls, tries, waits and decisions, with what went in and came out",
+        (_RUN, _OF_STEP, _STORE),
+    ),
+    "why": Command(
+        "RUN [STEP]", "the facts and decisions that led to a step, or to the answer", (_RUN, _OF_STEP, _STORE)
+    ),
     "resume": Command(
         "RUN [NAME] [--done | --not-done]",
         "go on where it rests",
