@@ -77,7 +77,7 @@ class Assessment(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    statements: list[Said]
+    statements: list[Said] = Field(min_length=1)
 
 
 def assess_question(log: RunLog, specs: Sequence[ToolSpec], tool: Tool, step: Step) -> Prompt:
@@ -148,7 +148,7 @@ def assessment_of(log: RunLog, tool: Tool, step: Step, reply: ModelReply) -> Ass
         return _by_code(log.state, step, missing)
     sorted_out = [checked(log.state, one, missing, pointing) for one in said]
     told = {statement.argument for _, statement in sorted_out}
-    passed_over = [name for name in missing if name in pointing - told] if said else []  # a script may say nothing
+    passed_over = [name for name in missing if name in pointing - told]
     sorted_out += [("unknown", _passed_over(name, missing[name])) for name in passed_over]
     groups = {name: tuple(s for standing, s in sorted_out if standing == name) for name in _STANDINGS}
     gaps = tuple(s for s in (*groups["assumed"], *groups["unknown"]) if s.critical and s.argument in missing)

@@ -14,6 +14,7 @@ from agentnb.budget import Usage
 from agentnb.errors import FailureClass, ToolFailure
 from agentnb.guards import max_value
 from agentnb.models.base import ModelReply, ModelRequest
+from agentnb.models.scripted import harmless
 from agentnb.plan import Step, open_args
 from agentnb.state import NEW, RunState
 from agentnb.tools import Tool, tool
@@ -537,7 +538,7 @@ class Obedient:
         order = self._attack.heard(request.prompt)
         self.heard += order is not None
         said = {"plan": self._plan, "bind": self._bind, "critique": self._judge, "answer": self._answer}
-        said |= {"assess": lambda *_: {"statements": []}}
+        said |= {"assess": lambda *_: harmless(request)}
         return ModelReply(json.dumps(said[request.phase](state, order)), Usage(1, 1), model=self.ref)
 
     def _plan(self, state: RunState, order: Attack | None) -> dict[str, Any]:

@@ -414,6 +414,15 @@ def test_a_model_that_cannot_assess_lets_no_guess_pass(make: Make) -> None:
     assert make(*lines, assess=Assess(every=1)).run("Look.").status == "completed"
 
 
+def test_an_assessment_that_says_nothing_is_none(make: Make) -> None:
+    """A provider that holds no schema may let it through: it is asked twice more, and then code says what it finds."""
+    nothing = ("assess", {"statements": []})
+    run = make(plan(GUESS), nothing, nothing, nothing).run(TASK)
+    assert run.status is Status.AWAITING_ANSWER
+    assert not SENT
+    assert [type(record.event).__name__ for record in run.events].count("ReplyRejected") == 2
+
+
 def test_what_is_critical_and_was_said_is_not_asked(make: Make) -> None:
     """A model that cries wolf: the task names the address, and a result the number."""
     lines = (

@@ -30,7 +30,7 @@ from agentnb.errors import ConfigError, FailureClass, ModelError, ToolDefinition
 from agentnb.events import ChildSettled, ChildStarted, Record, RunStarted
 from agentnb.log import Clock
 from agentnb.models.base import ModelReply, ModelRequest
-from agentnb.models.scripted import ScriptedModel
+from agentnb.models.scripted import ScriptedModel, harmless
 from agentnb.plan import Step
 from agentnb.run import Run
 from agentnb.slices import cut, reservation
@@ -632,7 +632,7 @@ class Steady:
         steps = [step("helper", task="HELP a"), step("keep", text="root")]
         if "HELP" in request.user:
             steps = [step("keep", text="one"), step("look", n=1), step("keep", text="two")]
-        rest = {"critique": verdict(), "assess": ("assess", {"statements": []})}
+        rest = {"critique": verdict(), "assess": ("assess", harmless(request) if request.phase == "assess" else {})}
         said = {"plan": plan(*steps), **rest}.get(request.phase, answer("done"))
         return ModelReply(json.dumps(said[1]), Usage(100, 20))
 

@@ -25,6 +25,7 @@ from agentnb.errors import InvalidData, Transient
 from agentnb.guards import GuardedCall, Ruling, deny
 from agentnb.log import Clock
 from agentnb.models.base import ModelReply, ModelRequest
+from agentnb.models.scripted import harmless
 from agentnb.run import Run
 from agentnb.state import NEW, RunState
 from agentnb.store.disk import DiskStore
@@ -133,7 +134,7 @@ class Model:
             case "critique":
                 said = verdict()
             case "assess":
-                said = "assess", {"statements": []}
+                said = "assess", harmless(request)
             case _:
                 said = answer(f"{len(state.outcomes)} steps")
         return ModelReply(json.dumps(said[1]), Usage(100, 20))

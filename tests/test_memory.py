@@ -18,6 +18,7 @@ from agentnb.errors import ConfigError, InvalidData, ToolDefinitionError
 from agentnb.events import Item, Kept, MemorySummarised, RunStarted
 from agentnb.gist import extracted
 from agentnb.memory import fitting, item_line, memory_text
+from agentnb.models.scripted import harmless
 from agentnb.plan import Plan, numbered
 from agentnb.preview import dump, preview
 from agentnb.prompt_text import StepView, step_text
@@ -44,7 +45,7 @@ class Clerk:
         self.replies = {
             "critique": {"verdict": "continue", "reason": "fine", "finding": "it is known"},
             "answer": {"answer": "done"},
-            "assess": {"statements": []},
+            "assess": harmless,
             **replies,
         }
 

@@ -21,6 +21,7 @@ from agentnb.events import (
     ToolReturned,
 )
 from agentnb.models.base import ModelReply, ModelRequest
+from agentnb.models.scripted import harmless
 from agentnb.notebook.panel import Panel
 from agentnb.notebook.pump import Pump, ask_in_cell, run_in_cell
 from agentnb.session import Session
@@ -53,8 +54,9 @@ class ByPhase:
     ref = "by-phase"
 
     def ask(self, request: ModelRequest) -> ModelReply:
-        replies = dict([plan(step("note", text="a")), answer(), ("assess", {"statements": []})])
-        return ScriptedModel([replies[request.phase]], ref=self.ref).ask(request)
+        replies = dict([plan(step("note", text="a")), answer()])
+        line = harmless(request) if request.phase == "assess" else replies[request.phase]
+        return ScriptedModel([(request.phase, line)], ref=self.ref).ask(request)
 
 
 def agent_of(store: DiskStore, *lines: Any, model: Any = None, approve: Any = "auto") -> Agent:

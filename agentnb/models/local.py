@@ -188,7 +188,9 @@ def _in_background(work: Callable[[_Call], _Answer], request: ModelRequest, ref:
             if request.cancelled():
                 stopped = Interrupted(f"{ref}: stopped while it was answering")
             elif time.monotonic() > deadline:
-                stopped = ModelError(f"{ref} took longer than {request.timeout_s:g} s", FailureClass.TRANSIENT)
+                stopped = ModelError(
+                    f"{ref} took longer than {request.timeout_s:g} s", FailureClass.TRANSIENT, unbilled=True
+                )
     finally:
         call.abandoned.set()  # on KeyboardInterrupt too; a call that has finished does not mind
     if stopped is not None:

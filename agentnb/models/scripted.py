@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from agentnb.budget import Usage
 from agentnb.models.base import ModelReply, ModelRequest
 
-__all__ = ["ScriptedModel", "UnexpectedCall"]
+__all__ = ["ScriptedModel", "UnexpectedCall", "harmless"]
 
 Line = Any
 """A reply: str, dict, pydantic model, ModelReply, an exception to raise, or a function of the request that gives one of
@@ -53,7 +53,7 @@ class ScriptedModel:
     def ask(self, request: ModelRequest) -> ModelReply:
         """The next line of the script."""
         if request.phase == "assess" and not self._assesses_next:
-            return _reply({"statements": []}, request)
+            return _reply(harmless(request), request)
         self.requests.append(request)
         if not self._lines:
             raise UnexpectedCall(
@@ -90,6 +90,14 @@ class ScriptedModel:
     ) -> None:
         if kind is None:
             self.done()
+
+
+def harmless(request: ModelRequest) -> dict[str, Any]:
+    """An assessment that no script speaks of: each argument is assumed, and would do no harm."""
+    schema: Any = request.schema or {}
+    args = schema["properties"]["statements"]["items"]["properties"]["argument"]["enum"]
+    rest = {"text": "not in the script", "sources": [], "status": "assumed", "critical": False}
+    return {"statements": [{"argument": name, **rest} for name in args]}
 
 
 def _reply(line: Line, request: ModelRequest) -> ModelReply:
