@@ -10,11 +10,11 @@ from agentnb.calls import STILL_RUNS, in_words
 from agentnb.errors import ConfigError, Interrupted, NotJSON
 from agentnb.events import ActionClaimed, ActionSettled
 from agentnb.failures import classify
-from agentnb.guards import GuardedCall, rulings
 from agentnb.ledger import step_key
 from agentnb.log import RunLog
 from agentnb.pending import Pending, pending_of
 from agentnb.plan import JSON
+from agentnb.prepared import ruled
 from agentnb.runner import Runner, ended
 from agentnb.state import Status
 from agentnb.tools import InvalidArguments, Tool
@@ -93,7 +93,7 @@ def carry_out(
         kwargs = tool.validated(copy.deepcopy(args))
     except InvalidArguments as error:
         raise ConfigError(f"{action.step} {tool.name} cannot be carried out: {'; '.join(error.problems)}") from None
-    denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
+    denied, ask = ruled(log.state, tool, args, kwargs)
     needs = tuple(dict.fromkeys((*ask, *action.reasons)))
     if denied or (needs and not by_hand):
         raise ConfigError(f"{action.step} {tool.name} may not be carried out: {'; '.join(denied or needs)}")

@@ -12,7 +12,7 @@ from agentnb.approval import binding
 from agentnb.budget import OverBudget, Spent
 from agentnb.checks import failed_check, is_empty
 from agentnb.decide import kept_back
-from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure
+from agentnb.errors import FailureClass, Interrupted, NotJSON, ToolFailure, message_of
 from agentnb.events import (
     ApprovalExpired,
     CallInDoubt,
@@ -386,10 +386,7 @@ def in_words(error: BaseException, redact: Redactor) -> str:
 
     Secrets go first: of one that the cut goes through, a part would stay that nobody recognises.
     """
-    try:
-        text = str(error)
-    except Exception as worse:  # noqa: BLE001 - a tool's exception may not even have a text
-        text = f"(no message: {type(worse).__name__})"
+    text = message_of(error)
     said = (
         text if isinstance(error, (ToolFailure, NotJSON)) and text else f"{type(error).__name__}: {text}".rstrip(": ")
     )

@@ -71,6 +71,7 @@ __all__ = [
     "Transient",
     "UnknownModel",
     "UnknownPrice",
+    "message_of",
 ]
 
 
@@ -94,6 +95,14 @@ class FailureClass(StrEnum):
     def worth_retrying(self) -> bool:
         """True where the same call may succeed a moment later."""
         return self in (FailureClass.TRANSIENT, FailureClass.RATE_LIMITED)
+
+
+def message_of(error: BaseException) -> str:
+    """What `error` says; of a user's exception that has no text, that it has none."""
+    try:
+        return str(error)
+    except Exception as worse:  # noqa: BLE001 - its `__str__` is a user's code, and may raise anything
+        return f"(no message: {type(worse).__name__})"
 
 
 class AgentError(Exception):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from agentnb.errors import ConfigError, Interrupted
+from agentnb.errors import ConfigError, Interrupted, message_of
 from agentnb.state import RunState
 
 __all__ = [
@@ -65,7 +65,7 @@ class GuardedCall:
 
     Attributes:
         tool: the tool's name.
-        args: its arguments by name, validated and coerced to the tool's types.
+        args: its arguments by name, validated and coerced to the tool's types; a guard's own, whatever it does to them.
         run: the run so far; `run.outcomes` are its finished steps, `run.plan` what it means to do.
     """
 
@@ -89,29 +89,38 @@ Guard = Callable[[GuardedCall], Ruling | None]
 """A guard; None allows."""
 
 
-def rulings(guards: Sequence[Guard], call: GuardedCall) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def rulings(guards: Sequence[Guard], call: Callable[[], GuardedCall]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The reasons to deny the call, and the reasons to ask a person; () and () allow it.
 
     A guard that raises, or gives something else than a Ruling, denies: what cannot be checked is not done.
+
+    Args:
+        guards: in their order.
+        call: makes the call that a guard is shown, anew for each: one may alter it, or read an iterator in it to its
+            end.
     """
-    denied, asked = [], []
-    for guard in guards:
-        name = getattr(guard, "__name__", type(guard).__name__)
-        try:
-            ruling: object = guard(call)
-        except (KeyboardInterrupt, Interrupted):
-            raise
-        except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
-            ruling = deny(f"the guard {name} failed: {type(error).__name__}: {error}")
-        if ruling is not None and not isinstance(ruling, Ruling):
-            ruling = deny(f"the guard {name} gave {ruling!r}, which is no Ruling: return allow, ask(…) or deny(…)")
-        if ruling is not None and ruling.decision not in get_args(Decision):
-            ruling = deny(f"the guard {name} said {ruling.decision!r}: it is allow, ask(…) or deny(…)")
-        if ruling is not None and ruling.decision == "deny":
-            denied.append(str(ruling.reason or f"the guard {name} denies it"))
-        elif ruling is not None and ruling.decision == "ask":
-            asked.append(str(ruling.reason or f"the guard {name} asks for a person"))
-    return tuple(denied), tuple(asked)
+    said = [_said(guard, call) for guard in guards]
+    denied, asked = (tuple(why for how, why in said if how == decision) for decision in ("deny", "ask"))
+    return denied, asked
+
+
+def _said(guard: Guard, call: Callable[[], GuardedCall]) -> tuple[Decision, str]:
+    """What one guard decides, and why."""
+    name = getattr(guard, "__name__", type(guard).__name__)
+    try:
+        ruling: object = guard(call())
+        if ruling is None:
+            return "allow", ""
+        if not isinstance(ruling, Ruling):
+            return "deny", f"the guard {name} gave {ruling!r}, which is no Ruling: return allow, ask(…) or deny(…)"
+        if ruling.decision not in get_args(Decision):
+            return "deny", f"the guard {name} said {ruling.decision!r}: it is allow, ask(…) or deny(…)"
+        otherwise = f"the guard {name} {'asks for a person' if ruling.decision == 'ask' else 'denies it'}"
+        return ruling.decision, str(ruling.reason or otherwise)
+    except (KeyboardInterrupt, Interrupted):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same
+        return "deny", f"the guard {name} failed: {type(error).__name__}: {message_of(error)}"
 
 
 def max_value(arg: str, most: float, *, otherwise: Literal["ask", "deny"] = "deny") -> Guard:

@@ -6,7 +6,10 @@ import copy
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
 from agentnb.errors import NotJSON
 from agentnb.events import EarlierResult, Kept, RunSuspended, ToolRefused
@@ -28,11 +31,14 @@ __all__ = [
     "prepare",
     "prepare_later",
     "problems_with",
+    "ruled",
     "secret_in",
 ]
 
 LONGEST_MESSAGE: Final = 500
 _PLAIN: Final = frozenset({str, int, float, bool})
+_FIXED: Final = _PLAIN | {type(None), date, datetime, time, timedelta, Decimal, UUID}
+"""What nobody can alter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def _checked(
         return ToolRefused(step=step.id, problems=error.problems)
     except NotJSON as error:
         return ToolRefused(step=step.id, problems=(str(error),))
-    denied, ask = rulings(tool.guards, GuardedCall(tool.name, kwargs, log.state))
+    denied, ask = ruled(log.state, tool, given, kwargs)
     if denied:
         return ToolRefused(step=step.id, problems=denied, by="guard")
     kept = claimed or log.keep(args)
@@ -104,6 +110,27 @@ def _checked(
         before = "" if fork else ", before its plan was revised"
         ask = (*ask, f"{who} has made or proposed exactly this call already{before}")
     return Prepared(given, args, kept, kwargs, ask)
+
+
+def ruled(
+    state: RunState, tool: Tool, given: Mapping[str, JSON], kwargs: Mapping[str, Any]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Why the tool's guards deny the call, and why they ask for a person, see `rulings`.
+
+    Args:
+        state: of the run.
+        tool: the step's.
+        given: the arguments as JSON.
+        kwargs: the same as the tool takes them. Guards get others where these could be altered: nothing that a guard
+            does is to show in what was approved.
+    """
+    fixed = all(type(value) in _FIXED for value in kwargs.values())
+
+    def call() -> GuardedCall:
+        own = dict(kwargs) if fixed else tool.validated(copy.deepcopy(dict(given)))
+        return GuardedCall(tool.name, own, state)
+
+    return rulings(tool.guards, call)
 
 
 def secret_in(log: RunLog, args: Mapping[str, JSON]) -> str:
@@ -166,8 +193,7 @@ def problems_with(state: RunState, tool: Tool, args: Mapping[str, JSON]) -> tupl
         return (str(error),)
     except InvalidArguments as error:
         return error.problems
-    denied, _ = rulings(tool.guards, GuardedCall(tool.name, kwargs, state))
-    return denied
+    return ruled(state, tool, args, kwargs)[0]
 
 
 def entry_of(log: RunLog, tool: Tool, step: Step, call: Prepared) -> EarlierResult | RunSuspended | int:

@@ -29,7 +29,7 @@ from urllib.parse import quote, quote_plus
 
 from pydantic_core import SchemaValidator, core_schema
 
-from agentnb.errors import AgentError, ConfigError
+from agentnb.errors import AgentError, ConfigError, message_of
 
 __all__ = ["LEAST", "NOTHING_NAMED", "Redactor", "secrets_in", "stands_for"]
 
@@ -151,7 +151,7 @@ class Redactor:
         if all(self(said) == said for said in _said_by(error)):
             return error
         if not isinstance(error, AgentError):
-            return AgentError(self(f"{type(error).__name__}: {_message(error)}"))
+            return AgentError(self(f"{type(error).__name__}: {message_of(error)}"))
         error.args = self.value(error.args)
         error.__cause__ = error.__context__ = None
         vars(error).pop("__notes__", None)
@@ -374,17 +374,10 @@ def _said_by(error: BaseException | None) -> Iterator[str]:
         if at is None or id(at) in seen:
             continue
         seen.add(id(at))
-        yield _message(at)
+        yield message_of(at)
         yield from filter(None, map(str, getattr(at, "__notes__", ())))
         yield from _texts(at.args)
         waiting += [at.__cause__, at.__context__, *getattr(at, "exceptions", ())]
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as worse:  # noqa: BLE001 - a user's exception may not even have a text
-        return f"(no message: {type(worse).__name__})"
 
 
 NOTHING_NAMED: Final = Redactor()

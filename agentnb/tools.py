@@ -18,7 +18,7 @@ import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 
 from agentnb.breaker import Breaker, breaker_of
-from agentnb.errors import ConfigError, FailureClass, ToolDefinitionError
+from agentnb.errors import ConfigError, FailureClass, ToolDefinitionError, message_of
 from agentnb.gist import Extract, extracted, require_extract
 from agentnb.guards import Guard
 from agentnb.plan import JSON
@@ -128,7 +128,7 @@ class Tool:
             raise InvalidArguments(self.name, tuple(_said(self, item) for item in error.errors())) from None
         except Exception as error:  # a validator of the tool's own types may raise anything
             raise InvalidArguments(
-                self.name, (f"its arguments were refused: {type(error).__name__}: {error}",)
+                self.name, (f"its arguments were refused: {type(error).__name__}: {message_of(error)}",)
             ) from error
         return {info.alias or name: getattr(model, name) for name, info in type(model).model_fields.items()}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from agentnb import Agent, Answer, ScriptedModel, ask, at_most, deny, matching, max_value, min_value, one_of, tool
+from agentnb import Agent, Answer, ScriptedModel, Step, ask, at_most, deny, matching, max_value, min_value, one_of, tool
 from agentnb.approval import Request
 from agentnb.errors import ConfigError, ToolDefinitionError
 from agentnb.guards import ALLOW, Guard, GuardedCall, Ruling, rulings
+from agentnb.run import Run
 from agentnb.state import RunState, Status
 from agentnb.store.disk import DiskStore
 from tests.parts import MemoryStore, answer, plan, step, verdict
@@ -70,12 +73,80 @@ def test_a_guard_that_cannot_say_denies() -> None:
         raise KeyError("limit")
 
     odd: Any = lambda _: True  # noqa: E731
-    denied, asked = rulings([broken, odd, lambda _: None, lambda _: ask("look")], GuardedCall("pay", {}, RunState()))
+    guards = [broken, odd, lambda _: None, lambda _: ask("look")]
+    denied, asked = rulings(guards, lambda: GuardedCall("pay", {}, RunState()))
     assert [reason.split(":")[0] for reason in denied] == [
         "the guard broken failed",
         "the guard <lambda> gave True, which is no Ruling",
     ]
     assert asked == ("look",)
+
+
+class Speechless(Exception):
+    """What has neither a text nor a form to be shown in."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+def test_whatever_a_guard_raises_or_gives_denies() -> None:
+    """Also what cannot even be told: a run does not end with the exception of an exception."""
+
+    def fails(_: GuardedCall) -> Ruling:
+        raise Speechless
+
+    odd: Any = lambda _: Speechless()  # noqa: E731
+    vague: Any = lambda _: deny(Speechless())  # type: ignore[arg-type]  # noqa: E731
+    denied, asked = rulings([fails, odd, vague], lambda: GuardedCall("pay", {}, RunState()))
+    assert denied[0] == "the guard fails failed: Speechless: (no message: RuntimeError)"
+    assert [why.partition(" failed: ")[2] for why in denied[1:]] == ["RuntimeError: no text"] * 2
+    assert asked == ()
+
+
+class Basket(BaseModel):
+    """What is bought."""
+
+    items: list[str]
+
+
+def test_what_a_guard_does_to_its_arguments_is_not_what_is_called() -> None:
+    """What was approved is what the tool gets, and one guard shows the next what there is: an iterator is whole too."""
+    got: list[Any] = []
+
+    def meddles(call: GuardedCall) -> None:
+        args: Any = call.args
+        args["amount"], args["basket"].items[:], args["to"] = 1, ["gold"], ["mallory"]
+
+    def counts(call: GuardedCall) -> Ruling | None:
+        return deny("too many") if sum(call.args["rows"]) > 10 else None
+
+    def names(call: GuardedCall) -> Ruling | None:
+        return deny("to mallory") if "mallory" in call.args["to"] else None
+
+    @tool(effect="write", reversibility="full", guards=[meddles, counts, counts, names])
+    def buy(amount: int, basket: Basket, to: list[str], rows: Iterable[int]) -> int:
+        """Buy."""
+        got.append((amount, basket.items, to, [*rows]))
+        return amount
+
+    shown: list[Any] = []
+
+    def approver(request: Any) -> Answer:
+        shown.append(request.args)
+        return Answer("approve", "ada")
+
+    def bought(rows: list[int]) -> Run:
+        args = {"amount": 50, "basket": {"items": ["tea"]}, "to": ["ada"], "rows": rows}
+        agent = Agent(ScriptedModel([answer()]), tools=[buy], store=MemoryStore(), approver=approver)
+        return agent.run("buy", plan=[Step(tool="buy", args=args)])
+
+    assert bought([1, 2, 3]).status is Status.COMPLETED
+    assert got == [(50, ["tea"], ["ada"], [1, 2, 3])]
+    assert shown == [{"amount": 50, "basket": {"items": ["tea"]}, "to": ["ada"], "rows": [1, 2, 3]}]
+    assert "too many; too many" in bought([9, 9]).detail
+    assert len(got) == 1
 
 
 def test_what_is_no_guard_is_refused_when_the_tool_is_made() -> None:
