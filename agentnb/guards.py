@@ -6,9 +6,11 @@ asked, and again right before the call; one that raises denies.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal, get_args
 
 from agentnb.errors import ConfigError, Interrupted, message_of
@@ -128,17 +130,24 @@ def max_value(arg: str, most: float, *, otherwise: Literal["ask", "deny"] = "den
 
     >>> max_value("amount", 100)(GuardedCall("pay", {"amount": 250}, RunState())).reason
     'amount is 250, at most 100 is allowed'
+
+    Raises:
+        ConfigError: `most` is no number, or `otherwise` neither "ask" nor "deny"; as all guards of this module do.
     """
-    return _bound(arg, lambda value: value <= most, f"at most {most:g} is allowed", otherwise)
+    _require_number("max_value", most)
+    return _bound(arg, lambda value: value <= most, f"at most {most:.15g} is allowed", otherwise)
 
 
 def min_value(arg: str, least: float, *, otherwise: Literal["ask", "deny"] = "deny") -> Guard:
     """A guard that lets `arg` be at least `least`."""
-    return _bound(arg, lambda value: value >= least, f"at least {least:g} is allowed", otherwise)
+    _require_number("min_value", least)
+    return _bound(arg, lambda value: value >= least, f"at least {least:.15g} is allowed", otherwise)
 
 
 def one_of(arg: str, *allowed: object, otherwise: Literal["ask", "deny"] = "deny") -> Guard:
     """A guard that lets `arg` be one of `allowed`."""
+    if not allowed:
+        raise ConfigError(f"one_of({arg!r}) allows nothing: name the values, one_of({arg!r}, 'a', 'b')")
     listed = ", ".join(map(repr, allowed))
     return _bound(arg, lambda value: value in allowed, f"it may be {listed}", otherwise)
 
@@ -151,13 +160,16 @@ def matching(arg: str, pattern: str, *, otherwise: Literal["ask", "deny"] = "den
     """
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, TypeError) as error:
         raise ConfigError(f"the pattern {pattern!r} is no regular expression: {error}") from error
     return _bound(arg, lambda value: compiled.fullmatch(str(value)) is not None, f"it must match {pattern}", otherwise)
 
 
 def at_most(times: int, *, otherwise: Literal["ask", "deny"] = "ask") -> Guard:
     """A guard that lets a run carry out its tool so many times, and then asks."""
+    if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+        raise ConfigError(f"at_most({times!r}) is no number of times: give a whole number, 0 or more")
+    _require_otherwise(otherwise)
 
     def at_most_times(call: GuardedCall) -> Ruling:
         if call.done_before < times:
@@ -170,12 +182,27 @@ def at_most(times: int, *, otherwise: Literal["ask", "deny"] = "ask") -> Guard:
 
 
 def _bound(arg: str, holds: Callable[[Any], bool], rule: str, otherwise: Literal["ask", "deny"]) -> Guard:
+    if not isinstance(arg, str):
+        raise ConfigError(f"{arg!r} names no argument to guard: give its name first, such as max_value('amount', 100)")
+    _require_otherwise(otherwise)
+
     def bound(call: GuardedCall) -> Ruling:
         if arg not in call.args:
             return deny(f"{call.tool} has no argument {arg!r} to be guarded")
         value = call.args[arg]
-        shown = f"{value:g}" if isinstance(value, float) else repr(value)
+        shown = f"{value:.15g}" if isinstance(value, float) else repr(value)
         return ALLOW if value is None or holds(value) else Ruling(otherwise, f"{arg} is {shown}, {rule}")
 
     bound.__name__ = f"{arg} ({rule})"
     return bound
+
+
+def _require_number(name: str, bound: object) -> None:
+    if isinstance(bound, bool) or not isinstance(bound, (int, float, Decimal)) or math.isnan(bound):
+        raise ConfigError(f"{name} compares with a number, and {bound!r} is none: for anything else write a function")
+
+
+def _require_otherwise(otherwise: object) -> None:
+    """Raise ConfigError unless it denies or asks: any other word would let everything pass, or nothing."""
+    if otherwise not in ("ask", "deny"):
+        raise ConfigError(f"otherwise={otherwise!r} is neither 'ask' nor 'deny'")

@@ -50,11 +50,17 @@ def said(guard: Guard, **args: Any) -> Ruling | None:
     ("guard", "allowed", "denied", "words"),
     [
         (max_value("amount", 100), {"amount": 100}, {"amount": 100.5}, "amount is 100.5, at most 100 is allowed"),
+        (
+            max_value("amount", 1_234_567.5),
+            {"amount": 1_234_567.5},
+            {"amount": 1_234_567.75},
+            "amount is 1234567.75, at most 1234567.5 is allowed",
+        ),
         (min_value("amount", 1), {"amount": 1}, {"amount": 0}, "amount is 0, at least 1 is allowed"),
         (one_of("to", "ada", "bob"), {"to": "bob"}, {"to": "eve"}, "to is 'eve', it may be 'ada', 'bob'"),
         (matching("to", r"\w+@us"), {"to": "ada@us"}, {"to": "ada@us.evil"}, "it must match"),
     ],
-    ids=["max", "min", "one_of", "matching"],
+    ids=["max", "large", "min", "one_of", "matching"],
 )
 def test_ready_made_guards_say_what_is_allowed(guard: Guard, allowed: Any, denied: Any, words: str) -> None:
     """Each lets the one pass and denies the other with the numbers; an argument that is not there denies too."""
@@ -155,6 +161,36 @@ def test_what_is_no_guard_is_refused_when_the_tool_is_made() -> None:
         paying(100)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no regular expression"):
         matching("to", "(")
+
+
+@pytest.mark.parametrize(
+    ("make", "args", "words"),
+    [
+        (max_value, ("amount", "100"), "max_value compares with a number, and '100' is none"),
+        (min_value, ("amount", float("nan")), "and nan is none"),
+        (min_value, ("amount", True), "and True is none"),
+        (max_value, (100, 5), "100 names no argument to guard"),
+        (one_of, ("to",), r"one_of\('to'\) allows nothing"),
+        (matching, ("to", None), "the pattern None is no regular expression"),
+        (at_most, ("3",), r"at_most\('3'\) is no number of times"),
+        (at_most, (-1,), "a whole number, 0 or more"),
+    ],
+)
+def test_a_guard_that_could_never_hold_is_refused_when_it_is_made(make: Any, args: Any, words: str) -> None:
+    """What would deny each call, or let each pass, is said at once and not by the first call."""
+    with pytest.raises(ConfigError, match=words):
+        make(*args)
+
+
+@pytest.mark.parametrize(
+    ("make", "args"),
+    [(max_value, ("amount", 1)), (one_of, ("to", "ada")), (matching, ("to", "ada")), (at_most, (1,))],
+)
+def test_a_guard_asks_or_denies_and_nothing_else(make: Any, args: Any) -> None:
+    """`otherwise="allow"` would be no guard."""
+    for otherwise in ("allow", "block", None):
+        with pytest.raises(ConfigError, match="neither 'ask' nor 'deny'"):
+            make(*args, otherwise=otherwise)
 
 
 def test_a_denied_call_is_not_made_and_the_planner_reads_why(store: DiskStore) -> None:
