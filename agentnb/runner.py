@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from agentnb.errors import Interrupted, ToolTimeout
 from agentnb.failures import timed_out
 
-__all__ = ["Runner", "ended", "finished", "going_on", "named", "run_here", "with_named"]
+__all__ = ["Runner", "ended", "finished", "going_on", "named", "run_here", "with_named", "without_name"]
 
 _LONGEST_S = 1e8  # three years: timers refuse more
 _AGAIN_S = 5.0
@@ -157,21 +157,28 @@ def _served(calls: SimpleQueue[Callable[[], Any] | None], outcomes: SimpleQueue[
     return True
 
 
-def named(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The arguments that can be given by name; [] where that cannot be told."""
+def _args_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Its arguments; [] where that cannot be told."""
     try:
-        args = inspect.signature(function).parameters.values()
+        return [*inspect.signature(function).parameters.values()]
     except (TypeError, ValueError):
         return []
-    return [arg for arg in args if arg.kind in (arg.POSITIONAL_OR_KEYWORD, arg.KEYWORD_ONLY)]
+
+
+def named(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The arguments that can be given by name; [] where that cannot be told."""
+    return [arg for arg in _args_of(function) if arg.kind in (arg.POSITIONAL_OR_KEYWORD, arg.KEYWORD_ONLY)]
+
+
+def without_name(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The arguments that get nothing from `with_named`: those before a `/`, and `*args` where no `**kwargs` is."""
+    args, every = _args_of(function), _takes_every(function)
+    return [a for a in args if a.kind is a.POSITIONAL_ONLY or (a.kind is a.VAR_POSITIONAL and not every)]
 
 
 def _takes_every(function: Callable[..., Any]) -> bool:
     """True where it has a `**kwargs`."""
-    try:
-        return any(arg.kind is arg.VAR_KEYWORD for arg in inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return False
+    return any(arg.kind is arg.VAR_KEYWORD for arg in _args_of(function))
 
 
 def with_named(function: Callable[..., Any], values: Mapping[str, Any]) -> Any:

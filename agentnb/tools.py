@@ -11,7 +11,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, Final, overload
 
 import docstring_parser
@@ -23,7 +23,7 @@ from agentnb.gist import Extract, extracted, require_extract
 from agentnb.guards import Guard
 from agentnb.plan import JSON
 from agentnb.policy import Effect, Reversibility, ToolFacts
-from agentnb.runner import finished, going_on, named, with_named
+from agentnb.runner import finished, going_on, named, with_named, without_name
 from agentnb.values import as_json, example
 
 __all__ = ["KEY", "InvalidArguments", "Tool", "tool", "toolbox"]
@@ -278,8 +278,8 @@ def tool(
         "untrusted": untrusted,
         "timeout_s": timeout_s,
         "tries": tries,
-        "guards": tuple(guards),
-        "once_per": (once_per,) if isinstance(once_per, str) else tuple(once_per),
+        "guards": guards,
+        "once_per": (once_per,) if isinstance(once_per, str) else once_per,
         "idempotent": idempotent,
         "reconcile": reconcile,
         "refresh": refresh,
@@ -296,10 +296,10 @@ def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool
     """Tools by name; plain functions become tools that write and cannot be taken back.
 
     Raises:
-        ToolDefinitionError: two tools of one name, or something that is not a function.
+        ToolDefinitionError: two tools of one name, or something that is not a function, or no list of them.
     """
     box: dict[str, Tool] = {}
-    for item in tools:
+    for item in _listed("tools", tools):
         made = item if isinstance(item, Tool) else replace(tool()(item), breaker=breaker_of(item))
         if made.name in box:
             raise ToolDefinitionError(f"two tools are called {made.name!r}: give one of them another `name=`")
@@ -318,8 +318,10 @@ def _returned(function: Callable[..., Any]) -> Mapping[str, JSON]:
 
 def _made(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> Tool:
     name = name or getattr(function, "__name__", "")
-    if not callable(function) or isinstance(function, type) or not name.isidentifier():
+    named_so = isinstance(name, str) and name.isidentifier()
+    if not callable(function) or isinstance(function, type) or not named_so:
         raise ToolDefinitionError(f"{function!r} is not a function with a name: decorate a `def` with @tool")
+    options = {**options, **{what: _listed(f"{name}: {what}", options[what]) for what in ("guards", "once_per")}}
     _check_options(name, options)
     try:
         doc = docstring_parser.parse(inspect.getdoc(function) or "")
@@ -339,15 +341,24 @@ def _made(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -
     return Tool(name, about, function, arguments, schema, **rest)
 
 
+def _listed(what: str, given: Any) -> tuple[Any, ...]:
+    if not isinstance(given, Iterable):
+        raise ToolDefinitionError(f"{what}={given!r} is no list: put what is meant into brackets, […]")
+    return tuple(given)
+
+
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
     for what, allowed in (("effect", Effect), ("reversibility", Reversibility)):
         if options[what] not in typing.get_args(allowed):
             listed = ", ".join(typing.get_args(allowed))
             raise ToolDefinitionError(f"{name}: {what}={options[what]!r} is not one of {listed}")
+    for flag in ("egress", "untrusted", "idempotent"):
+        if not isinstance(options[flag], (bool, NoneType)):
+            raise ToolDefinitionError(f"{name}: {flag}={options[flag]!r} is neither True nor False")
     timeout_s, tries = options["timeout_s"], options["tries"]
-    if not (isinstance(timeout_s, (int, float)) and 0 < timeout_s < math.inf):
+    if isinstance(timeout_s, bool) or not (isinstance(timeout_s, (int, float)) and 0 < timeout_s < math.inf):
         raise ToolDefinitionError(f"{name}: timeout_s={timeout_s!r} must be a number of seconds above 0")
-    if not (isinstance(tries, int) and tries >= 1):
+    if isinstance(tries, bool) or not (isinstance(tries, int) and tries >= 1):
         raise ToolDefinitionError(f"{name}: tries={tries!r} must be a whole number, 1 or more")
     if odd := [guard for guard in options["guards"] if not callable(guard)]:
         raise ToolDefinitionError(f"{name}: the guard {odd[0]!r} is not a function: give e.g. max_value('amount', 100)")
@@ -355,7 +366,16 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
         raise ToolDefinitionError(
             f"{name}: once_per= is for tools that the loop calls, and destructive ones it does not"
         )
-    for kind in options["failures"].values():
+    _check_failures(name, options["failures"])
+
+
+def _check_failures(name: str, failures: Any) -> None:
+    if not isinstance(failures, Mapping):
+        raise ToolDefinitionError(f"{name}: failures={failures!r} is no dict: give e.g. {{409: 'stale_data'}}")
+    for sign, kind in failures.items():
+        exception = isinstance(sign, type) and issubclass(sign, BaseException)
+        if not exception and not isinstance(sign, (int, str)):
+            raise ToolDefinitionError(f"{name}: {sign!r} in failures= is no exception class, status code or text")
         if kind not in list(FailureClass):
             raise ToolDefinitionError(f"{name}: {kind!r} in failures= is not one of {', '.join(FailureClass)}")
 
@@ -365,6 +385,8 @@ def _check_helper(name: str, what: str, helper: Any, known: set[str]) -> None:
         return
     if not callable(helper):
         raise ToolDefinitionError(f"{name}: {what}={helper!r} is not a function")
+    if unnamed := without_name(helper):
+        raise ToolDefinitionError(f"{name}: {what}= takes {unnamed[0]}, and gets its arguments by name: name them")
     unknown = [arg.name for arg in named(helper) if arg.name not in known and arg.default is arg.empty]
     if unknown:
         raise ToolDefinitionError(f"{name}: {what}= takes {unknown[0]!r}, which is none of {', '.join(sorted(known))}")

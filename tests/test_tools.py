@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field
 
 from agentnb.errors import NotJSON, ToolDefinitionError
+from agentnb.guards import max_value
 from agentnb.tools import InvalidArguments, Tool, tool, toolbox
 from agentnb.values import LARGEST_RESULT, as_json
 from tests.parts import add
@@ -335,6 +336,13 @@ def test_what_cannot_be_a_tool_is_refused_with_what_to_do(function: Any, said: s
         toolbox([function])
 
 
+@pytest.mark.parametrize("given", [None, add, 3])
+def test_tools_come_in_a_list(given: Any) -> None:
+    """One by itself is told apart from many."""
+    with pytest.raises(ToolDefinitionError, match=r"is no list: put what is meant into brackets"):
+        toolbox(given)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -355,6 +363,19 @@ def test_what_cannot_be_a_tool_is_refused_with_what_to_do(function: Any, said: s
         ({"simulate": lambda n, m: n + m}, "simulate= takes 'm'"),
         ({"refresh": 3}, "refresh=3 is not a function"),
         ({"failures": {KeyError: "sometimes"}}, "'sometimes' in failures= is not one of transient"),
+        ({"failures": [409]}, r"failures=\[409\] is no dict"),
+        ({"failures": {4.5: "transient"}}, "4.5 in failures= is no exception class, status code or text"),
+        ({"timeout_s": True}, "must be a number of seconds above 0"),
+        ({"tries": True}, "tries=True must be a whole number"),
+        ({"untrusted": "no"}, "look: untrusted='no' is neither True nor False"),
+        ({"egress": 1}, "egress=1 is neither True nor False"),
+        ({"idempotent": "never"}, "idempotent='never' is neither True nor False"),
+        ({"guards": max_value("n", 1)}, "look: guards=<function .* is no list"),
+        ({"guards": None}, "guards=None is no list"),
+        ({"once_per": 3}, "once_per=3 is no list"),
+        ({"reconcile": lambda *args: args}, r"reconcile= takes \*args, and gets its arguments by name"),
+        ({"refresh": lambda n, /: n}, "refresh= takes n, and gets its arguments by name"),
+        ({"name": 7}, "is not a function with a name"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], said: str) -> None:
@@ -387,6 +408,8 @@ def test_helpers_get_the_arguments_that_they_name() -> None:
     assert made.happened(kwargs, "k") == ("x", "k", 5)
     assert (made.simulated(kwargs), made.run(kwargs, "k")) == (4, "3xk")
     assert (made.idempotent, made.takes_key, "idempotency_key" in made.parameters["properties"]) == (True, True, False)
+    wrapped = tool(reconcile=lambda *args, **rest: (args, rest))(send)
+    assert wrapped.happened({"n": 1, "text": "x"}, "k") == ((), {"n": 1, "text": "x", "idempotency_key": "k"})
     every = tool(reconcile=lambda **rest: seen.append(rest), refresh=lambda: seen.append({}))(send)
     every.happened(kwargs, "k")
     every.refreshed(kwargs)
