@@ -18,7 +18,6 @@ from agentnb.prepared import ruled
 from agentnb.runner import Runner, ended
 from agentnb.state import Status
 from agentnb.tools import InvalidArguments, Tool
-from agentnb.values import as_json
 
 __all__ = ["Validator", "carry_out", "drop", "meant", "require_at_rest"]
 
@@ -168,7 +167,7 @@ def _found(log: RunLog, tool: Tool, action: Pending, key: str, runner: Runner) -
     trouble = ""
     try:
         over = ended(key, tool.timeout_s)
-        found = runner(lambda: as_json(tool.happened(tool.validated(dict(action.args)), key)), tool.timeout_s)
+        found = runner(lambda: tool.happened(tool.validated(dict(action.args)), key), tool.timeout_s)
     except (KeyboardInterrupt, Interrupted):
         raise
     except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same

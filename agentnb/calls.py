@@ -280,7 +280,7 @@ def look_whether_it_happened(log: RunLog, tool: Tool, step: Step, run: Runner) -
         kwargs = tool.validated(log.value(claim.args))
         over = ended(claim.key, min(tool.timeout_s, _seconds_left(log, tool)))
         left = _seconds_left(log, tool)
-        found = run(lambda: as_json(tool.happened(kwargs, claim.key)), min(tool.timeout_s, left))
+        found = run(lambda: tool.happened(kwargs, claim.key), min(tool.timeout_s, left))
         result = log.keep(found)
     except (KeyboardInterrupt, Interrupted):
         raise

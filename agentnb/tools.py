@@ -18,7 +18,7 @@ import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 
 from agentnb.breaker import Breaker, breaker_of
-from agentnb.errors import ConfigError, FailureClass, ToolDefinitionError, message_of
+from agentnb.errors import ConfigError, FailureClass, InvalidData, ToolDefinitionError, message_of
 from agentnb.gist import Extract, extracted, require_extract
 from agentnb.guards import Guard
 from agentnb.plan import JSON
@@ -151,11 +151,22 @@ class Tool:
         """What of a result prompts show."""
         return extracted(result, self.extract)
 
-    def happened(self, kwargs: Mapping[str, Any], key: str) -> Any:
-        """What `reconcile` found: what the call gave, or None where it did not happen."""
+    def happened(self, kwargs: Mapping[str, Any], key: str) -> JSON:
+        """What `reconcile` found, as JSON: what the call gave, or None where it did not happen.
+
+        Raises:
+            InvalidData: it gave what may mean either, such as False, 0, an empty list or a NaN.
+        """
         if self.reconcile is None:
             raise ToolDefinitionError(f"{self.name} has no reconcile=")
-        return with_named(self.reconcile, {**kwargs, KEY: key})
+        found = with_named(self.reconcile, {**kwargs, KEY: key})
+        said = as_json(found)
+        if found is not None and not said:
+            raise InvalidData(
+                f"it gave {json.dumps(said)}, which may mean either: let it give None where the call did not happen,"
+                " and True, or what the call gave, where it did"
+            )
+        return said
 
     def refreshed(self, kwargs: Mapping[str, Any]) -> None:
         """Let `refresh` read again what the call rests on."""
@@ -241,8 +252,9 @@ def tool(
         idempotent: True where the other side acts once for one key; a function with an argument `idempotency_key` gets
             the key of its call in it, and counts as such.
         reconcile: a function of the same arguments (those that it names, and `idempotency_key`), asked after a call
-            whose outcome is not known: what the call gave if it happened, None if it did not. None counts once nothing
-            of the call runs in this process any more.
+            whose outcome is not known: what the call gave if it happened (True where that is nothing), None if it did
+            not. None counts once nothing of the call runs in this process any more. What is empty otherwise (False, 0,
+            a list without entries) may mean either, and a person is asked.
         refresh: a function of the same arguments (those that it names), called once after StaleData, before the call
             is made again.
         simulate: a function of the same arguments (those that it names) for dry runs; if left out, a value of the form

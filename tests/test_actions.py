@@ -372,7 +372,7 @@ def test_saying_done_of_what_was_never_begun_does_not_do_it() -> None:
 
 @pytest.mark.parametrize(
     ("found", "times", "left"),
-    [("found it", 1, 0), (None, 2, 0), (ValueError("no such page"), 1, 1), (KeyError("x"), 1, 1)],
+    [("found it", 1, 0), (None, 2, 0), (ValueError("no such page"), 1, 1), (KeyError("x"), 1, 1), (False, 1, 1)],
     ids=repr,
 )
 def test_reconcile_says_whether_it_happened(found: Any, times: int, left: int) -> None:

@@ -755,6 +755,18 @@ def test_reconcile_that_finds_nothing_lets_it_be_made_again_and_ends_at_last() -
     assert "it did not happen in 3 tries: ConnectionError: reset" in it.detail
 
 
+@pytest.mark.parametrize("found", [False, 0, "", [], {}, float("nan")], ids=repr)
+def test_reconcile_that_gives_what_may_mean_either_leaves_it_to_a_person(found: Any) -> None:
+    """A search that finds nothing gives an empty list, which is no word that the call has happened, nor that it has
+    not; that what was found is what it gave."""
+    made, keys = ending(ConnectionError("reset"), reconcile=lambda: found)
+    seen: list[Any] = []
+    it = went(made, approver=seen.append, lines=[])
+    assert (it.status, it.stop_reason, len(keys)) == (Status.SUSPENDED, "in_doubt", 1)
+    assert "which may mean either: let it give None where the call did not happen" in seen[0].known[1]
+    assert went(ending(ConnectionError("reset"), reconcile=lambda: True)[0]).result("s1") is True
+
+
 @pytest.mark.parametrize("how", ["raises", "hangs", "no json"])
 def test_reconcile_that_cannot_tell_leaves_it_to_a_person(how: str) -> None:
     """Who reads why it could not, and whose word counts."""

@@ -405,11 +405,11 @@ def test_helpers_get_the_arguments_that_they_name() -> None:
         send
     )
     kwargs = made.validated({"n": "3"})
-    assert made.happened(kwargs, "k") == ("x", "k", 5)
+    assert made.happened(kwargs, "k") == ["x", "k", 5]
     assert (made.simulated(kwargs), made.run(kwargs, "k")) == (4, "3xk")
     assert (made.idempotent, made.takes_key, "idempotency_key" in made.parameters["properties"]) == (True, True, False)
     wrapped = tool(reconcile=lambda *args, **rest: (args, rest))(send)
-    assert wrapped.happened({"n": 1, "text": "x"}, "k") == ((), {"n": 1, "text": "x", "idempotency_key": "k"})
+    assert wrapped.happened({"n": 1, "text": "x"}, "k") == [[], {"n": 1, "text": "x", "idempotency_key": "k"}]
     every = tool(reconcile=lambda **rest: seen.append(rest), refresh=lambda: seen.append({}))(send)
     every.happened(kwargs, "k")
     every.refreshed(kwargs)
