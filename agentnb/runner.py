@@ -89,7 +89,7 @@ def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
     try:
         try:
             around = signal.setitimer(signal.ITIMER_REAL, timeout_s, _AGAIN_S)
-            return function()
+            value = function()
         except Exception as error:
             # Whatever a function makes of its timeout, that it was given up half-way is what counts.
             if rung and not timed_out(error) and not isinstance(error, Interrupted):
@@ -97,6 +97,9 @@ def _with_timer(function: Callable[[], Any], timeout_s: float) -> Any:
             raise
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+        if rung:  # what comes late is dropped, as it is on another thread: it may be what is left of half the work
+            raise rung[0]
+        return value
     finally:  # once more, for it may ring at the very moment in which it is being stopped
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

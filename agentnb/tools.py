@@ -9,7 +9,7 @@ import json
 import math
 import typing
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType, NoneType
 from typing import Any, Final, overload
@@ -133,13 +133,15 @@ class Tool:
         return {info.alias or name: getattr(model, name) for name, info in type(model).model_fields.items()}
 
     def run(self, kwargs: Mapping[str, Any], key: str = "") -> Any:
-        """Call the function with validated arguments; a coroutine is run to its end, inside any running loop.
+        """Call the function with validated arguments; what is async is run to its end, inside any running loop.
 
         Args:
             kwargs: as `validated` gave them.
             key: under which the other side may know the call; passed to a function that takes it.
         """
         value = self.function(**kwargs, **({KEY: key} if self.takes_key else {}))
+        if inspect.isasyncgen(value):
+            value = _read_whole(value)
         return finished(value, key) if inspect.isawaitable(value) else value
 
     def result(self, kwargs: Mapping[str, Any], key: str) -> JSON:
@@ -302,6 +304,10 @@ def tool(
     if function is not None:
         return _made(function, name, options)
     return lambda f: _made(f, name, options)
+
+
+async def _read_whole(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
 
 
 def toolbox(tools: typing.Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:

@@ -30,8 +30,9 @@ def as_json(value: Any) -> JSON:
     """
     if value is None or isinstance(value, bool):
         return value
+    plain = _read(value)
     try:
-        text = to_json(_plain(value), fallback=_fallback, inf_nan_mode="null")
+        text = to_json(plain, fallback=_fallback, inf_nan_mode="null")
         read = from_json(text) if len(text) <= LARGEST_RESULT else None
     except (PydanticSerializationError, ValueError, RecursionError) as error:
         raise NotJSON(
@@ -42,6 +43,14 @@ def as_json(value: Any) -> JSON:
             f"the result has {len(text):,} bytes of JSON, {LARGEST_RESULT:,} are allowed: return less, or a path to it"
         )
     return read
+
+
+def _read(value: Any) -> Any:
+    """`value` with its generators read: what one of them raises is raised, for then the work was not done."""
+    try:
+        return _plain(value)
+    except RecursionError as error:
+        raise NotJSON(f"{type(value).__name__} has no JSON form ({error}): return less that is nested") from error
 
 
 def in_order(value: JSON) -> JSON:

@@ -302,6 +302,44 @@ def test_a_tool_that_swallows_its_timeout_is_interrupted_again(monkeypatch: pyte
     assert [type(error) for error in caught] == [ToolTimeout] * 3
 
 
+@pytest.mark.parametrize("away", [False, True], ids=["main thread", "another thread"])
+def test_what_a_tool_returns_after_its_timeout_is_dropped(away: bool) -> None:  # noqa: FBT001 - a table
+    """A write that catches whatever comes has not said, by returning, that all of it was done."""
+
+    @tool(effect="write", reversibility="full", timeout_s=0.05)
+    def hasty() -> str:
+        """Send it."""
+        try:
+            spinning()
+        except Exception:  # noqa: BLE001 - the case
+            return "could not be reached"
+        return "sent"
+
+    found: list[Any] = []
+    if away:
+        thread = threading.Thread(target=lambda: found.append(went(hasty, lines=[])))
+        thread.start()
+        thread.join()
+    else:
+        found.append(went(hasty, lines=[]))
+    assert (found[0].status, found[0].stop_reason) == (Status.SUSPENDED, "in_doubt")
+    assert "it took longer than 0.05 s" in found[0].detail
+
+
+def test_a_generator_that_fails_as_it_is_read_is_in_doubt() -> None:
+    """Its work is done while it is read: what it raises then is what the call raised, whatever its type."""
+
+    @tool(effect="write", reversibility="full")
+    def several() -> Iterator[int]:
+        """Send several."""
+        yield 1
+        raise ValueError("the second was refused")
+
+    it = went(several, lines=[])
+    assert (it.status, it.stop_reason) == (Status.SUSPENDED, "in_doubt")
+    assert "ValueError: the second was refused" in it.detail
+
+
 def test_a_generator_that_never_ends_is_given_up() -> None:
     """The result is read within the call's time, and on the tool's thread."""
     threads: set[str] = set()

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -680,6 +680,23 @@ def test_any_nesting_is_converted_or_refused(depth: int) -> None:
         assert depth > 180
     while value:
         value = value.pop()
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["no loop", "inside a loop"])
+def test_an_async_generator_is_read_to_its_end(running: bool) -> None:  # noqa: FBT001 - a table
+    """It is a list, like any other generator; nothing of it would have been done otherwise."""
+
+    @tool
+    async def count(n: int) -> AsyncIterator[int]:
+        """Count."""
+        for i in range(n):
+            await asyncio.sleep(0)
+            yield i
+
+    async def inside() -> Any:
+        return count.result({"n": 3}, "k")
+
+    assert (asyncio.run(inside()) if running else count.result({"n": 3}, "k")) == [0, 1, 2]
 
 
 def test_a_result_in_itself_is_refused() -> None:
