@@ -45,7 +45,7 @@ def meant(
     if not actions:
         raise ConfigError(f"no action of {log.run} waits: `%agent pending` lists what waits")
     if unknown := [n for n in which if n not in actions]:
-        raise ConfigError(f"no action {unknown[0]} waits in {log.run}: there are {', '.join(map(str, actions))}")
+        raise ConfigError(f"no action {unknown[0]!r} waits in {log.run}: there are {', '.join(map(str, actions))}")
     if which:
         return [actions[n] for n in dict.fromkeys(which)]
     found = {n: item for n, item in actions.items() if item.in_doubt or not doubtful}

@@ -336,9 +336,11 @@ class Agent:
             raise ConfigError(
                 f"the task has {len(task):,} characters, {LONGEST_TASK:,} are allowed: let a tool read long data"
             )
-        given = None if plan is None else self._checked(plan)
+        given, kept = None if plan is None else self._checked(plan), tags or {}
+        if not isinstance(kept, Mapping) or not all(isinstance(text, str) for tag in kept.items() for text in tag):
+            raise ConfigError(f"tags={tags!r} are no texts by name: give e.g. {{'task_type': 'triage'}}")
         self._require_affordable(self.budget.usd, *self.lineup)
-        return self._begun(task, given, dict(tags or {}), dry=dry_run)
+        return self._begun(task, given, dict(kept), dry=dry_run)
 
     def execute(self, run: str) -> Run:
         """Do exactly what a dry run has shown, as a run of its own with no model in it.

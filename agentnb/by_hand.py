@@ -54,6 +54,8 @@ def retried_by(
     Raises:
         ConfigError: nothing waits for it, or what is given is not what the run lacks, or cannot be carried out.
     """
+    if odd := [given for given in (hint, by) if not isinstance(given, str)]:
+        raise ConfigError(f"{odd[0]!r} is no text: say in words what the model is to know, and who says so")
     state, said = log.state, " ".join(hint.split())
     if len(said) > LONGEST_HINT:
         raise ConfigError(f"the hint has {len(said):,} characters, {LONGEST_HINT:,} are allowed: say the main thing")

@@ -43,25 +43,28 @@ def encode(records: Sequence[Record]) -> str:
     """`records` as one line of JSON: `[[seq, at, t, {"kind": …}], …]`.
 
     Raises:
-        NotJSON: a value in them has no JSON form.
+        NotJSON: a value in them has no JSON form, or could not be read again: it is of another type than its field.
     """
     try:
         return f"[{','.join(written(_codec(r.event.kind), (r.seq, r.at, r.t, r.event)) for r in records)}]"
     except (TypeError, ValueError) as error:
-        raise NotJSON(f"{' and '.join(r.event.kind for r in records)} cannot be recorded: {error}") from error
+        kinds = " and ".join(r.event.kind for r in records)
+        raise NotJSON(f"{kinds} cannot be recorded: {_first_problem(error)}") from error
 
 
 def written(codec: TypeAdapter[Any], value: object) -> str:
     """`value` as JSON; half of a surrogate pair, as a browser may send it, as a question mark.
 
     Raises:
-        TypeError, ValueError: it has no JSON form.
+        TypeError, ValueError: it has no JSON form, or none that is read again as such a value.
     """
     try:
-        return codec.dump_json(value).decode()
+        return codec.dump_json(value, warnings="error").decode()
     except ValueError:  # whatever else it was fails again
-        text = json.dumps(codec.dump_python(value, mode="json"), ensure_ascii=False, allow_nan=False)
-        return text.encode("utf-8", "replace").decode()
+        plain = codec.dump_python(value, mode="json", warnings=False)
+        text = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
+        codec.validate_python(from_json(text))
+        return text
 
 
 def decode(text: str) -> Iterable[Record]:

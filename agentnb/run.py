@@ -216,7 +216,7 @@ class Run(Seen):
         Raises:
             ConfigError: nothing is asked, it has been answered, or the answer is empty.
         """
-        if not text.strip():
+        if not _sound(Answer("answer", by or person(), text)).reason.strip():
             raise ConfigError(f"the answer to {self.id} is empty: say what it asks, or go on without with `go_on()`")
         return self._respond(Answer("answer", by or person(), text))
 
@@ -262,6 +262,9 @@ class Run(Seen):
                     f" {'numbers' if which else 'validator' if validator else 'in_doubt='}"
                 )
             return self.keeper.execute(self.id)
+        _require_text("by", by)
+        if validator is not None and not callable(validator):
+            raise ConfigError(f"validator={validator!r} is no function of a Pending that gives True or False")
         if in_doubt not in (None, "done", "not_done"):
             raise ConfigError(f"in_doubt={in_doubt!r} is neither 'done' nor 'not_done'")
         name = by or (getattr(validator, "__name__", "a validator") if validator else person())
@@ -288,6 +291,8 @@ class Run(Seen):
 
     def discard(self, *which: int, reason: str = "", by: str = "") -> Run:
         """Take proposed actions out of the queue without carrying them out. Arguments and errors as `execute`."""
+        _require_text("by", by)
+        _require_text("reason", reason)
         hold = self.keeper.held(self.id)
         try:
             for action in meant(self._log(), which, shown=self._listed):
@@ -331,7 +336,7 @@ class Run(Seen):
             raise ConfigError(
                 f"{log.run} asks about another call by now, {asked.step} {asked.tool}: look at `pending`, then decide"
             )
-        answer = log.redact.value(answer_to(log, asked))  # it may be left in the store for whoever drives the run
+        answer = log.redact.value(_sound(answer_to(log, asked)))  # it may be left in the store for who drives the run
         if answer.decision != "reject":
             self._require_as_asked(log.state, asked)
         late = asked.expires is not None and log.now() > asked.expires
@@ -350,7 +355,7 @@ class Run(Seen):
             raise ConfigError(f"nothing in {self.id} waits for an answer: it is {log.state.status}")
         if self._shown not in ("", _asked_in(log.state)):
             raise ConfigError(f"{log.run} asks something else by now, before {asked.step}: look at `pending` first")
-        answer = log.redact.value(answer)
+        answer = log.redact.value(_sound(answer))
         return self._settle(log, log.state.question_at, asked.step, answer, lambda: event_of(asked.step, answer))
 
     def _settle(self, log: RunLog, place: int, step: str, answer: Answer, event: Callable[[], Event]) -> Run:
@@ -401,6 +406,8 @@ class Run(Seen):
         return tools_of(self.keeper.store, run, self.keeper.tools)
 
     def _edited(self, log: RunLog, asked: ApprovalAsked, args: Mapping[str, JSON], by: str, reason: str) -> Answer:
+        if not isinstance(args, Mapping):
+            raise ConfigError(f"args={args!r} is no dict: give what changes by its name, edit({{'amount': 40}})")
         tool, step = self.tools_of(log.run).get(asked.tool), log.state.step
         if tool is None or step is None:
             raise ConfigError(f"{log.run} uses the tool {asked.tool!r}, which is not here: define it again")
@@ -415,6 +422,23 @@ class Run(Seen):
         return Answer("edit", by, reason, args=call.args)
 
 
+def _require_text(name: str, given: object) -> None:
+    """Raise ConfigError where `given` is no text: it is recorded, and has to be read again."""
+    if not isinstance(given, str):
+        raise ConfigError(f"{name}={given!r} is no text: say it in words")
+
+
+def _sound(answer: Answer) -> Answer:
+    """`answer`, as a caller gave its parts.
+
+    Raises:
+        ConfigError: one of them is no text.
+    """
+    _require_text("by", answer.by)
+    _require_text("text" if answer.decision == "answer" else "reason", answer.reason)
+    return answer
+
+
 def _asked_in(state: RunState | None) -> str:
     """What is asked there, as a text of its own; what is decided later is decided about that."""
     if state and state.asks:
@@ -426,7 +450,7 @@ def _others(asked: ApprovalAsked, which: Sequence[int], *, said: bool) -> dict[s
     """What the numbers say of the further calls that are asked about, by their bindings."""
     first, others = number_of(asked.step), {number_of(call.step): call.binding for call in asked.others}
     if unknown := [n for n in which if n != first and n not in others]:
-        raise ConfigError(f"no {unknown[0]} is asked about: there are {', '.join(map(str, (first, *others)))}")
+        raise ConfigError(f"no {unknown[0]!r} is asked about: there are {', '.join(map(str, (first, *others)))}")
     if which and first not in which:
         raise ConfigError(f"the call of {asked.step} comes first: decide about {first} too")
     return {others[n]: said for n in which if n != first}

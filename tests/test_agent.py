@@ -936,3 +936,11 @@ def test_two_servers_never_share_a_cached_reply() -> None:
     there = replace(here, endpoint="http://127.0.0.1:1/v1")
     assert here.key() != there.key() != replace(there, endpoint="http://127.0.0.1:2/v1").key()
     assert OpenAIModel("x", base_url="http://127.0.0.1:1/v1").endpoint != OpenAIModel("x").endpoint == ""
+
+
+@pytest.mark.parametrize("tags", [{"task_type": 1}, {1: "a"}, ["task_type"], "task_type"], ids=repr)
+def test_tags_are_texts(store: DiskStore, tags: Any) -> None:
+    """What else they are is said before anything is recorded: a run that holds a number there could not be read."""
+    with pytest.raises(ConfigError, match="are no texts by name"):
+        Agent(ScriptedModel([]), tools=[add], store=store).run("add", tags=tags)
+    assert store.runs() == []

@@ -598,10 +598,10 @@ def test_a_coroutine_that_does_not_heed_its_cancellation_still_runs() -> None:
     """Inside a running loop it has a thread of its own, which goes on after the call was given up."""
     done: list[str] = []
 
-    @tool(effect="write", reversibility="full", reconcile=lambda: done[-1] if done else None, timeout_s=0.3)
+    @tool(effect="write", reversibility="full", reconcile=lambda: done[-1] if done else None, timeout_s=0.6)
     async def pay() -> str:
         """Pay."""
-        time.sleep(0.5)  # noqa: ASYNC251 - the case
+        time.sleep(0.8)  # noqa: ASYNC251 - the case
         done.append("paid")
         return "paid"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentnb.budget import Budget
 from agentnb.codec import decode, encode
 from agentnb.cost import PHASES
-from agentnb.errors import DamagedRecord, NotJSON
+from agentnb.errors import DamagedRecord, FailureClass, NotJSON
 from agentnb.events import (
     FORMAT,
     ApprovalAnswered,
@@ -190,3 +190,14 @@ def test_what_is_no_json_is_named_by_its_kind() -> None:
     steps = (Step(tool="t", args={"x": object()}, id="s1"),)
     with pytest.raises(NotJSON, match="plan_made cannot be recorded"):
         encode([Record(0, 0, 0, PlanMade(version=1, keep=0, steps=steps, reason="", by="user"))])
+
+
+def test_what_could_not_be_read_again_is_not_written() -> None:
+    """A number where a text belongs would damage the run for good; a text where its like belongs is read as that."""
+    odd: Any = 7
+    with pytest.raises(NotJSON, match=r"approval_answered cannot be recorded: 3\.by: Input should be a valid string"):
+        encode([Record(0, 0, 0, ApprovalAnswered(step="s1", decision="approve", by=odd))])
+    kind: Any = "transient"
+    (read,) = decode(encode([Record(0, 0, 0, ToolReturned(step="s1", status="failed", seconds=0, failure=kind))]))
+    assert isinstance(read.event, ToolReturned)
+    assert read.event.failure is FailureClass.TRANSIENT

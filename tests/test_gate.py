@@ -360,6 +360,32 @@ def test_an_answer_that_is_none_denies_and_can_be_read_again(store: DiskStore, s
     assert again.state == it.state
 
 
+@pytest.mark.parametrize(
+    ("decide", "words"),
+    [
+        (lambda it, odd: it.approve(by=odd), "by=7 is no text"),
+        (lambda it, odd: it.reject(odd), "reason=7 is no text"),
+        (lambda it, odd: it.edit({"amount": 6}, reason=odd), "reason=7 is no text"),
+        (lambda it, odd: it.edit(odd), "args=7 is no dict"),
+        (lambda it, odd: it.answer(odd), "text=7 is no text"),
+        (lambda it, odd: it.retry(odd), "7 is no text"),
+        (lambda it, odd: it.execute(by=odd), "by=7 is no text"),
+        (lambda it, odd: it.execute(validator=odd), "validator=7 is no function"),
+        (lambda it, odd: it.discard(reason=odd), "reason=7 is no text"),
+        (lambda it, _: it.approve("1"), "no '1' is asked about: there are 1"),
+    ],
+)
+def test_what_is_no_word_of_a_person_is_refused_before_it_is_recorded(
+    store: DiskStore, decide: Callable[[Run, Any], object], words: str
+) -> None:
+    """The run waits as before, and can be read: a record of another type could not be."""
+    it = Agent(ScriptedModel([]), tools=[pay], store=store).run("x", plan=[Step(tool="pay", args={"amount": 5})])
+    before = len(it.events)
+    with pytest.raises(ConfigError, match=words):
+        decide(it, 7)
+    assert (it.status, len(it.events), PAID) == (Status.AWAITING_APPROVAL, before, [])
+
+
 @pytest.mark.parametrize("error", [ValueError("odd"), TimeoutError(), RecursionError("deep"), SystemExit(1)])
 def test_an_approver_that_raises_denies(error: BaseException) -> None:
     """The reason says so."""
