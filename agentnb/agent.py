@@ -72,7 +72,8 @@ class Agent:
         fresh: True asks models anew instead of taking replies from the prompt cache.
         secrets: texts by name that are never recorded, sent to a model or shown: `[redacted:NAME]` stands in their
             place. Keys in the environment and those given to models need not be named.
-        approver: who is asked; nobody, if left out: the run then waits for `Run.approve`. One that raises denies.
+        approver: who is asked, a function, sync or async; nobody, if left out: the run then waits for `Run.approve`.
+            One that raises denies.
         notify: told when something waits for a person, before anybody is asked: a function of an `ApprovalRequest`.
         alerts: what to warn of, in the output and by a callback, see `Alert`.
         runner: where tools run; on this thread if left out.
@@ -109,6 +110,9 @@ class Agent:
         clock: Clock | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
+        for what, function in (("approver", approver), ("notify", notify or nobody)):
+            if not callable(function):
+                raise ConfigError(f"{what}={function!r} is no function: give one of an ApprovalRequest")
         if budget is not None and not isinstance(budget, Budget):
             raise ConfigError(f"budget={budget!r} is not a Budget: give e.g. Budget(tokens=20_000)")
         self.tools = with_reading(toolbox(tools))

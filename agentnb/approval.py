@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -206,7 +206,7 @@ class QuestionRequest:
 
 Request = ApprovalRequest | DoubtRequest | QuestionRequest
 Notify = Callable[[ApprovalRequest | QuestionRequest], object]
-"""Told that something waits for a person; what it returns is dropped, and what it raises is logged."""
+"""Told that something waits for a person; what it returns is dropped, and what it raises is logged. It may be async."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +235,8 @@ class Answer:
 class Approver(Protocol):
     """Somebody, or something, that decides."""
 
-    def __call__(self, request: Request, /) -> Answer | None:
-        """The decision, or None where nobody has answered: the run is suspended and waits."""
+    def __call__(self, request: Request, /) -> Answer | Awaitable[Answer | None] | None:
+        """The decision, or None where nobody has answered: the run is suspended and waits. It may be async."""
 
 
 def nobody(request: Request) -> Answer | None:  # noqa: ARG001 - an Approver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import traceback
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Final
 from agentnb.approval import Answer, ApprovalRequest, Approver, Notify, QuestionRequest, Request
 from agentnb.errors import Interrupted
 from agentnb.log import RunLog
+from agentnb.runner import finished
 
 __all__ = ["Asker", "is_sound"]
 
@@ -35,16 +37,20 @@ class Asker:
         if self._notify is None:
             return
         try:
-            self._notify(request)
+            _waited_for(self._notify(request))
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException:  # noqa: BLE001 - a user's code, that may even exit
             self._warn("notify=", request)
 
+    def answer(self, request: Request) -> object:
+        """What the approver gives, whatever that is; it may raise anything."""
+        return _waited_for(self.approver(request))
+
     def ask(self, request: Request, is_one: Callable[[Answer], bool]) -> Answer | None:
         """What the approver says, where that is an answer to this; None of anything else, and where it fails."""
         try:
-            answer: object = self.approver(request)
+            answer = self.answer(request)
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException:  # noqa: BLE001 - a user's code; the run rests, and says how to answer
@@ -56,6 +62,11 @@ class Asker:
         """Log what was raised just now, with where; as text, for a logger would write down what it quotes."""
         text = self._log.redact(traceback.format_exc())
         _LOG.error("%s failed for %s %s\n%s", what, request.run, request.step, text)
+
+
+def _waited_for(given: object) -> object:
+    """`given`, or what comes of it where the function was async."""
+    return finished(given) if inspect.isawaitable(given) else given
 
 
 def is_sound(answer: Answer) -> bool:

@@ -169,7 +169,7 @@ class Gate:
     def _asked(self, request: ApprovalRequest) -> Answer | None:
         """What the approver says; one that fails denies."""
         try:
-            answer: object = self._asker.approver(request)
+            answer = self._asker.answer(request)
         except (KeyboardInterrupt, Interrupted):
             raise
         except BaseException as error:  # noqa: BLE001 - a user's code, and whatever it raises means the same

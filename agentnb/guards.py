@@ -6,6 +6,7 @@ asked, and again right before the call; one that raises denies.
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -113,6 +114,9 @@ def _said(guard: Guard, call: Callable[[], GuardedCall]) -> tuple[Decision, str]
         ruling: object = guard(call())
         if ruling is None:
             return "allow", ""
+        if inspect.iscoroutine(ruling):
+            ruling.close()
+            return "deny", f"the guard {name} is async, and nobody waits for it: make it a plain function"
         if not isinstance(ruling, Ruling):
             return "deny", f"the guard {name} gave {ruling!r}, which is no Ruling: return allow, ask(…) or deny(…)"
         if ruling.decision not in get_args(Decision):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable
@@ -889,6 +890,42 @@ def test_notify_is_told_before_anybody_is_asked_and_its_failure_changes_nothing(
     lines = [plan(step("note", text="y")), plan(step("add", a=1, b=1)), verdict(), answer()]
     go(*lines, approver=approver, notify=notify, approve="deny")
     assert (order, NOTES) == (["told s1", "asked s1"], ["x"])
+
+
+@pytest.mark.parametrize("running", [False, True], ids=["no loop", "inside a loop"])
+def test_who_asks_and_tells_may_be_async(running: bool) -> None:  # noqa: FBT001 - a table
+    """Both are waited for, also where a loop runs already, as in a notebook; one that raises denies."""
+    order: list[str] = []
+
+    async def notify(request: Any) -> None:
+        await asyncio.sleep(0)
+        order.append(f"told {request.step}")
+
+    async def approver(request: Any) -> Answer:
+        await asyncio.sleep(0)
+        if request.args["text"] == "z":
+            raise RuntimeError("the line is dead")
+        return YES
+
+    async def inside(text: str) -> Run:
+        return noted(text)
+
+    def noted(text: str) -> Run:
+        lines = [plan(step("note", text=text)), answer()]
+        return Agent(ScriptedModel(lines), tools=[note], store=MemoryStore(), approver=approver, notify=notify).run("x")
+
+    found = [asyncio.run(inside(text)) if running else noted(text) for text in "yz"]
+    assert (NOTES, order) == (["y"], ["told s1", "told s1"])
+    assert "the approver failed: RuntimeError: the line is dead" in found[1].detail
+
+
+def test_what_is_no_function_can_neither_ask_nor_tell() -> None:
+    """It is said before a run begins, and not when somebody should be asked."""
+    odd: Any = "ada"
+    with pytest.raises(ConfigError, match="approver='ada' is no function"):
+        Agent(ScriptedModel([]), tools=[note], store=MemoryStore(), approver=odd)
+    with pytest.raises(ConfigError, match="notify='ada' is no function"):
+        Agent(ScriptedModel([]), tools=[note], store=MemoryStore(), notify=odd)
 
 
 def test_deny_asks_nobody_and_is_planned_around() -> None:

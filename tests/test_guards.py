@@ -111,6 +111,17 @@ def test_whatever_a_guard_raises_or_gives_denies() -> None:
     assert asked == ()
 
 
+def test_an_async_guard_denies_and_says_so() -> None:
+    """Nothing of it has run, so it has allowed nothing."""
+
+    async def later(_: GuardedCall) -> None:
+        """Allow."""
+
+    odd: Any = later
+    said = "the guard later is async, and nobody waits for it: make it a plain function"
+    assert rulings([odd], lambda: GuardedCall("pay", {}, RunState())) == ((said,), ())
+
+
 class Basket(BaseModel):
     """What is bought."""
 
