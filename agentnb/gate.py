@@ -195,7 +195,7 @@ class Gate:
                 silent=silent,
             )  # fmt: skip
         if answer.decision == "edit" and answer.args is not None:
-            return self._edited(step, request, answer, answer.args)
+            return self._edited(step, request, replace(answer, others=others), answer.args)
         reason = f"the approver answered {answer.decision!r}, which is no answer to this"
         return ApprovalAnswered(step=step.id, decision="reject", by="policy", reason=reason)
 
@@ -215,6 +215,7 @@ class Gate:
             reason=answer.reason,
             args=log.keep(literal(call.args)),
             binding=binding(log.run, request.tool, call.kept),
+            others=answer.others,
         )
 
     # --- questions ----------------------------------------------------------------------------------------------------

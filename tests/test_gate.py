@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -535,6 +536,23 @@ def test_what_was_approved_together_stays_approved_once_when_the_plan_is_revised
     it = go(*lines, approver=person, tools=[note, fails, add])
     assert NOTES == ["a", "c"]
     assert (person.steps, it.status) == (["s1", "s4"], Status.COMPLETED)
+
+
+def test_an_edit_decides_about_the_calls_after_it_too() -> None:
+    """Those that it names; what cannot be called as it was edited says nothing of them."""
+
+    def edits(request: ApprovalRequest) -> Answer:
+        others = {other.binding: other.step == "s2" for other in request.others}
+        return Answer("edit", "ada", args={"amount": 9}, others=others)
+
+    person = Person(edits)
+    it = by_user([Step(tool="wire", args={"amount": n}) for n in (1, 2, 3)], answer(), approver=person)
+    assert ([paid for paid, _ in PAID], person.steps) == ([9, 2], ["s1"])
+    assert [outcome.message for outcome in it.state.outcomes] == ["", "", "not selected"]
+    PAID.clear()
+    person = Person(lambda request: replace(edits(request), args={"sum": 9}), NO)
+    by_user([Step(tool="wire", args={"amount": n}) for n in (1, 2)], answer(), approver=person)
+    assert (PAID, person.steps) == ([], ["s1"])
 
 
 def test_two_identical_calls_need_two_leaves() -> None:
