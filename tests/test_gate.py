@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool
 from tests.conftest import FakeClock
+from tests.loopback import answering, playing
 from tests.parts import NOTES, MemoryStore, add, answer, note, plan, step, verdict
 
 PAID: list[tuple[int, str]] = []
@@ -935,6 +938,20 @@ def test_who_asks_and_tells_may_be_async(running: bool) -> None:  # noqa: FBT001
     found = [asyncio.run(inside(text)) if running else noted(text) for text in "yz"]
     assert (NOTES, order) == (["y"], ["told s1", "told s1"])
     assert "the approver failed: RuntimeError: the line is dead" in found[1].detail
+
+
+def test_the_webhook_of_the_notebook_is_told_what_waits() -> None:
+    """Its example, word for word but for the address, posts to a server on this machine before anybody is asked."""
+    notebook = (Path(__file__).parent.parent / "notebooks" / "02_approvals.ipynb").read_text(encoding="utf-8")
+    text = "".join(json.loads(notebook)["cells"][-1]["source"])
+    example: dict[str, Any] = {}
+    with playing(answering("{}")) as server:
+        code = text.partition("```python\n")[2].partition("```")[0].replace("http://127.0.0.1:8000", server.url)
+        exec(code, example)  # noqa: S102 - our own notebook
+        person = Person(lambda _: YES if server.requests else NO)
+        it = go(plan(step("note", text="x")), answer(), approver=person, notify=example["bell"])
+    assert [(r.path, r.body) for r in server.requests] == [("/hook", {"text": f"{it.id} asks before note(text)"})]
+    assert NOTES == ["x"]
 
 
 def test_what_is_no_function_can_neither_ask_nor_tell() -> None:
