@@ -204,33 +204,56 @@ def finished(value: Any, key: str = "") -> Any:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(wait())
-    # A loop runs on this thread already, as in a notebook: the coroutine gets a thread and a loop of its own.
-    box: dict[str, Any] = {}
-    mark = ExitStack()
+    # A loop runs on this thread already, as in a notebook: the awaitable gets a thread and a loop of its own.
+    return _Apart(value).result(key)
 
-    async def cancellable() -> Any:
-        box["task"], box["loop"] = asyncio.current_task(), asyncio.get_running_loop()
-        return await value
 
-    def target() -> None:
+class _Apart:
+    """An awaitable in a thread and a loop of its own."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self._given_up = False
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._outcome: _Outcome = (None, None)
+
+    def result(self, key: str) -> Any:
+        """What it gives; whatever is raised here meanwhile gives it up."""
+        mark, known = ExitStack(), contextvars.copy_context()
+        thread = threading.Thread(
+            target=known.run, args=(self._carry_out, mark), name="agentnb-async-tool", daemon=True
+        )
+        mark.enter_context(going_on(key))  # here, and not there: it may be given up before its thread has begun
+        try:
+            thread.start()
+            while thread.is_alive():  # not one long join: an interrupt has to get through
+                thread.join(0.05)
+        except BaseException:  # its time is up, or a person stopped it: nothing of it may act later, behind their back
+            self._give_up()
+            raise
+        value, error = self._outcome
+        if error is not None:
+            raise error
+        return value
+
+    def _carry_out(self, mark: ExitStack) -> None:
         try:
             with mark:
-                box["value"] = asyncio.run(cancellable())
+                self._outcome = asyncio.run(self._awaited()), None
         except BaseException as error:  # noqa: BLE001 - handed to the caller
-            box["error"] = error
+            self._outcome = None, error
 
-    known = contextvars.copy_context()
-    thread = threading.Thread(target=known.run, args=(target,), name="agentnb-async-tool", daemon=True)
-    mark.enter_context(going_on(key))  # here, and not there: it may be given up before its thread has begun
-    thread.start()
-    try:
-        while thread.is_alive():  # not one long join: an interrupt has to get through
-            thread.join(0.05)
-    except BaseException:  # its time is up, or a person stopped it: nothing of it may act later, behind their back
+    async def _awaited(self) -> Any:
+        self._task, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        if self._given_up:  # who gives up says so first and then looks for the loop: one of the two sees the other
+            if inspect.iscoroutine(self._value):
+                self._value.close()
+            raise asyncio.CancelledError
+        return await self._value
+
+    def _give_up(self) -> None:
+        self._given_up = True
         with suppress(RuntimeError):  # the loop may just have closed
-            if "loop" in box:
-                box["loop"].call_soon_threadsafe(box["task"].cancel)
-        raise
-    if "error" in box:
-        raise box["error"]
-    return box["value"]
+            if self._loop is not None and self._task is not None:
+                self._loop.call_soon_threadsafe(self._task.cancel)

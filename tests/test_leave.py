@@ -16,6 +16,7 @@ from agentnb.errors import ConfigError, RunHeld
 from agentnb.guards import GuardedCall, Ruling, ask, deny
 from agentnb.log import Clock
 from agentnb.plan import UnmetReference
+from agentnb.runner import ended
 from agentnb.state import Status
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool
@@ -124,6 +125,34 @@ def test_a_coroutine_whose_time_is_up_does_not_act_later(store: DiskStore) -> No
 
     run = asyncio.run(cell())
     time.sleep(0.8)
+    assert (run.stop_reason, acted) == ("in_doubt", [])
+
+
+def test_a_coroutine_given_up_before_its_thread_has_begun_never_acts(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine that is busy: whoever comes late finds that nobody waits any more."""
+    acted: list[int] = []
+    run_at_once = threading.Thread.run
+
+    def run_late(thread: threading.Thread) -> None:
+        if thread.name == "agentnb-async-tool":
+            time.sleep(0.3)
+        run_at_once(thread)
+
+    monkeypatch.setattr(threading.Thread, "run", run_late)
+
+    @tool(effect="write", reversibility="full", timeout_s=0.1)
+    async def send() -> None:
+        """Send it."""
+        acted.append(1)
+
+    async def cell() -> Any:
+        model = ScriptedModel([plan(step("send"))])
+        return Agent(model, tools=[send], store=store, approve="auto").run("Send it.")
+
+    run = asyncio.run(cell())
+    assert ended(run.state.claim.key, within_s=10)
     assert (run.stop_reason, acted) == ("in_doubt", [])
 
 
