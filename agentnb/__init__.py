@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agentnb.guards import Ruling, ask, at_most, deny, matching, max_value, min_value, one_of
     from agentnb.models.base import Model, ModelReply, ModelRequest
     from agentnb.models.scripted import ScriptedModel
+    from agentnb.otel import Telemetry
     from agentnb.pending import Pending
     from agentnb.plan import Check, Plan, Step
     from agentnb.policy import Assess, MemoryPolicy, Policy, confidence
@@ -72,6 +73,7 @@ _WHERE = {
     "StaleData": "errors",
     "Step": "plan",
     "Stops": "stops",
+    "Telemetry": "otel",
     "Tool": "tools",
     "ToolFailure": "errors",
     "Transient": "errors",
@@ -120,6 +122,7 @@ __all__ = [
     "StaleData",
     "Step",
     "Stops",
+    "Telemetry",
     "Tool",
     "ToolFailure",
     "Transient",

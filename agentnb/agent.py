@@ -26,6 +26,7 @@ from agentnb.fork import Changed, beginning, cut, parted, require_usable
 from agentnb.log import Clock, RunLog
 from agentnb.models.base import Model
 from agentnb.models.lineup import Lineup
+from agentnb.observed import Observer, observed
 from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
 from agentnb.policy import Assess, MemoryPolicy, Policy
@@ -76,6 +77,7 @@ class Agent:
             One that raises denies.
         notify: told when something waits for a person, before anybody is asked: a function of an `ApprovalRequest`.
         alerts: what to warn of, in the output and by a callback, see `Alert`.
+        telemetry: told what runs do as it becomes durable: a `Telemetry`, or None for nobody.
         runner: where tools run; on this thread if left out.
         clock: where times come from.
         sleep: how to wait for a rate limit, in seconds; a stop ends the wait early if it is left out.
@@ -106,6 +108,7 @@ class Agent:
         approver: Approver = nobody,
         notify: Notify | None = None,
         alerts: Iterable[Alert] = (),
+        telemetry: Observer | None = None,
         runner: Runner = run_here,
         clock: Clock | None = None,
         sleep: Callable[[float], None] | None = None,
@@ -136,6 +139,7 @@ class Agent:
         self.notify = notify
         self.runner = runner
         self.sleep = sleep
+        self.telemetry = telemetry
         self._named = dict(secrets or {})
         Redactor(self._named)  # raises where one cannot be used
         tape = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None
@@ -143,7 +147,8 @@ class Agent:
         self.lineup = self._wiring.lineup(model, cheap_model, phases or {})
         self._given = (model, cheap_model, phases or {})
         self.clock = clock or (Clock(monotonic=lambda: 0.0, stopped=True) if self.replaying else Clock())
-        self.store, self.replies = _stores(store)
+        kept, self.replies = _stores(store)
+        self.store = observed(kept, telemetry)
 
     @property
     def replaying(self) -> bool:
@@ -548,6 +553,7 @@ class Agent:
             fresh=self.fresh,
             alerts=self.terms.alerts,
             inside=self._inside,
+            observer=self.telemetry,
         )
 
     @property

@@ -25,6 +25,7 @@ from agentnb.models.base import Model
 from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying, unpriced
 from agentnb.models.lineup import Lineup
 from agentnb.models.prices import price_of
+from agentnb.observed import Observer, watched
 from agentnb.perform import Performer
 from agentnb.question import Inquiry, rest_at_question
 from agentnb.reading import READ_RESULT, is_reading, reading
@@ -52,6 +53,7 @@ class Means:
         fresh: True asks anew and replaces what the cache holds.
         inside: the models of an agent inside the run: recorded, or from a cassette, as the run's own.
         alerts: whom to tell where a threshold is passed.
+        observer: in whose surroundings tools run, or None.
     """
 
     models: Lineup
@@ -64,6 +66,7 @@ class Means:
     fresh: bool
     inside: Callable[[AgentTool], Lineup]
     alerts: Sequence[Alert] = ()
+    observer: Observer | None = None
 
     def of(self, agent: AgentTool) -> Means:
         """What a run of `agent` inside the run acts with: its own models and tools, and the people who are here."""
@@ -108,7 +111,7 @@ class Session:
             alerts=means.alerts,
             gate=Gate(log, tools, asker),
             inquiry=Inquiry(log, tools, asker),
-            runner=means.runner,
+            runner=watched(means.runner, means.observer, log.run),
             sleep=means.sleep or self._sleep,
             cancelled=self._stop.is_set,
             spawn=self._spawn,

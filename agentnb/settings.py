@@ -11,10 +11,12 @@ from typing import Any, Literal, cast, get_args
 
 from agentnb.errors import ConfigError
 
-__all__ = ["DEFAULT_MODEL", "MODES", "VARIABLES", "Mode", "Settings"]
+__all__ = ["DEFAULT_MODEL", "MODES", "SENT", "VARIABLES", "Mode", "Sent", "Settings"]
 
 Mode = Literal["auto", "live", "replay", "record", "new"]
 MODES: tuple[str, ...] = get_args(Mode)
+Sent = Literal["off", "on", "content"]
+SENT: tuple[str, ...] = get_args(Sent)
 DEFAULT_MODEL = "local:qwen2.5-coder-1.5b"
 
 VARIABLES: Mapping[str, str] = {
@@ -25,6 +27,7 @@ VARIABLES: Mapping[str, str] = {
     "cassette": "AGENTNB_CASSETTE",
     "mode": "AGENTNB_MODE",
     "secrets": "AGENTNB_SECRETS",
+    "otel": "AGENTNB_OTEL",
 }
 """The environment variable of each setting."""
 
@@ -43,6 +46,7 @@ class Settings:
             models, and records, only what it lacks; "replay" answers from the cassette alone; "auto" replays where
             there is a cassette and the model cannot be called, and is live otherwise.
         secrets: names, with commas between them, of variables whose texts are secret beside the keys that are known.
+        otel: "on" tells OpenTelemetry what runs do, see `Telemetry`; "content" what was said in them as well.
     """
 
     store: str = ".agentnb"
@@ -52,11 +56,16 @@ class Settings:
     cassette: str = ""
     mode: Mode = "auto"
     secrets: str = ""
+    otel: Sent = "off"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise ConfigError(
                 f"mode {self.mode!r} is not one of {', '.join(MODES)} (AGENTNB_MODE, or %config AgentMagics.mode)"
+            )
+        if self.otel not in SENT:
+            raise ConfigError(
+                f"otel {self.otel!r} is not one of {', '.join(SENT)} (AGENTNB_OTEL, or %config AgentMagics.otel)"
             )
 
     @classmethod
@@ -67,6 +76,8 @@ class Settings:
             ConfigError: a value that is not allowed.
         """
         found = {name: environ[variable] for name, variable in VARIABLES.items() if environ.get(variable)}
+        if "otel" in found:  # a switch of the environment is a 1 as often as a word
+            found["otel"] = {"1": "on", "0": "off"}.get(found["otel"], found["otel"])
         found |= {name: value for name, value in set_by_user.items() if value}
         return cls(**cast("dict[str, Any]", found))
 

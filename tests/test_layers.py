@@ -42,6 +42,7 @@ LAYERS = """
         models.counts models.cache models.scripted models.anthropic models.openai models.local models.chain
         models.resolve
     preview guards runner gist
+    observed
     tools
     reading
     approval
@@ -80,13 +81,16 @@ LAYERS = """
     run
     agent
     spending
+    semconv ids
+    texts instruments
+    tracing
     audit metrics search calibration otel
     notebook.hiding notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing
         notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
         notebook.fetching notebook.desk notebook.going_on notebook.keeping notebook.viewing
-        notebook.taping
+        notebook.taping notebook.telling
         notebook.commands notebook.magics
 """
 """One row a line, top to bottom; a deeper indented line goes on with the row above it. Not all of them exist yet."""
@@ -115,6 +119,7 @@ ONLY_IN = {
     "anthropic": {"models.*"},
     "openai": {"models.*"},
     "xllamacpp": {"models.*"},
+    "opentelemetry": {"instruments", "tracing", "otel"},
 }
 """Distributions that few may import, at top level or in a function."""
 

@@ -17,6 +17,7 @@ VALUES = {
     "cassette": "c.jsonl",
     "mode": "live",
     "secrets": "a,b",
+    "otel": "content",
 }
 
 
@@ -29,7 +30,7 @@ def test_without_anything_set_the_defaults_hold() -> None:
 @pytest.mark.parametrize("name", VARIABLES)
 def test_the_environment_beats_the_default_and_the_user_beats_both(name: str) -> None:
     """Each setting by itself, and no other is touched."""
-    other = "replay" if name == "mode" else "other"
+    other = {"mode": "replay", "otel": "on"}.get(name, "other")
     environ = {VARIABLES[name]: other}
     assert getattr(Settings.of(environ), name) == other
     assert Settings.of(environ, **{name: VALUES[name]}) == Settings.of({}, **{name: VALUES[name]})

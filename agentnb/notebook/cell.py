@@ -30,6 +30,7 @@ from agentnb.notebook.namespace import (
 )
 from agentnb.notebook.panel import Panel, panel_for, placed
 from agentnb.notebook.pump import Pump, ask_in_cell, run_in_cell
+from agentnb.notebook.telling import telemetry_of
 from agentnb.run import Run
 from agentnb.session import Session
 from agentnb.settings import Settings
@@ -154,6 +155,7 @@ def carry_out(
         approver=function_named(args.approver, names, "--approver"),
         notify=function_named(args.notify, names, "--notify"),
         alerts=alerts_named(args.alert or (), names),
+        telemetry=telemetry_of(settings),
         idle_s=idle_s,
         typed_store=in_store(args),
     )

@@ -27,6 +27,7 @@ from agentnb.notebook.namespace import (
     tools_in,
     tools_of_run,
 )
+from agentnb.notebook.telling import telemetry_of
 from agentnb.redact import Redactor
 from agentnb.run import Run
 from agentnb.settings import Settings
@@ -126,6 +127,7 @@ def reopened(desk: Desk, args: Namespace, *, accept_changes: bool = False, outer
         cassette=desk.settings.cassette or None,
         mode=desk.settings.mode,
         secrets=secrets_named(desk.settings.secrets, desk.names, os.environ),
+        telemetry=telemetry_of(desk.settings),
         idle_s=desk.idle_s,
         typed_store=in_store(args),
     )

@@ -13,6 +13,7 @@ from agentnb import __version__
 from agentnb.errors import AgentError
 from agentnb.models.resolve import available
 from agentnb.notebook.host import Host
+from agentnb.notebook.telling import who_listens
 from agentnb.redact import secrets_in
 from agentnb.settings import VARIABLES, Settings
 from agentnb.tiers import phases_in
@@ -21,6 +22,7 @@ __all__ = ["diagnosis", "why_not"]
 
 _PACKAGES = (
     "ipython", "ipykernel", "ipywidgets", "pydantic", "diskcache", "anthropic", "openai", "genai-prices", "xllamacpp",
+    "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http",
 )  # fmt: skip
 _VARIABLES = (
     "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL",
@@ -43,6 +45,7 @@ def diagnosis(host: Host, settings: Settings, environ: Mapping[str, str]) -> lis
         ("mode", settings.mode),
         *((f"model {name}", why_not(name)) for name in models),
         ("cassette", _file(settings.cassette)),
+        ("telemetry", who_listens(settings)),
         ("hidden as secrets", ", ".join(secrets_in(environ)) or "none is in the environment"),
         ("store", _store(Path(settings.store).expanduser().absolute())),
     ]

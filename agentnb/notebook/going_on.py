@@ -23,6 +23,7 @@ from agentnb.notebook.desk import Desk, full_id, go_on, reopened
 from agentnb.notebook.listing import show
 from agentnb.notebook.namespace import function_named, plan_named, require_free
 from agentnb.notebook.panel import show_summary
+from agentnb.notebook.telling import telemetry_of
 from agentnb.notebook.typed import value_of
 from agentnb.notes import named
 from agentnb.pending import Pending
@@ -291,7 +292,9 @@ def _say_left(run: Run, flag: str) -> None:
 def cancel(desk: Desk, args: Namespace) -> None:
     """End a run where it is."""
     store = desk.store(args)
-    keeper = Agent(store=store.place)  # with none of the run's tools and models: nothing is called any more
+    keeper = Agent(
+        store=store.place, telemetry=telemetry_of(desk.settings)
+    )  # with none of the run's tools and models: nothing is called any more
     run = Run(keeper, full_id(store, args.run, desk.names))
     go_on(desk, args, run, lambda: run.cancel(args.why))
     show_summary(run.summary, in_store(args))

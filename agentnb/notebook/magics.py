@@ -19,7 +19,7 @@ from agentnb.notebook.arguments import APPROVE, cell_arguments, help_of, parsed,
 from agentnb.notebook.cell_error import CellError, in_two_lines
 from agentnb.notebook.hiding import hiding
 from agentnb.notebook.listing import show_text
-from agentnb.settings import MODES, VARIABLES, Settings
+from agentnb.settings import MODES, SENT, VARIABLES, Settings
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -40,6 +40,9 @@ class AgentMagics(Magics):
         config=True
     )
     secrets = Unicode("", help="variables, as A,B, whose texts are secret; '' for AGENTNB_SECRETS, or none").tag(
+        config=True
+    )
+    otel = Enum(["", *SENT], default_value="", help="what OpenTelemetry is told; '' for AGENTNB_OTEL, or off").tag(
         config=True
     )
     approve = Enum(list(APPROVE), default_value="ask", help="what happens before a call that acts").tag(config=True)
@@ -69,6 +72,7 @@ class AgentMagics(Magics):
             cassette=self.cassette,
             mode=self.mode,
             secrets=self.secrets,
+            otel=self.otel,
         )
 
     def _redact(self) -> Callable[[str], str]:

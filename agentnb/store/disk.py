@@ -383,7 +383,7 @@ _BEGUN: Final = (
     " WHERE j.key = 'j/' || substr(r.value, ?) || '/0000000000') ORDER BY key"
 )
 _REMOVALS: Final = "g/removals"
-_OWN: Final = ("j/", "x/c/", "x/a/", "x/p/", "x/u/")
+_OWN: Final = ("j/", "x/c/", "x/a/", "x/o/", "x/p/", "x/u/")
 """What the keys of a run's own rows begin with, before its id; those of the ledger outlive it."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
 
