@@ -21,6 +21,8 @@ def test_it_gives_numbers(name: str) -> None:
     """Every row has a positive time. AGENTNB_BENCH=quick measures short runs only."""
     if name in ("loop", "gate", "resume"):
         pytest.importorskip("langgraph.checkpoint.sqlite", reason="LangGraph is in the extra `bench`")
+    if name == "telemetry":
+        pytest.importorskip("opentelemetry.sdk", reason="OpenTelemetry's SDK is in the extra `otel`")
     rows = run(name, QUICK if os.environ.get("AGENTNB_BENCH") == "quick" else Options())
     assert rows
     assert all(row["wall ms"] > 0 for row in rows)

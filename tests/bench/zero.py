@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentnb import Agent, Budget, ModelReply, ModelRequest, Step, Usage, tool
+from agentnb.observed import Observer
 from agentnb.session import Session
 from agentnb.store.base import NO_ROWS, Store
 
@@ -42,10 +43,10 @@ def look(n: int) -> dict[str, Any]:
     return {"n": n, "text": "x" * 980}
 
 
-def begin(store: Store | Path, steps: int, ref: str = "scripted") -> Session:
+def begin(store: Store | Path, steps: int, ref: str = "scripted", telemetry: Observer | None = None) -> Session:
     """A run of `steps` steps, each with a tool call and a critic's call, under a budget that never stops it."""
     budget = Budget(steps=10**9, tokens=10**12, working_seconds=10.0**9)
-    agent = Agent(ZeroModel(ref), tools=[look], store=store, budget=budget)
+    agent = Agent(ZeroModel(ref), tools=[look], store=store, budget=budget, telemetry=telemetry)
     plan = [Step(tool="look", args={"n": n}, title=f"look at {n}", expect="an object") for n in range(steps)]
     return agent.begin("look at all", plan=plan)
 
