@@ -416,7 +416,7 @@ def test_a_model_that_cannot_assess_lets_no_guess_pass(make: Make) -> None:
 
 def test_an_assessment_that_says_nothing_is_none(make: Make) -> None:
     """A provider that holds no schema may let it through: it is asked twice more, and then code says what it finds."""
-    nothing = ("assess", {"statements": []})
+    nothing: tuple[str, Any] = ("assess", {"statements": []})
     run = make(plan(GUESS), nothing, nothing, nothing).run(TASK)
     assert run.status is Status.AWAITING_ANSWER
     assert not SENT
