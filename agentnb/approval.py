@@ -7,15 +7,13 @@ then waits. One that raises, or gives something else, denies.
 from __future__ import annotations
 
 import getpass
-import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-import rfc8785
-
 from agentnb.events import Kept, Statement
 from agentnb.plan import JSON
+from agentnb.values import canonical, digest
 
 __all__ = [
     "Answer",
@@ -262,4 +260,4 @@ def binding(run: str, tool: str, args: Kept) -> str:
 
     The step is no part of it: what was approved in a card of many stays approved, once, when the plan is revised.
     """
-    return hashlib.sha256(rfc8785.dumps([run, tool, args.blob or args.text])).hexdigest()
+    return digest(canonical([run, tool, args.blob or args.text]))

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -41,6 +39,7 @@ from agentnb.policy import Policy
 from agentnb.store.base import Store
 from agentnb.transitions import fold
 from agentnb.values import digest
+from agentnb.whole_file import whole_file
 
 __all__ = ["export_run", "import_run", "written"]
 
@@ -99,28 +98,14 @@ def written(
     Raises:
         ConfigError: it cannot be written.
     """
-    if file.is_dir():
-        raise ConfigError(f"{str(file)!r} is a folder: name a file, such as {str(file / f'{run}.jsonl')!r}")
     more = [text for name, of_it in inside.items() for text in (json.dumps({"run": name}), *_lines(of_it))]
     version = _WITH_CHILDREN if inside else _VERSION
     lines = [*_lines(records), *more, *(json.dumps({"value": text}, ensure_ascii=False) for text in values.values())]
     body = "".join(f"{line}\n" for line in lines).encode()
     head = {"agentnb": "run", "version": version, "run": run, "records": len(records), "whole": whole}
     first = json.dumps({**head, "sha256": hashlib.sha256(body).hexdigest()})
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=".agentnb-")
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(first.encode() + b"\n" + body)
-                out.flush()
-                os.fsync(out.fileno())
-            Path(name).replace(file)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{str(file)!r} cannot be written: {why}") from error
+    with whole_file(file, f"{run}.jsonl") as out:
+        out.write(first.encode() + b"\n" + body)
 
 
 def _lines(records: Sequence[Record]) -> Iterator[str]:

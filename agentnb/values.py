@@ -9,12 +9,13 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Final
 
+import rfc8785
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from agentnb.errors import NotJSON
 from agentnb.plan import JSON
 
-__all__ = ["LARGEST_RESULT", "as_json", "digest", "example", "in_order", "json_text"]
+__all__ = ["LARGEST_RESULT", "as_json", "canonical", "digest", "example", "in_order", "json_text"]
 
 LARGEST_RESULT = 16 * 1024 * 1024
 """Bytes of JSON that a tool may return."""
@@ -77,6 +78,15 @@ def json_text(value: JSON) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise NotJSON(f"the value has no JSON form: {error}") from error
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def canonical(value: JSON) -> str:
+    """`value` as canonical JSON (RFC 8785), so that other programs can recompute a hash over it.
+
+    Raises:
+        ValueError: it has none: a number that is no double, or half of a surrogate pair.
+    """
+    return rfc8785.dumps(value).decode()
 
 
 def digest(text: str) -> str:

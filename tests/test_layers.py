@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "agentnb"
 
 LAYERS = """
     errors
-    budget
+    budget whole_file
     alerts cost
     plan trail policy redact stops
     failures retry breaker values recovery
@@ -33,9 +33,9 @@ LAYERS = """
     store.seal store.network
     store.heads store.layout store.lock store.text_cache store.group
     ledger checkpoint named
-    receipts
+    receipts anchors
     store.disk store.replies log
-    bundle store.housekeeping store.checkup
+    bundle store.housekeeping store.checkup store.evidence
     models.base
     models.lineup
     models.schema models.failures models.network models.streaming models.prices models.sources models.weights
@@ -75,6 +75,12 @@ LAYERS = """
     compare trace_lines informed
     trace why
     traced
+    deeds hash_chain
+    account technical plain
+    compliance
+    audit_file audit_card
+    verified
+    audit
     session
     wiring family
     fork resume seen
@@ -84,12 +90,12 @@ LAYERS = """
     semconv ids
     texts instruments
     tracing
-    audit metrics search calibration otel
+    metrics search calibration otel
     notebook.hiding notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing
         notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
-        notebook.fetching notebook.desk notebook.going_on notebook.keeping notebook.viewing
+        notebook.fetching notebook.desk notebook.going_on notebook.keeping notebook.viewing notebook.auditing
         notebook.taping notebook.telling
         notebook.commands notebook.magics
 """
@@ -110,7 +116,7 @@ ONLY_IN = {
     "narwhals": {"trace"},
     "psutil": {"store.network"},
     "mistune": {"markdown"},
-    "rfc8785": {"approval"},
+    "rfc8785": {"values"},
     "tenacity": {"models.chain"},
     "IPython": {"notebook.*"},
     "ipykernel": {"notebook.*"},
