@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
-from agentnb.calls import STILL_RUNS, in_words
+from agentnb.calls import STILL_RUNS, described, in_words
 from agentnb.errors import ConfigError, Interrupted, NotJSON
 from agentnb.events import ActionClaimed, ActionSettled
 from agentnb.failures import classify
@@ -97,7 +97,8 @@ def carry_out(
     if denied or (needs and not by_hand):
         raise ConfigError(f"{action.step} {tool.name} may not be carried out: {'; '.join(denied or needs)}")
     if not any(item.claimed for item in log.state.queue if item.action.step == action.step):
-        log.append(ActionClaimed(step=action.step, key=key, by=by))
+        said = described(log, tool, args, runner)
+        log.append(ActionClaimed(step=action.step, key=key, by=by, described=said))
     log.append(_made(log, tool, action, runner, lambda: tool.result(kwargs, key), by))
 
 

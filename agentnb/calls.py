@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -37,11 +37,25 @@ from agentnb.runner import Runner, ended
 from agentnb.tools import Tool
 from agentnb.values import as_json
 
-__all__ = ["STILL_RUNS", "Instead", "call_tool", "in_words", "look_whether_it_happened", "read_again", "simulate"]
+__all__ = [
+    "NOT_DESCRIBED",
+    "STILL_RUNS",
+    "Instead",
+    "call_tool",
+    "described",
+    "in_words",
+    "look_whether_it_happened",
+    "read_again",
+    "simulate",
+]
 
 SHORTEST_WRITE_S = 10.0
 """Seconds that must be left before a write is begun, or its `timeout_s` where that is less."""
 STILL_RUNS: Final = "it was given up and still runs here: until it has ended, nobody can say that it does not happen"
+NOT_DESCRIBED: Final = "its describe= gave no sentence"
+"""What is recorded where that fails: what it raised may quote anything."""
+_DESCRIBED_IN_S: Final = 1.0
+"""Seconds after which it is given up."""
 LONGEST_WAIT_S: Final = 60.0
 """Seconds that are waited for a failure to pass; where a server asks for more, the call has failed."""
 
@@ -63,6 +77,11 @@ def call_tool(
     """
     call, claim = prepare(log, tool, step), log.state.claim
     begun = claim is not None and not log.state.cleared and tool.facts.acts
+    said = ""
+    if (
+        isinstance(call, Prepared) and claim is None
+    ):  # before it is asked whether leave still holds: it may take a while
+        said = described(log, tool, call.args, run)
     if isinstance(call, ToolRefused) and begun:  # it may have acted before it was refused
         detail = f"{step.id} {tool.name} may have acted, and is not made again: {'; '.join(call.problems)}"
         yield RunSuspended(reason="in_doubt", detail=detail[: 2 * LONGEST_MESSAGE])
@@ -73,7 +92,7 @@ def call_tool(
     elif _expired(log):
         yield ApprovalExpired(step=step.id)
     elif instead is not None:
-        yield from instead(_claim(log, tool, step, call, 0), call)
+        yield from instead(_claim(log, tool, step, call, said, 0), call)
     elif not isinstance(entry := entry_of(log, tool, step, call), int):
         yield entry
     elif tool.breaker.refusal():
@@ -81,7 +100,7 @@ def call_tool(
     elif claim is not None and not log.state.cleared and (short := _too_late(log, tool)):
         yield _cut_short(tool, step, short)
     else:
-        claimed = _claim(log, tool, step, call, entry)
+        claimed = _claim(log, tool, step, call, said, entry)
         yield from _Making(log, tool, step, call, run, sleep).events(claimed, _seconds_left(log, tool))
 
 
@@ -103,13 +122,30 @@ def _expired(log: RunLog) -> bool:
     return given and log.now() > state.approved_until - min(1.0, valid_s / 10)
 
 
-def _claim(log: RunLog, tool: Tool, step: Step, call: Prepared, entry: int) -> ToolClaimed:
+def _claim(log: RunLog, tool: Tool, step: Step, call: Prepared, said: str, entry: int) -> ToolClaimed:
     """The claim of the call; the one that there is, counted on, where it is made again."""
     if log.state.claim is not None:
         return replace(log.state.claim, attempt=log.state.claim.attempt + 1)
     key = key_of(log, tool, step, call)
     what = binding(log.run, tool.name, call.kept) if log.state.gated else ""
-    return ToolClaimed(step=step.id, attempt=1, tool=tool.name, args=call.kept, key=key, binding=what, entry=entry)
+    return ToolClaimed(
+        step=step.id, attempt=1, tool=tool.name, args=call.kept, key=key, binding=what, entry=entry,
+        described=said,
+    )  # fmt: skip
+
+
+def described(log: RunLog, tool: Tool, args: Mapping[str, JSON], run: Runner) -> str:
+    """The sentence for the audit log, "" of a tool that has none; NOT_DESCRIBED where its `describe` fails."""
+    if tool.describe is None:
+        return ""
+    try:
+        said = run(lambda: tool.described(args), _DESCRIBED_IN_S)
+    except (KeyboardInterrupt, Interrupted):
+        raise
+    except BaseException:  # noqa: BLE001 - a user's code; what it raises may quote anything, and hinders no call
+        return NOT_DESCRIBED
+    # Secrets go before it is cut: of one that the cut goes through, a part would stay that nobody recognises.
+    return " ".join(log.redact(said).split())[:LONGEST_MESSAGE].encode("utf-8", "replace").decode() or NOT_DESCRIBED
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +380,10 @@ def simulate(log: RunLog, tool: Tool, step: Step, run: Runner) -> Event:
     gate = (*policy, *call.ask, *state.taint)
     # Where a part of an argument was only simulated, its place has to be found again in what the plan says: see dryrun.
     args = {name: call.given[name] if _refers(step.args.get(name)) else value for name, value in call.args.items()}
-    return CallSimulated(step=step.id, tool=tool.name, args=log.keep(args), result=result, gate=gate)
+    return CallSimulated(
+        step=step.id, tool=tool.name, args=log.keep(args), result=result, gate=gate,
+        described=described(log, tool, call.args, run),
+    )  # fmt: skip
 
 
 def _refers(planned: JSON) -> bool:

@@ -417,6 +417,8 @@ class ToolClaimed:
     """Of a gated call: hash of exactly what is called, which must be what was approved."""
     entry: int = 0
     """Of a key that holds for all runs: the number of this claim among the key's entries in the ledger."""
+    described: str = ""
+    """What the tool's `describe` says that it does, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -549,6 +551,8 @@ class CallSimulated:
     result: Kept
     gate: tuple[str, ...] = ()
     """Why a person would be asked before it; () where nobody would."""
+    described: str = ""
+    """What the tool's `describe` says that it does, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -571,6 +575,8 @@ class ActionClaimed:
     step: str
     key: str
     by: str
+    described: str = ""
+    """What the tool's `describe` says that it does, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

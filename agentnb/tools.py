@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import inspect
 import json
 import math
+import re
+import string
 import typing
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -71,6 +74,7 @@ class Tool:
         refresh: reads again what a call rested on that had changed.
         simulate: what a call would give, without acting.
         extract: what of its result prompts show; see `tool`.
+        describe: says what a call does, for the audit log; see `tool`.
         failures: what its exceptions, status codes and messages mean; none of them says that it acted.
         breaker: keeps it from being called while it keeps failing; shared by all runs of this process.
         facts: what the policy needs to know of it.
@@ -95,6 +99,7 @@ class Tool:
     refresh: Callable[..., Any] | None = None
     simulate: Callable[..., Any] | None = None
     extract: Extract = None
+    describe: Callable[..., str] | str | None = None
     failures: Failures = field(default_factory=dict)
     breaker: Breaker = field(default_factory=Breaker, repr=False)
     facts: ToolFacts = field(init=False, repr=False)
@@ -175,6 +180,16 @@ class Tool:
         if self.refresh is not None:
             with_named(self.refresh, kwargs)
 
+    def described(self, args: Mapping[str, JSON]) -> str:
+        """What `describe` says of a call with these arguments, whatever that raises; "" where it says nothing."""
+        if self.describe is None:
+            return ""
+        kwargs = self.validated(copy.deepcopy(dict(args)))  # its own: it may alter them
+        if isinstance(self.describe, str):
+            return self.describe.format(**kwargs)
+        said: object = with_named(self.describe, kwargs)
+        return said if isinstance(said, str) else ""
+
     @property
     def returns(self) -> Mapping[str, JSON]:
         """JSON Schema of what a call gives, {} where the function's return type does not say."""
@@ -208,6 +223,7 @@ def tool(
     refresh: Callable[..., Any] | None = ...,
     simulate: Callable[..., Any] | None = ...,
     extract: str | Iterable[str] | type[BaseModel] | None = ...,
+    describe: Callable[..., str] | str | None = ...,
     failures: Failures = ...,
     name: str = ...,
 ) -> Callable[[Callable[..., Any]], Tool]: ...
@@ -228,6 +244,7 @@ def tool(
     refresh: Callable[..., Any] | None = None,
     simulate: Callable[..., Any] | None = None,
     extract: str | Iterable[str] | type[BaseModel] | None = None,
+    describe: Callable[..., str] | str | None = None,
     failures: Failures = _NO_FAILURES,
     name: str = "",
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
@@ -263,6 +280,10 @@ def tool(
             that the function returns stands in.
         extract: what of its result matters to a model: paths such as ("total", "rows[].name"), or a pydantic model that
             keeps its fields. Prompts show that instead of the result, which stays whole for `$s1` and `read_result`.
+        describe: what a call does in a sentence, for the audit log: a text such as "refund of {amount} EUR", or a
+            function of the same arguments (those that it names). It is recorded before the call is made. It is the
+            one text with values that the compliance view shows, so it says what may be seen there. One that fails
+            hinders no call.
         failures: what an exception type, a status code or a text in a message means, such as
             {requests.ConnectTimeout: "transient", 409: "stale_data"}; only for failures after which it has not acted.
             Of what is not declared here only a status (429, 503, most of the 4xx) and a ToolFailure such as Transient
@@ -299,6 +320,7 @@ def tool(
         "refresh": refresh,
         "simulate": simulate,
         "extract": require_extract(name or getattr(function, "__name__", "a tool"), extract),
+        "describe": describe,
         "failures": failures,
     }
     if function is not None:
@@ -353,6 +375,7 @@ def _made(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -
         raise ToolDefinitionError(f"{name}: once_per names {unknown[0]!r}, and its arguments are {', '.join(known)}")
     for what in ("reconcile", "refresh", "simulate"):
         _check_helper(name, what, options[what], {*known, KEY})
+    _check_description(name, options["describe"], known)
     about = " ".join(filter(None, (doc.short_description, doc.long_description)))
     idempotent = takes_key if options["idempotent"] is None else options["idempotent"]
     rest = {**options, "idempotent": idempotent, "takes_key": takes_key, "timeout_s": float(options["timeout_s"])}
@@ -408,6 +431,20 @@ def _check_helper(name: str, what: str, helper: Any, known: set[str]) -> None:
     unknown = [arg.name for arg in named(helper) if arg.name not in known and arg.default is arg.empty]
     if unknown:
         raise ToolDefinitionError(f"{name}: {what}= takes {unknown[0]!r}, which is none of {', '.join(sorted(known))}")
+
+
+def _check_description(name: str, describe: Any, known: Sequence[str]) -> None:
+    if not isinstance(describe, str):
+        _check_helper(name, "describe", describe, set(known))
+        return
+    try:
+        parts = [part for _, part, _, _ in string.Formatter().parse(describe) if part is not None]
+    except ValueError as error:
+        raise ToolDefinitionError(f"{name}: describe={describe!r} cannot be read: {error}") from error
+    if unknown := [part for part in parts if re.split(r"[.[]", part)[0] not in known]:
+        raise ToolDefinitionError(
+            f"{name}: describe= names {unknown[0]!r}, and its arguments are {', '.join(known) or 'none'}"
+        )
 
 
 def _arguments(
