@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
+from agentnb.anchors import anchor_row
 from agentnb.checkpoint import START, Mark, checkpoint, is_due, load
 from agentnb.codec import encode
 from agentnb.errors import DamagedRecord, Interrupted, KeyTaken, RunConflict, StoreError
@@ -238,6 +239,7 @@ class RunLog:
                 return ()
             more, mark = _checkpoint(self.run, now)
             more |= receipt_row(self.run, now.state, now.waiting)
+            more |= anchor_row(self.store, self.run, now.state, now.waiting)
             again, self._tried = self._tried == now.waiting[-1].seq, now.waiting[-1].seq
             try:
                 self.store.append(self.run, now.waiting, blobs, {**now.rows, **more})

@@ -144,6 +144,9 @@ class MemoryStore:
     def last(self, run: str) -> Record:
         return self._runs[run][-1]
 
+    def seals(self, run: str, start: int = 0) -> tuple[tuple[int, str], ...]:  # noqa: ARG002 - a Store
+        return ()
+
     def blob(self, digest: str) -> str:
         return self._blobs[digest]
 

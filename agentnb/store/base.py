@@ -69,6 +69,9 @@ class Store(Protocol):
     def first(self, run: str) -> Record:
         """The first record of a run. Raises like `read`."""
 
+    def seals(self, run: str, start: int = 0) -> Sequence[tuple[int, str]]:
+        """(first record, seal) of each commit of a run from record `start` on, in order; none in a store without."""
+
     def blob(self, digest: str) -> str:
         """The JSON text of that SHA-256.
 

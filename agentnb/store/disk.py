@@ -7,7 +7,8 @@ the database. Its rows, all but values sealed (seal.py):
     b/<sha256>                      a value kept aside, once for every run
     r/<number>                      a run's id; stays when the run goes, so that no number comes again
     g/removals                      how often something was taken away
-    x/<key>                         a row that is added once: ledger, answers, pending actions, checkpoints, receipts
+    x/<key>                         a row that is added once: ledger, answers, pending actions, checkpoints, receipts,
+                                    anchors
 """
 
 from __future__ import annotations
@@ -190,6 +191,12 @@ class DiskStore:
         if not rows:
             raise RunNotFound(f"no run {run!r} in {self.place}: `%agent runs` lists them")
         return _records(run, rows[0][0], rows[0][1], "")[0]
+
+    def seals(self, run: str, start: int = 0) -> list[tuple[int, str]]:
+        """(first record, seal) of each commit of a run from record `start` on, in order, believed as they are."""
+        with self._guard():
+            rows = self._rows(_SEALS, (LENGTH, *_range(run, start)))
+        return [(int(key.rpartition("/")[2]), seal) for key, seal in rows if key[-1:].isdecimal()]
 
     def blob(self, digest: str) -> str:
         """The value kept aside under `digest`, checked against it."""
@@ -383,9 +390,10 @@ _BEGUN: Final = (
     " WHERE j.key = 'j/' || substr(r.value, ?) || '/0000000000') ORDER BY key"
 )
 _REMOVALS: Final = "g/removals"
-_OWN: Final = ("j/", "x/c/", "x/a/", "x/o/", "x/p/", "x/u/")
+_OWN: Final = ("j/", "x/c/", "x/a/", "x/o/", "x/p/", "x/u/", "x/h/")
 """What the keys of a run's own rows begin with, before its id; those of the ledger outlive it."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
+_SEALS: Final = "SELECT key, substr(value, 1, ?) FROM Cache WHERE key >= ? AND key < ? ORDER BY key"
 
 
 def _records(run: str, key: str, kept: object, before: str) -> list[Record]:
