@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from agentnb.spending import costs
     from agentnb.stops import Stops
     from agentnb.tools import Tool, tool
+    from agentnb.verified import verify_audit
 
 __version__ = "0.1.0"
 
@@ -89,6 +90,7 @@ _WHERE = {
     "min_value": "guards",
     "one_of": "guards",
     "tool": "tools",
+    "verify_audit": "verified",
 }
 
 __all__ = [
@@ -139,6 +141,7 @@ __all__ = [
     "one_of",
     "tool",
     "unload_ipython_extension",
+    "verify_audit",
 ]
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Protocol
 
 from agentnb.alerts import Raised
+from agentnb.audit import Audit
 from agentnb.budget import Spent
 from agentnb.checkpoint import load
 from agentnb.compare import Comparison, compare
@@ -176,6 +177,11 @@ class Seen:
     def trace(self) -> Trace:
         """All that it did, and the runs inside it: a tree to look at, and rows for a data frame."""
         return trace_of(self.keeper.store, self.id, self._texts, bare=self.keeper.replaying)
+
+    @property
+    def audit(self) -> Audit:
+        """What it did, and was kept from doing: each call raw, and in sentences without raw data; see `Audit`."""
+        return Audit(self.keeper.store, self.id, bare=self.keeper.replaying)
 
     @property
     def informed(self) -> Informed:

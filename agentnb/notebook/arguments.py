@@ -314,6 +314,23 @@ COMMANDS: Final[Mapping[str, Command]] = {
             _STORE,
         ),
     ),
+    "audit": Command(
+        "RUN|FILE [--view technical|compliance] [--export FILE] [--verify] [--head HASH]",
+        "what a run did and was kept from doing, call by call; whether its records, or an exported file, were altered",
+        (
+            _spec("run", metavar="RUN", help="a run's id, or the beginning of one: r7; or a file, to verify it"),
+            _spec(
+                "--view",
+                type=_one_of("technical", "compliance"),
+                metavar="technical|compliance",
+                help="raw, for engineers; or in sentences that hold no raw data; the latter if not given",
+            ),
+            _spec("--export", metavar="FILE", help="write the view there, chained by hashes: FILE.csv, or JSON Lines"),
+            _spec("--verify", action="store_true", help="say what was changed, removed, inserted or moved"),
+            _spec("--head", metavar="HASH", help="the hash that was shown when it was kept, to compare with"),
+            _STORE,
+        ),
+    ),
     "pending": Command("[RUN]", "what waits for a person, each with the number of its step", (_MAYBE_RUN, _STORE)),
     "approve": Command(
         "RUN [N …] [NAME]", "allow the call that waits, or those of these numbers, and go on", (_RUN, _WHICH, _STORE)

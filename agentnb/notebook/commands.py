@@ -13,7 +13,7 @@ from agentnb.errors import AgentError, ConfigError
 from agentnb.family import told
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
-from agentnb.notebook import going_on, keeping, taping, viewing
+from agentnb.notebook import auditing, going_on, keeping, taping, viewing
 from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, in_store, parser_of, wants_help
 from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import why_not
@@ -201,6 +201,7 @@ def _arguments(parameters: Mapping[str, Any]) -> str:
 
 _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "answer": going_on.answer,
+    "audit": auditing.audit,
     "approve": going_on.approve,
     "cancel": going_on.cancel,
     "discard": going_on.discard,

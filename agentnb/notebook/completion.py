@@ -14,8 +14,8 @@ __all__ = ["Event", "complete"]
 
 _MODELS = ("local:qwen2.5-coder-1.5b", "local:smollm2", "anthropic:", "openai:")
 _ABOUT_RUNS = (
-    "answer", "approve", "cancel", "discard", "edit", "execute", "extend", "go-on", "pending", "reject", "replay",
-    "resume", "retry", "show",
+    "answer", "approve", "audit", "cancel", "discard", "edit", "execute", "extend", "go-on", "pending", "reject",
+    "replay", "resume", "retry", "show",
 )  # fmt: skip
 _DELIMITERS = ",:="
 
