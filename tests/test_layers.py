@@ -32,9 +32,15 @@ LAYERS = """
     store.base
     store.seal store.network
     store.heads store.layout store.lock store.text_cache store.group
+    store.news
     ledger checkpoint named
     receipts
     store.disk store.replies log
+    pending malformed moments when query said span
+    spans
+    entry
+    index metrics chosen
+    measures
     bundle store.housekeeping store.checkup
     models.base
     models.lineup
@@ -61,10 +67,7 @@ LAYERS = """
     loop
     tape
     cassette splice
-    pending dryrun malformed by_hand
-    retelling when span recalled
-    moments
-    spans
+    dryrun by_hand recalled
     actions
     markdown
     standing notes listing
@@ -84,7 +87,7 @@ LAYERS = """
     semconv ids
     texts instruments
     tracing
-    audit metrics search calibration otel
+    audit calibration otel
     notebook.hiding notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing
         notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
