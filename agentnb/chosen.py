@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Literal, TypedDict, get_args
 
 from agentnb.errors import ConfigError
 from agentnb.state import Status
 from agentnb.when import When, stretch
 
-__all__ = ["STATUSES", "Chosen", "Which", "chosen"]
+__all__ = ["ORDERS", "STATUSES", "Chosen", "Order", "Which", "chosen", "ordered"]
 
 _OF_CALLS: Final = ("empty", "malformed", "refused", "limit", "in_doubt", "lost")
 STATUSES: Final = (*(str(status) for status in Status), "waiting", "unreadable", *_OF_CALLS)
 """What a run, or a call in it, can be; "waiting" for a person, "unreadable" of a run that is damaged."""
+
+Order = Literal["started", "ended", "usd", "tokens", "seconds", "steps", "retries", "waiting"]
+ORDERS: Final[tuple[Order, ...]] = get_args(Order)
+"""What runs are sorted by: the last one first, or the most; "waiting" by how long a person has let them wait."""
 
 
 class Which(TypedDict, total=False):
@@ -48,8 +53,13 @@ class Which(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """Which runs, with times in seconds since 1970; see `Which`."""
+    """Which runs, with times in seconds since 1970; see `Which`.
 
+    Attributes:
+        runs: their ids; None for all that the rest holds of.
+    """
+
+    runs: tuple[str, ...] | None = None
     status: tuple[str, ...] = ()
     tool: str = ""
     model: str = ""
@@ -63,6 +73,8 @@ class Chosen:
     def where(self) -> tuple[str, list[Any]]:
         """The condition on the rows of `run`, and its values in order."""
         parts: list[tuple[str, list[Any]]] = [("1", [])]
+        if self.runs is not None:
+            parts.append(("run IN (SELECT value FROM json_each(?))", [json.dumps(self.runs)]))
         if self.status:
             parts.append(self._of_status())
         elif self.tool:
@@ -136,6 +148,18 @@ def chosen(which: Which, now: float) -> Chosen:
         min_usd=which.get("min_usd"),
         max_usd=which.get("max_usd"),
     )
+
+
+def ordered(by: str) -> Order:
+    """`by`, where runs can be sorted by that.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    for order in ORDERS:
+        if order == by:
+            return order
+    raise ConfigError(f"runs are not sorted by {by!r}: there are {', '.join(ORDERS)}")
 
 
 def _end(start: float, end: float) -> float:

@@ -22,6 +22,7 @@ from agentnb.entry import USED, CallRow, Entry, Part, RunRow
 from agentnb.errors import AgentError, RunNotFound, StoreError
 from agentnb.query import plain
 from agentnb.store.base import News, Store
+from agentnb.store.heads import number_of
 
 __all__ = ["PIECES", "Index", "Progress"]
 
@@ -193,7 +194,7 @@ class Index:
             return
         if news.how == "other" and mark:
             self._throw_away()
-        runs = sorted(news.runs.items(), key=_number)
+        runs = sorted(news.runs.items(), key=lambda item: number_of(item[0]) or 0)
         for start in range(0, len(runs), _BATCH):
             with self._transaction() as raw:
                 for run, seq in runs[start : start + _BATCH]:
@@ -309,9 +310,3 @@ def _damaged(error: sqlite3.Error) -> bool:
     name = getattr(error, "sqlite_errorname", "") or ""
     no_such = name == "SQLITE_ERROR" and str(error).startswith("no such")
     return str(error) == _ANOTHER or name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or no_such
-
-
-def _number(item: tuple[str, int]) -> tuple[int, str]:
-    """The order in which runs began, as their ids tell it."""
-    digits = item[0].partition("-")[0][1:]
-    return (int(digits) if digits.isdecimal() else 0), item[0]

@@ -40,7 +40,7 @@ LAYERS = """
     spans
     entry
     index metrics chosen
-    measures
+    measures follow
     bundle store.housekeeping store.checkup
     models.base
     models.lineup
@@ -82,6 +82,7 @@ LAYERS = """
     wiring family
     fork resume seen
     run
+    runs search
     agent
     spending
     semconv ids
@@ -92,7 +93,7 @@ LAYERS = """
         notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
-        notebook.fetching notebook.desk notebook.going_on notebook.keeping notebook.viewing
+        notebook.fetching notebook.finding notebook.desk notebook.going_on notebook.keeping notebook.viewing
         notebook.taping notebook.telling
         notebook.commands notebook.magics
 """

@@ -244,12 +244,32 @@ _ACCEPT: Final = _spec(
 )
 _STORE: Final = _spec("--store", metavar="DIR", help="folder in which runs are kept")
 
+_CHOICE: Final = (
+    _spec("--status", action="append", metavar="STATUS",
+          help="completed, stopped, failed, waiting and so on, with --tool of its calls; may be given more than once"),
+    _spec("--tool", metavar="NAME", help="only runs that called it"),
+    _spec("--model", metavar="MODEL", help="only runs that asked it"),
+    _spec("--task-type", metavar="TYPE", help="only runs with this tag task_type"),
+    _spec("--tag", action="append", type=_tag, metavar="K=V", help="only runs with this tag"),
+    _spec("--since", metavar="WHEN", help="a date, a day like tuesday, a time like 15:47, how long ago: 30m, 7d"),
+    _spec("--until", metavar="WHEN", help="the same; a day and a minute are meant to their end"),
+    _spec("--min-usd", type=_number(float, "--min-usd", "US dollars", liftable=False), metavar="N",
+          help="only runs that cost at least so much"),
+    _spec("--max-usd", type=_number(float, "--max-usd", "US dollars", liftable=False), metavar="N",
+          help="only runs that cost at most so much"),
+)  # fmt: skip
+"""Which runs are meant."""
+_RUNS_SHOWN: Final = _number(int, "-n", "runs", liftable=False)
+_LIMIT: Final = _spec("-n", "--limit", dest="limit", type=_RUNS_SHOWN, default=20, metavar="N", help="how many")
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "runs": Command(
-        "[-n N]",
-        "the newest runs",
+        "[-n N] [--status S] [--since WHEN] [--sort usd|seconds|…]",
+        "the runs as a table, the newest first",
         (
-            _spec("-n", type=_number(int, "-n", "runs", liftable=False), default=20, metavar="N", help="how many"),
+            _LIMIT,
+            _spec("--sort", default="started", metavar="WHAT", help="started, ended, usd, tokens, seconds, steps …"),
+            *_CHOICE,
             _STORE,
         ),
     ),
@@ -311,6 +331,17 @@ COMMANDS: Final[Mapping[str, Command]] = {
         (
             _spec("--by", default="task_type", metavar="WHAT", help="model, phase, status, or the key of a tag"),
             _spec("--since", metavar="WHEN", help="a date, 2026-11-26, or how long ago: 30m, 12h, 7d"),
+            _STORE,
+        ),
+    ),
+    "search": Command(
+        "WORDS … [--tool NAME] [--status S] [--since WHEN] [--min-usd N]",
+        'which runs say something: words, "quoted phrases", begin*; or only which are so',
+        (
+            _spec("words", nargs="*", metavar="WORDS", help="all of them have to stand somewhere in a run"),
+            _LIMIT,
+            _spec("--best", action="store_true", help="where rare words are frequent first, instead of the newest"),
+            *_CHOICE,
             _STORE,
         ),
     ),
