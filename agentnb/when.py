@@ -8,7 +8,7 @@ from typing import Final
 
 from agentnb.errors import ConfigError
 
-__all__ = ["When", "moment", "stretch"]
+__all__ = ["When", "length", "moment", "stretch"]
 
 When = datetime | date | timedelta | str
 """A time, a day, how long ago, or any of these in words."""
@@ -68,6 +68,19 @@ def moment(of: When, now: float, zone: tzinfo | None = None) -> float:
     2800.0
     """
     return stretch(of, now, zone)[0]
+
+
+def length(text: str) -> float:
+    """How many seconds `text` lasts: "30m", "12h", "7d", "2 weeks".
+
+    Raises:
+        ConfigError: it is no length of time.
+    """
+    found = _AGO.fullmatch(" ".join(text.lower().split()))
+    unit = _UNITS.get(found[2]) if found else None
+    if found is None or unit is None or found[3] or not found[1][0].isdigit() or not float(found[1]):
+        raise ConfigError(f"{text!r} is no length of time: give e.g. 30m, 12h or 7d")
+    return float(found[1]) * unit
 
 
 def _in_words(text: str, now: datetime) -> tuple[float, float] | None:

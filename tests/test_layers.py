@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "agentnb"
 
 LAYERS = """
     errors
-    budget
+    budget when
     alerts cost
     plan trail policy redact stops
     failures retry breaker values recovery
@@ -34,13 +34,13 @@ LAYERS = """
     store.heads store.layout store.lock store.text_cache store.group
     store.news
     ledger checkpoint named
-    receipts
     store.disk store.replies log
-    pending malformed moments when query said span
+    pending malformed moments query said span
     spans
     entry
     index metrics chosen
     measures follow
+    watch
     bundle store.housekeeping store.checkup
     models.base
     models.lineup

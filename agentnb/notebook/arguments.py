@@ -193,8 +193,9 @@ _CELL: Final[Sequence[Spec]] = (
     _spec("--cassette", metavar="FILE", help="file of recorded model calls"),
     _spec("--plan", metavar="NAME", help="variable with the steps to carry out; models fill only what starts with $?"),
     _spec("--params", metavar="NAME", help="variable with a mapping, in which the cell's {names} are looked up first"),
-    _spec("--alert", action="append", metavar="usd=N",
-          help="warn above so many usd, tokens, seconds or working_seconds; or a variable with an Alert"),
+    _spec("--alert", action="append", metavar="usd=N|METRIC>N/7d",
+          help="warn above so many usd, tokens, seconds or working_seconds, or on a metric of the last runs, such as"
+          " failure_rate>0.2/7d or success_rate<0.9/50; or a variable with an Alert"),
     _spec("--tag", action="append", type=_tag, metavar="K=V", help="kept with the run; may be given more than once"),
     _spec("--secrets", type=_list, metavar="A,B", default="",
           help="variables, here or of the environment, whose texts are never recorded, sent to a model or shown"),

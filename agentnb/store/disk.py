@@ -7,7 +7,7 @@ the database. Its rows, all but values sealed (seal.py):
     b/<sha256>                      a value kept aside, once for every run
     r/<number>                      a run's id; stays when the run goes, so that no number comes again
     g/removals                      how often something was taken away
-    x/<key>                         a row that is added once: ledger, answers, pending actions, checkpoints, receipts
+    x/<key>                         a row that is added once: ledger, answers, pending actions, checkpoints
 """
 
 from __future__ import annotations
@@ -395,7 +395,8 @@ _BEGUN: Final = (
 )
 _REMOVALS: Final = "g/removals"
 _OWN: Final = ("j/", "x/c/", "x/a/", "x/o/", "x/p/", "x/u/")
-"""What the keys of a run's own rows begin with, before its id; those of the ledger outlive it."""
+"""What the keys of a run's own rows begin with, before its id; those of the ledger outlive it. An earlier release kept
+what a run has cost under `x/u/`."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
 
 
