@@ -30,7 +30,7 @@ class Which(TypedDict, total=False):
     Attributes:
         status: of the run, or one of several; with `tool` of the run or of a call of that tool. "empty", "malformed",
             "refused", "limit", "in_doubt" and "lost" are said of calls; see STATUSES.
-        tool: one that it called, or was held back from calling.
+        tool: one that it called, asked about, or was held back from calling.
         model: one that it asked.
         task_type: its tag `task_type`; "" for runs without.
         tags: its other tags.
@@ -108,7 +108,7 @@ class Chosen:
         return f"({own} OR {so})" if calls else f"({own})", [*self.status, *calls]
 
 
-_CALLED: Final = "tool = ? AND op = 'execute_tool'"
+_CALLED: Final = "tool = ?"
 
 
 def chosen(which: Which, now: float) -> Chosen:

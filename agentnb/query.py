@@ -20,6 +20,8 @@ __all__ = ["Query", "Term", "plain"]
 _MOST_TERMS: Final = 32
 _EAST: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD: Final = re.compile(rf"[{_EAST}]|[^\W_{_EAST}]+")
+_AS_WRITTEN: Final = re.compile(rf"[{_EAST}]|(?:[^\W_{_EAST}]|[\u0300-\u036f])+")
+"""A word in a text as it stands, accents that are letters of their own included."""
 _EASTERN: Final = re.compile(rf"[{_EAST}]")
 _PART: Final = re.compile(r'"([^"]*)"?|(\S+)')
 
@@ -76,7 +78,11 @@ class Query:
 
     def marks(self, text: str) -> list[tuple[int, int, Term]]:
         """Where its terms stand in `text`: begin, end and which, in order."""
-        words = [(found.start(), found.end(), plain(found[0]).strip()) for found in _WORD.finditer(text)]
+        words = [
+            (found.start(), found.end(), word)
+            for found in _AS_WRITTEN.finditer(text)
+            for word in _WORD.findall(plain(found[0]))
+        ]
         folded = [word for _, _, word in words]
         marks = []
         for term in self.terms:

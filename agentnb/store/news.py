@@ -35,11 +35,11 @@ def since(rows: Rows, mark: str, removals: int) -> News:
     seen, now = _number(mark), _mark(rows, removals, last)
     if mark == now:
         return News(mark, {}, "more")
-    there = _mark(rows, removals, seen) if seen else ""
-    if seen and mark == there:
+    there = "" if seen is None else _mark(rows, removals, seen)
+    if seen is not None and mark == there:
         return News(now, _runs(rows(_NEW, (seen, last))), "more")
     keys = rows(_ALL, (last,))
-    same_row = bool(seen) and mark.split(" ")[1:] == there.split(" ")[1:]
+    same_row = seen is not None and mark.split(" ")[1:] == there.split(" ")[1:]
     return News(now, _runs(keys), "fewer" if same_row else "other")
 
 
@@ -49,10 +49,10 @@ def _mark(rows: Rows, removals: int, row: int) -> str:
     return f"{removals} {row} {hashlib.sha256(repr(found).encode()).hexdigest()[:16]}"
 
 
-def _number(mark: str) -> int:
-    """The row of a mark; 0 where it is none."""
+def _number(mark: str) -> int | None:
+    """The row of a mark, 0 where there was none; None of what is no mark."""
     parts = mark.split(" ")
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else 0  # noqa: PLR2004 - see `_mark`
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else None  # noqa: PLR2004 - see `_mark`
 
 
 def _runs(keys: Iterable[tuple[Any, ...]]) -> dict[str, int]:
