@@ -113,7 +113,9 @@ class Found(Sequence[Hit]):
         left_out = {*(("run", "when") if self.bare else ()), *(() if any(row[5] for row in rows) else ("cost",))}
         kept = [name not in left_out for name in heads]
         many = f"The newest {len(rows)} runs" if self.more else count(len(rows), "run")
-        note = "" if self.bare else f"%agent show RUN{self.flag} opens one, %agent replay RUN{self.flag} retells it"
+        note = (
+            "" if self.bare else f"%agent show RUN{self.flag} opens one, %agent trace RUN{self.flag} says what it did"
+        )
         return Listing(f"{many} with {self.said}", [*compress(heads, kept)], [[*compress(r, kept)] for r in rows], note)
 
 

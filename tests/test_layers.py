@@ -35,12 +35,6 @@ LAYERS = """
     store.news
     ledger checkpoint named
     store.disk store.replies log
-    pending malformed moments query said span
-    spans
-    entry
-    index metrics chosen
-    measures follow
-    watch
     bundle store.housekeeping store.checkup
     models.base
     models.lineup
@@ -61,6 +55,13 @@ LAYERS = """
     calls
     delegate asker
     gate
+    pending malformed query said span retelling
+    moments
+    spans
+    entry
+    index metrics chosen
+    measures follow
+    watch
     planner executor critic answer summariser assess question
     prompting
     perform
