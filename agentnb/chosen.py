@@ -78,7 +78,7 @@ class Chosen:
         if self.status:
             parts.append(self._of_status())
         elif self.tool:
-            parts.append((f"id IN (SELECT of FROM call WHERE {_CALLED})", [self.tool]))
+            parts.append((_calls(_CALLED), [self.tool]))
         if self.model:
             parts.append(("id IN (SELECT of FROM line WHERE model = ?)", [self.model]))
         if self.task_type is not None:
@@ -99,16 +99,20 @@ class Chosen:
         marks = ", ".join("?" * len(self.status))
         own = f"status IN ({marks})" + (" OR waits_since IS NOT NULL" if "waiting" in self.status else "")
         if self.tool:
-            called = f"id IN (SELECT of FROM call WHERE {_CALLED})"
-            so = f"id IN (SELECT of FROM call WHERE {_CALLED} AND status IN ({marks}))"
-            return f"({so} OR (({own}) AND {called}))", [self.tool, *self.status, *self.status, self.tool]
+            so = _calls(f"{_CALLED} AND status IN ({marks})")
+            return f"({so} OR (({own}) AND {_calls(_CALLED)}))", [self.tool, *self.status, *self.status, self.tool]
         calls = [status for status in self.status if status in _OF_CALLS]
         marks = ", ".join("?" * len(calls))
-        so = f"id IN (SELECT of FROM call WHERE op != 'wait' AND status IN ({marks}))"
+        so = _calls(f"op != 'wait' AND status IN ({marks})")
         return f"({own} OR {so})" if calls else f"({own})", [*self.status, *calls]
 
 
 _CALLED: Final = "tool = ?"
+
+
+def _calls(so: str) -> str:
+    """The condition on a run that one of its calls is `so`."""
+    return f"id IN (SELECT of FROM call WHERE kind IN (SELECT id FROM kind WHERE {so}))"
 
 
 def chosen(which: Which, now: float) -> Chosen:

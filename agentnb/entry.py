@@ -39,7 +39,7 @@ from agentnb.spans import Spans
 from agentnb.state import NEW, RunState, Stage, Status
 from agentnb.transitions import apply
 
-__all__ = ["USED", "CallRow", "Entry", "LineRow", "Part", "RunRow"]
+__all__ = ["USED", "CallRow", "Entry", "Kind", "LineRow", "Part", "RunRow"]
 
 _LONGEST: Final = 2000
 """Characters of one text or value that are searched."""
@@ -91,12 +91,11 @@ class RunRow(NamedTuple):
     """Why it cannot be read; "" where it can."""
 
 
-class CallRow(NamedTuple):
-    """One call of a model or a tool, or a wait for a person."""
+class Kind(NamedTuple):
+    """What calls have in common: a few dozen of these stand for millions of calls."""
 
-    seq: int
     op: str
-    step: str
+    """"chat", "execute_tool" or "wait", as of `Span`."""
     phase: str
     tool: str
     model: str
@@ -104,14 +103,18 @@ class CallRow(NamedTuple):
     failure: str
     slow: int
     """1 where it failed because it took too long."""
-    attempt: int
+    again: int
+    """1 where it made another one again."""
     cached: int
-    at: float
+
+
+class CallRow(NamedTuple):
+    """One call of a model or a tool, or a wait for a person."""
+
+    seq: int
+    kind: Kind
     seconds: float | None
-    usd: float
-    input_tokens: int
-    output_tokens: int
-    cached_tokens: int
+    """How long it took; None where it has not ended, or was not made."""
 
 
 class LineRow(NamedTuple):
@@ -215,12 +218,12 @@ class Entry:
         return text[:_LONGEST]
 
     def _held_back(self, record: Record, event: ToolRefused | LimitReached) -> CallRow:
-        stage, step = self.state.stage, self.state.step
+        stage, tool = self.state.stage, self.state.step.tool if self.state.step else ""
         if isinstance(event, ToolRefused):
-            return _none_made(record, "execute_tool", "refused", tool=step.tool if step else "", step=event.step)
+            return _none_made(record.seq, "execute_tool", "refused", tool=tool)
         if phase := _PHASES.get(stage):
-            return _none_made(record, "chat", "limit", phase=phase)
-        return _none_made(record, "execute_tool", "limit", tool=step.tool if step else "", step=step.id if step else "")
+            return _none_made(record.seq, "chat", "limit", phase=phase)
+        return _none_made(record.seq, "execute_tool", "limit", tool=tool)
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
@@ -251,12 +254,13 @@ class Entry:
         if span.op == "wait":
             seconds = None if span.open else span.seconds
         by_hand = next((item.action.tool for item in self.state.queue if item.action.step == span.step), "")
-        return CallRow(
-            span.seq, span.op, span.step, span.phase, span.tool or by_hand, span.model,
-            "malformed" if span.seq in self._unusable else span.status, span.failure,
-            int(span.status == "failed" and bool(_SLOW.search(span.text))), span.attempt, int(span.cached), span.at,
-            seconds, span.usd, span.input_tokens, span.output_tokens, span.cached_tokens,
+        status = "malformed" if span.seq in self._unusable else span.status
+        slow = span.status == "failed" and bool(_SLOW.search(span.text))
+        kind = Kind(
+            span.op, span.phase, span.tool or by_hand, span.model, status, span.failure, int(slow),
+            int(span.attempt > 1), int(span.cached),
         )  # fmt: skip
+        return CallRow(span.seq, kind, seconds)
 
     def lines(self) -> list[LineRow]:
         """What each phase has used of each model."""
@@ -311,5 +315,5 @@ class Entry:
         return "", None
 
 
-def _none_made(record: Record, op: str, status: str, *, phase: str = "", tool: str = "", step: str = "") -> CallRow:
-    return CallRow(record.seq, op, step, phase, tool, "", status, "", 0, 1, 0, record.at, None, 0.0, 0, 0, 0)
+def _none_made(seq: int, op: str, status: str, *, phase: str = "", tool: str = "") -> CallRow:
+    return CallRow(seq, Kind(op, phase, tool, "", status, "", 0, 0, 0), None)

@@ -18,18 +18,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from agentnb.entry import USED, CallRow, Entry, Part, RunRow
+from agentnb.entry import USED, Entry, Kind, Part, RunRow
 from agentnb.errors import AgentError, RunNotFound, StoreError
 from agentnb.query import plain
-from agentnb.store.base import News, Store
+from agentnb.store.base import News, Progress, Store
 from agentnb.store.heads import number_of
 
-__all__ = ["PIECES", "Index", "Progress"]
+__all__ = ["PIECES", "Index"]
 
 T = TypeVar("T")
-
-Progress = Callable[[int, int], object]
-"""Told how many runs were taken in, and how many there are to take in."""
 
 _FORM: Final = f"1 {unicodedata.unidata_version}"
 """Of the tables, and of how words are compared: an index of any other is made anew."""
@@ -43,16 +40,18 @@ _APART: Final = " \ue000 "
 """Between the texts of two records, so that no phrase reaches from one into the next."""
 
 _RUN: Final = RunRow._fields
-_CALL: Final = CallRow._fields
+_KIND: Final = ", ".join(Kind._fields)
 _TABLES: Final = (
     "CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT)",
     f"CREATE TABLE run (id INTEGER PRIMARY KEY, run TEXT UNIQUE, {', '.join(_RUN[1:])})",
-    f"CREATE TABLE call (of INTEGER, {', '.join(_CALL)}, PRIMARY KEY (of, seq)) WITHOUT ROWID",
+    f"CREATE TABLE kind (id INTEGER PRIMARY KEY, {_KIND}, UNIQUE ({_KIND}))",
+    "CREATE TABLE call (of INTEGER, seq INTEGER, kind INTEGER, seconds, PRIMARY KEY (of, seq)) WITHOUT ROWID",
     f"CREATE TABLE line (of INTEGER, phase, model, {', '.join(USED)}, PRIMARY KEY (of, phase, model)) WITHOUT ROWID",
     "CREATE TABLE rate (of INTEGER, model, asked, same, simpler, person, PRIMARY KEY (of, model)) WITHOUT ROWID",
     "CREATE TABLE piece (id INTEGER PRIMARY KEY, parts BLOB)",
     "CREATE VIRTUAL TABLE words USING fts5(text, content='', tokenize='unicode61')",
     "CREATE INDEX run_started ON run (started)",
+    "CREATE INDEX call_kind ON call (kind)",
     "CREATE INDEX run_waits ON run (waits_since) WHERE waits_since IS NOT NULL",
 )
 
@@ -63,7 +62,7 @@ def _insert(table: str, columns: int) -> str:
 
 _INSERT: Final[Mapping[str, str]] = {
     "run": _insert("run", 1 + len(_RUN)),
-    "call": _insert("call", 1 + len(_CALL)),
+    "call": _insert("call", 4),
     "line": _insert("line", 3 + len(USED)),
     "rate": _insert("rate", 6),
 }
@@ -83,9 +82,13 @@ class Index:
         self._lock = threading.RLock()
         self._raw: sqlite3.Connection | None = None
         self._under_way: dict[str, Entry] = {}
+        self._kinds: dict[Kind, int] = {}
 
     def catch_up(self, progress: Progress | None = None) -> None:
         """Take in all records that are new.
+
+        Args:
+            progress: told how many runs were taken in, and how many there are to take in.
 
         Raises:
             StoreError: the store cannot be read, or the index is locked by another process for over 10 s.
@@ -135,7 +138,11 @@ class Index:
             if self._raw is not None:
                 self._raw.close()
             self._raw = None
-            self._under_way.clear()
+            self._remember_nothing()
+
+    def _remember_nothing(self) -> None:
+        self._under_way.clear()
+        self._kinds.clear()
 
     # --- the file -----------------------------------------------------------------------------------------------------
 
@@ -179,7 +186,7 @@ class Index:
             yield raw
             raw.execute("COMMIT")
         except BaseException:
-            self._under_way.clear()  # what they have told was not kept
+            self._remember_nothing()  # of it was kept
             with suppress(sqlite3.Error):
                 raw.execute("ROLLBACK")
             raise
@@ -234,7 +241,8 @@ class Index:
 
     def _write(self, raw: sqlite3.Connection, entry: Entry, row: RunRow, known: tuple[int | None, int]) -> None:
         of = raw.execute(_INSERT["run"], (known[0], *row)).lastrowid or 0
-        raw.executemany(_INSERT["call"], ((of, *call) for call in entry.calls()))
+        calls = [(of, call.seq, self._kind(raw, call.kind), call.seconds) for call in entry.calls()]
+        raw.executemany(_INSERT["call"], calls)
         raw.executemany(_INSERT["line"], ((of, line.phase, line.model, *line.used) for line in entry.lines()))
         raw.executemany(_INSERT["rate"], ((of, *rate) for rate in entry.rates()))
         if parts := [part for part in entry.parts() if part.seq > known[1]]:
@@ -244,6 +252,14 @@ class Index:
             kept = zlib.compress(json.dumps(parts, ensure_ascii=False).encode("utf-8", "replace"), 1)
             raw.execute("INSERT INTO piece VALUES (?, ?)", (piece, kept))
             raw.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (piece, _words(_parts_in(kept))))
+
+    def _kind(self, raw: sqlite3.Connection, kind: Kind) -> int:
+        """Its number."""
+        if kind not in self._kinds:
+            marks, so = ", ".join("?" * len(kind)), " AND ".join(f"{name} = ?" for name in kind._fields)
+            raw.execute(f"INSERT OR IGNORE INTO kind ({_KIND}) VALUES ({marks})", kind)
+            [self._kinds[kind]] = raw.execute(f"SELECT id FROM kind WHERE {so}", kind).fetchone()
+        return self._kinds[kind]
 
     def _forget(self, raw: sqlite3.Connection, news: News) -> None:
         """Take out the runs that are not among the news."""

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from agentnb.budget import LIMITS
 from agentnb.chosen import Chosen
 from agentnb.cost import PHASES, Used
-from agentnb.entry import USED
+from agentnb.entry import USED, Kind
 from agentnb.index import Index
 from agentnb.metrics import CallMetrics, CostMetrics, Metrics, ModelMetrics, Waiting
 
@@ -45,18 +45,13 @@ class _Run(NamedTuple):
     waits_since: float | None
 
 
-class _Count(NamedTuple):
-    """Calls that have the same in common."""
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The calls of one kind: how many, and how long those took that have ended."""
 
-    op: str
-    phase: str
-    tool: str
-    model: str
-    status: str
-    slow: int
-    again: int
-    cached: int
+    kind: Kind
     many: int
+    times: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +87,10 @@ def measured(index: Index, which: Chosen, now: float) -> Metrics:
     runs = ask.runs()
     own = [run for run in runs if not run.parent]
     ended = [run for run in own if run.ended]
-    calls = [_Count(*row) for row in ask(_CALLS)]
-    took = _Times.of(ask(_SECONDS))
+    calls = _calls(ask)
     used = {row[0]: Used(*row[1:]) for row in ask(_LINES)}
     whole = sum(used.values(), Used())
-    waits = [row[0] for row in ask(_WAITS)]
+    waits = _ordered(g for g in calls if g.kind.op == "wait" and g.kind.status not in ("open", "lost"))
     return Metrics(
         runs=len(own),
         ended=len(ended),
@@ -112,16 +106,16 @@ def measured(index: Index, which: Chosen, now: float) -> Metrics:
         p95_usd=quantile(sorted(run.usd for run in ended), _P95),
         p50_seconds=quantile(sorted(run.seconds for run in ended if run.seconds is not None), _MEDIAN),
         p95_seconds=quantile(sorted(run.seconds for run in ended if run.seconds is not None), _P95),
-        retries=sum(count.many for count in calls if count.again),
-        calls=sum(count.many for count in calls if count.op != "wait"),
+        retries=sum(group.many for group in calls if group.kind.again),
+        calls=sum(group.many for group in calls if group.kind.op != "wait"),
         asked=len({run.parent or run.run for run in runs if run.asked}),
         p50_wait_seconds=quantile(waits, _MEDIAN),
         waiting=_waiting(runs, now),
-        phases=_phases(calls, took),
-        tools=_tools(calls, took),
-        models=_models(calls, took, used, ask(_RATES)),
+        phases=_phases(calls),
+        tools=_tools(calls),
+        models=_models(calls, used, ask(_RATES)),
         task_types=_task_types(own, _before(index, which, now)),
-        replies=whole.hits + sum(count.many for count in calls if _replied(count)),
+        replies=whole.hits + sum(group.many for group in calls if _replied(group.kind)),
         cached=whole.hits,
         input_tokens=whole.input_tokens,
         provider_cached_tokens=whole.read_tokens,
@@ -142,95 +136,93 @@ def quantile(ordered: Sequence[float], part: float) -> float | None:
 
 # --- calls ------------------------------------------------------------------------------------------------------------
 
-_CALLS: Final = (
-    "SELECT op, phase, tool, model, status, slow, attempt > 1, cached, count(*) FROM call"
-    " WHERE of IN chosen GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
-)
-_SECONDS: Final = (
-    "SELECT phase, tool, model, seconds FROM call WHERE of IN chosen AND op != 'wait' AND seconds IS NOT NULL"
-    " ORDER BY seconds"
-)
-_WAITS: Final = (
-    "SELECT seconds FROM call WHERE of IN chosen AND op = 'wait' AND status NOT IN ('open', 'lost')"
-    " AND seconds IS NOT NULL ORDER BY seconds"
-)
+_CALLS: Final = "SELECT kind, seconds FROM call WHERE of IN chosen"
+_KINDS: Final = f"SELECT id, {', '.join(Kind._fields)} FROM kind"
 _LINES: Final = (
     f"SELECT model, {', '.join(f'sum({name})' for name in USED)} FROM line WHERE of IN chosen GROUP BY model"
 )
 _RATES: Final = "SELECT model, sum(asked), sum(same + simpler) FROM rate WHERE of IN chosen GROUP BY model"
 
 
-class _Times(NamedTuple):
-    """How long calls took, in order, by phase, by tool and by model."""
-
-    phase: Mapping[str, list[float]]
-    tool: Mapping[str, list[float]]
-    model: Mapping[str, list[float]]
-
-    @classmethod
-    def of(cls, rows: Iterable[tuple[Any, ...]]) -> _Times:
-        found = cls(defaultdict(list), defaultdict(list), defaultdict(list))
-        for phase, tool, model, seconds in rows:
-            for name, into in ((phase, found.phase), (tool, found.tool), (model, found.model)):
-                if name:
-                    into[name].append(seconds)
-        return found
+def _calls(ask: _Asked) -> list[_Calls]:
+    """The calls, those of one kind together."""
+    found: dict[int, list[float | None]] = defaultdict(list)
+    for kind, seconds in ask(_CALLS):
+        found[kind].append(seconds)
+    return [
+        _Calls(Kind(*kind), len(found[of]), [seconds for seconds in found[of] if seconds is not None])
+        for of, *kind in ask(_KINDS)
+        if of in found
+    ]
 
 
-def _replied(count: _Count) -> bool:
-    return count.op == "chat" and not count.cached and count.status in ("ok", "malformed", "length", "refusal")
+def _ordered(calls: Iterable[_Calls]) -> list[float]:
+    """How long they took, in order."""
+    return sorted(seconds for group in calls for seconds in group.times)
 
 
-def _counted(calls: Iterable[_Count], times: Sequence[float]) -> CallMetrics:
+def _replied(of: Kind) -> bool:
+    return of.op == "chat" and not of.cached and of.status in ("ok", "malformed", "length", "refusal")
+
+
+def _counted(calls: Sequence[_Calls]) -> CallMetrics:
     fates = Counter[str]()
     slow = again = 0
-    for count in calls:
-        fate = "refused" if count.op == "wait" else _FATE.get(count.status, "open")
-        fates[fate] += count.many
-        slow += count.many * (count.slow and fate == "failed")
-        again += count.many * count.again
+    for group in calls:
+        fate = "refused" if group.kind.op == "wait" else _FATE.get(group.kind.status, "open")
+        fates[fate] += group.many
+        slow += group.many * (group.kind.slow and fate == "failed")
+        again += group.many * group.kind.again
+    times = _ordered(group for group in calls if group.kind.op != "wait")
     return CallMetrics(
         calls=fates.total(), timeouts=slow, retries=again, **fates,
         p50_seconds=quantile(times, _MEDIAN), p95_seconds=quantile(times, _P95),
     )  # fmt: skip
 
 
-def _phases(calls: Sequence[_Count], took: _Times) -> dict[str, CallMetrics]:
+def _phases(calls: Iterable[_Calls]) -> dict[str, CallMetrics]:
     mine = defaultdict(list)
-    for count in calls:
-        if count.op == "chat":
-            mine[count.phase].append(count)
-    return {phase: _counted(mine[phase], took.phase.get(phase, ())) for phase in PHASES if phase in mine}
+    for group in calls:
+        if group.kind.op == "chat":
+            mine[group.kind.phase].append(group)
+    return {phase: _counted(mine[phase]) for phase in PHASES if phase in mine}
 
 
-def _tools(calls: Sequence[_Count], took: _Times) -> dict[str, CallMetrics]:
+def _tools(calls: Iterable[_Calls]) -> dict[str, CallMetrics]:
     """By tool; a call that a person said no to was never made, and only the question tells of it."""
     mine = defaultdict(list)
-    for count in calls:
-        if count.tool and (count.op == "execute_tool" or (count.op == "wait" and count.status == "reject")):
-            mine[count.tool].append(count)
-    return {tool: _counted(mine[tool], took.tool.get(tool, ())) for tool in sorted(mine)}
+    for group in calls:
+        of = group.kind
+        if of.tool and (of.op == "execute_tool" or (of.op == "wait" and of.status == "reject")):
+            mine[of.tool].append(group)
+    return {tool: _counted(mine[tool]) for tool in sorted(mine)}
 
 
 def _models(
-    calls: Sequence[_Count], took: _Times, used: Mapping[str, Used], rates: Iterable[tuple[Any, ...]]
+    calls: Iterable[_Calls], used: Mapping[str, Used], rates: Iterable[tuple[Any, ...]]
 ) -> dict[str, ModelMetrics]:
-    found = {
-        model: ModelMetrics(
-            cached=it.hits, input_tokens=it.input_tokens, output_tokens=it.output_tokens, usd=it.usd,
-            p50_seconds=quantile(took.model.get(model, ()), _MEDIAN),
-            p95_seconds=quantile(took.model.get(model, ()), _P95),
+    asked = defaultdict(list)
+    for group in calls:
+        if group.kind.op == "chat" and group.kind.model and not group.kind.cached:
+            asked[group.kind.model].append(group)
+    replies = {model: (many, rejected) for model, many, rejected in rates}
+    found = {}
+    for model in sorted({*used, *asked, *replies}):
+        it, times = used.get(model, Used()), _ordered(asked[model])
+        many, rejected = replies.get(model, (0, 0))
+        found[model] = ModelMetrics(
+            calls=sum(group.many for group in asked[model]),
+            failed=sum(group.many for group in asked[model] if group.kind.status == "failed"),
+            p50_seconds=quantile(times, _MEDIAN),
+            p95_seconds=quantile(times, _P95),
+            replies=many,
+            malformed=rejected,
+            cached=it.hits,
+            input_tokens=it.input_tokens,
+            output_tokens=it.output_tokens,
+            usd=it.usd,
         )
-        for model, it in used.items()
-    }  # fmt: skip
-    for count in calls:
-        if count.op == "chat" and count.model and not count.cached:
-            was = found.get(count.model, ModelMetrics())
-            failed = count.many if count.status == "failed" else 0
-            found[count.model] = replace(was, calls=was.calls + count.many, failed=was.failed + failed)
-    for model, replies, rejected in rates:
-        found[model] = replace(found.get(model, ModelMetrics()), replies=replies, malformed=rejected)
-    return dict(sorted(found.items()))
+    return found
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
 from typing import Final, Unpack, overload
@@ -18,7 +18,7 @@ from agentnb.metrics import Metrics
 from agentnb.run import Keeper, Run
 from agentnb.standing import is_decided, reason, waits
 from agentnb.state import RunState, Status
-from agentnb.store.base import Store
+from agentnb.store.base import Progress, Store
 from agentnb.wording import age, money, number
 
 __all__ = ["Runs", "picked", "table"]
@@ -110,9 +110,7 @@ class Runs(Sequence[Run]):
         return self.listing().as_html()
 
 
-def picked(
-    index: Index, which: Chosen, order: Order = "started", progress: Callable[[int, int], object] | None = None
-) -> list[str]:
+def picked(index: Index, which: Chosen, order: Order = "started", progress: Progress | None = None) -> list[str]:
     """The ids of the runs that `which` picks, sorted; what is new is taken into the index first.
 
     Args:

@@ -14,10 +14,11 @@ from typing import Any, Final, Literal, overload
 from agentnb.chosen import Chosen
 from agentnb.entry import Part
 from agentnb.errors import ConfigError
-from agentnb.index import PIECES, Index, Progress
+from agentnb.index import PIECES, Index
 from agentnb.listing import Listing
 from agentnb.markdown import line
 from agentnb.query import Query
+from agentnb.store.base import Progress
 from agentnb.wording import count, money
 
 __all__ = ["Found", "Hit", "search"]
@@ -203,7 +204,8 @@ def _called(index: Index, of: int, parts: Sequence[Part], which: Chosen) -> Part
     """The call that the conditions are about, else the task."""
     place = 0
     if which.tool:
-        rows = index.rows("SELECT seq, status FROM call WHERE of = ? AND tool = ? ORDER BY seq", (of, which.tool))
+        query = "SELECT seq, status FROM call JOIN kind ON kind.id = kind WHERE of = ? AND tool = ? ORDER BY seq"
+        rows = index.rows(query, (of, which.tool))
         so = [seq for seq, status in rows if status in which.status]
         place = min(so or [seq for seq, _ in rows], default=0)
     later = [part for part in parts if part.seq >= place]

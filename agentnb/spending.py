@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from itertools import compress
@@ -21,7 +21,7 @@ from agentnb.index import Index
 from agentnb.listing import aligned
 from agentnb.markdown import line
 from agentnb.render import number_rows, style_sheet
-from agentnb.store.base import Store
+from agentnb.store.base import Progress, Store
 from agentnb.store.disk import DiskStore
 from agentnb.when import When, moment
 from agentnb.wording import TOTAL, count, money, number
@@ -174,7 +174,7 @@ def costs(
     *,
     by: str = TASK_TYPE,
     since: When | None = None,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Spending:
     """What the runs of `store` have cost.
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentnb import Agent, Budget, Check, ScriptedModel, Step
+from agentnb.entry import Kind
 from agentnb.errors import StoreError
 from agentnb.events import INTENTS
 from agentnb.follow import Follower
@@ -24,9 +25,10 @@ from agentnb.run import Run
 from agentnb.store.disk import DiskStore
 from tests.parts import MemoryStore, add, answer, broken, note, plan, step, table, verdict
 
+CALLS = "call JOIN kind ON kind.id = kind"
 ROWS = {
     "run": "SELECT * FROM run ORDER BY id",
-    "call": "SELECT * FROM call ORDER BY of, seq",
+    "call": f"SELECT of, seq, seconds, {', '.join(Kind._fields)} FROM {CALLS} ORDER BY of, seq",
     "line": "SELECT * FROM line ORDER BY of, phase, model",
     "rate": "SELECT * FROM rate ORDER BY of, model",
 }
@@ -98,7 +100,7 @@ def test_calls_have_their_ends_and_times(store: DiskStore) -> None:
     run = agent.run("x", plan=[Step(tool="add", args={"a": n, "b": 2}, check=Check(non_empty=True)) for n in range(2)])
     index = Index(store)
     index.catch_up()
-    rows = index.rows("SELECT op, phase, tool, status, failure FROM call WHERE op != 'chat' ORDER BY of, seq")
+    rows = index.rows(f"SELECT op, phase, tool, status, failure FROM {CALLS} WHERE op != 'chat' ORDER BY of, seq")
     assert rows == [
         ("execute_tool", "", "broken", "failed", "invalid_data"),
         ("execute_tool", "", "add", "ok", ""),
@@ -119,7 +121,7 @@ def test_a_fork_tells_only_its_own(store: DiskStore) -> None:
     assert runs_with(index, "kingfisher") == [fork.id]
     assert runs_with(index, "sum") == [first.id, fork.id]
     assert [part.kind for part in index.parts(2)][:2] == ["run_started", "tool_claimed"]
-    ops = index.rows("SELECT count(*) FROM call WHERE of = 2 AND op = 'execute_tool'")
+    ops = index.rows(f"SELECT count(*) FROM {CALLS} WHERE of = 2 AND op = 'execute_tool'")
     assert (ops, index.rows("SELECT sum(calls) FROM line WHERE of = 2")) == ([(1,)], [(2,)])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -10,7 +10,10 @@ from typing import Final, Literal, Protocol
 
 from agentnb.events import Record
 
-__all__ = ["NO_ROWS", "Hold", "News", "ReplyCache", "Store"]
+__all__ = ["NO_ROWS", "Hold", "News", "Progress", "ReplyCache", "Store"]
+
+Progress = Callable[[int, int], object]
+"""Told how much is done, and how much there is to do."""
 
 NO_ROWS: Final[Mapping[str, str]] = MappingProxyType({})
 
