@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Final
 
 from agentnb.index import Index
@@ -13,6 +14,9 @@ from agentnb.store.heads import number_of
 __all__ = ["Follower"]
 
 _PAUSE_S: Final = 1.0
+_BUSY: Final = 0.5
+"""The share of a second for which this process may have computed: one that needs its processor is left alone, and who
+asks the index then takes in more."""
 _YOUNG: Final = 200
 """Runs of a store up to which an index is made while one of them is driven; of a larger store by who asks first."""
 _LOG: Final = logging.getLogger(__name__)
@@ -44,9 +48,12 @@ class Follower:
 
     def _follow(self) -> None:
         try:
+            worked = time.process_time()
             while not self._over.wait(_PAUSE_S):
-                if self._young or self._exists:
+                idle = time.process_time() - worked < _BUSY * _PAUSE_S
+                if idle and (self._young or self._exists):
                     self._look()
+                worked = time.process_time()
             if self._exists:
                 self._look()
         except Exception:  # noqa: BLE001 - whatever it is, the run is none the worse for it

@@ -231,7 +231,7 @@ def _snippet(text: str, query: Query | None) -> tuple[str, tuple[tuple[int, int]
 
 
 def _cells(hit: Hit) -> list[str]:
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(hit.at))
+    when = _day(hit.at) if hit.at else ""
     text, done = "", 0
     for begin, end in hit.marks:
         text += f"{hit.text[done:begin]}{_ON}{hit.text[begin:end]}{_OFF}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from agentnb.alerts import METRICS, METRICS_NOW, Threshold
 from agentnb.chosen import Chosen
+from agentnb.errors import StoreError
 from agentnb.events import AlertRaised
 from agentnb.index import Index
 from agentnb.measures import measured
@@ -15,7 +18,8 @@ from agentnb.store.base import Store
 
 __all__ = ["passed"]
 
-_FEWEST = 2
+_LOG: Final = logging.getLogger(__name__)
+_FEWEST: Final = 2
 """Runs of which a mean or a rate says something: the first of its kind passes none."""
 
 
@@ -27,8 +31,7 @@ def passed(store: Store, state: RunState, now: float) -> Iterator[AlertRaised]:
         state: of that one.
         now: seconds since 1970.
 
-    Raises:
-        StoreError: the store cannot be read.
+    None where the index cannot be had: a warning is no reason for a run to fail.
     """
     head, told = state.head, {raised.threshold for raised in state.alerts}
     wanted = [found for found in head.alerts if not found.of_one and found.concerns(head.tags) and found not in told]
@@ -43,6 +46,8 @@ def passed(store: Store, state: RunState, now: float) -> Iterator[AlertRaised]:
             enough = len(runs) >= _FEWEST or threshold.measure in METRICS_NOW
             if enough and value is not None and threshold.is_passed(value):
                 yield AlertRaised(threshold=threshold, value=value, runs=len(runs))
+    except StoreError as error:
+        _LOG.warning("no alert over several runs could be looked at: %s", error)
     finally:
         index.close()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from agentnb.budget import Budget
 from agentnb.bundle import export_run, import_run, written
 from agentnb.errors import ConfigError
+from agentnb.index import Index
 from agentnb.listing import Listing
 from agentnb.notebook.arguments import in_store
 from agentnb.notebook.desk import Desk, full_id
@@ -115,6 +116,9 @@ def gc(desk: Desk, args: Namespace) -> None:
             return survey(store, older_than_days=args.older_than, max_mb=args.max_mb, progress=progress)
 
         garbage = collect(store, find) if args.yes else find()
+        index = Index(store)
+        if args.yes and index.file is not None and index.file.exists():  # what is gone is to be found no more
+            index.catch_up(progress)
     rows = [(goes.run, goes.status, f"{goes.days:.0f} days", _size(goes.size), goes.task) for goes in garbage.goes]
     more = len(rows) - _LISTED
     rows = [*rows[:_LISTED], *([(f"and {more} more", "", "", "", "")] if more > 0 else [])]
