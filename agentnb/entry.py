@@ -177,7 +177,7 @@ class Entry:
         self._malformed.add(event)
         self._count(record)
         if texts := said(event):
-            text = " ".join(self._text(one) for one in texts)
+            text = " · ".join(self._text(one) for one in texts)
             self._parts.append(Part(record.seq, record.at, getattr(event, "step", ""), event.kind, text))
 
     def _count(self, record: Record) -> None:  # noqa: C901 - a table, one case a kind

@@ -26,12 +26,12 @@ _FEWEST: Final = 2
 def passed(store: Store, state: RunState, now: float) -> Iterator[AlertRaised]:
     """The thresholds over several runs that are passed now, and that nobody was told of in this run.
 
+    None where the index cannot be had, which is logged: a warning is no reason for a run to fail.
+
     Args:
         store: where the runs are, the one that has just ended among them, to its last record.
         state: of that one.
         now: seconds since 1970.
-
-    None where the index cannot be had: a warning is no reason for a run to fail.
     """
     head, told = state.head, {raised.threshold for raised in state.alerts}
     wanted = [found for found in head.alerts if not found.of_one and found.concerns(head.tags) and found not in told]

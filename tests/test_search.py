@@ -99,7 +99,7 @@ def test_without_words_the_call_is_shown_that_is_meant(store: DiskStore) -> None
     (hit,) = finder(store).search(tool="broken", status="failed")
     assert (hit.run, hit.step, hit.what, hit.text) == (run.id, "s1", "result", "no such column: depdelay")
     (call,) = finder(store).search(tool="broken")
-    assert (call.what, call.text) == ("call", 'broken {"why":"no such column: depdelay"}')
+    assert (call.what, call.text) == ("call", 'broken · {"why":"no such column: depdelay"}')
     assert [hit.text for hit in finder(store).search(status="completed")] == ["heron"]
 
 
