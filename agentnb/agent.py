@@ -524,7 +524,15 @@ class Agent:
     def search(
         self, text: str = "", *, limit: int = 20, order: Literal["newest", "best"] = "newest", **which: Unpack[Which]
     ) -> Found:
-        """Where `text` stands in what the runs were asked, did, found and answered; see `agentnb.search`.
+        """The runs that have all of `text` in what they were asked, did, found and answered, each with where it stands.
+
+        Args:
+            text: words, "quoted phrases" and beginnings, "tick*"; case and accents do not matter. "" for whatever they
+                say: then the record is shown that the conditions are about.
+            limit: at most so many runs.
+            order: the newest first, or "best": those in which rare words are frequent.
+            which: which runs are meant, `tool="create_ticket", status="failed", since="tuesday", min_usd=0.1`, as of
+                `Runs.where`.
 
         Raises:
             ConfigError: there is nothing to search for, or a condition cannot be read.

@@ -32,7 +32,7 @@ _FORM: Final = f"1 {unicodedata.unidata_version}"
 """Of the tables, and of how words are compared: an index of any other is made anew."""
 _BATCH: Final = 200
 """Runs in one transaction."""
-_UNDER_WAY: Final = 64
+_UNDER_WAY: Final = 16
 """Runs that have not ended, whose fold is kept: of them only what is new is read."""
 PIECES: Final = 20
 """Bits of the number of a piece within its run; the bits above them are the run."""

@@ -201,7 +201,7 @@ def _within(part: Part, which: Chosen) -> bool:
 
 
 def _called(index: Index, of: int, parts: Sequence[Part], which: Chosen) -> Part:
-    """The call that the conditions are about, else the task."""
+    """What the conditions are about: a tool's call, what was done at that time, else the task."""
     place = 0
     if which.tool:
         query = "SELECT seq, status FROM call JOIN kind ON kind.id = kind WHERE of = ? AND tool = ? ORDER BY seq"
@@ -209,9 +209,12 @@ def _called(index: Index, of: int, parts: Sequence[Part], which: Chosen) -> Part
         so = [seq for seq, status in rows if status in which.status]
         place = min(so or [seq for seq, _ in rows], default=0)
     later = [part for part in parts if part.seq >= place]
-    if which.status and len(later) > 1 and later[1].step == later[0].step != "":
+    if which.tool and which.status and len(later) > 1 and later[1].step == later[0].step != "":
         return later[1]  # what came of the call says more than what was called
-    return next(iter(later), _NOWHERE)
+    if which.tool or (which.since is None and which.until is None):
+        return next(iter(later), _NOWHERE)
+    before = [part for part in parts if which.until is None or part.at < which.until]
+    return next((part for part in before if _within(part, which)), next(reversed(before), _NOWHERE))
 
 
 def _snippet(text: str, query: Query | None) -> tuple[str, tuple[tuple[int, int], ...]]:

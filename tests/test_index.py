@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -362,6 +363,35 @@ def test_an_index_is_kept_up_while_runs_are_driven(store: DiskStore) -> None:
     adding(store)
     joined()
     assert index.rows("SELECT count(*) FROM run") == [(2,)]
+
+
+def test_an_index_is_made_while_a_first_run_takes_its_time(store: DiskStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not where the store has many runs already: that is for who asks."""
+    run = adding(store)
+    monkeypatch.setattr("agentnb.follow._PAUSE_S", 0.01)
+    monkeypatch.setattr("agentnb.follow._BUSY", 1e6)
+    old, young = Follower(store, "r201-owl"), Follower(store, run.id)
+    old.start()
+    old.stop()
+    joined()
+    assert not (store.folder / "index.sqlite").exists()
+    young.start()
+    deadline = time.monotonic() + 30
+    while not (store.folder / "index.sqlite").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    young.stop()
+    joined()
+    assert Index(store).rows("SELECT run FROM run") == [(run.id,)]
+
+
+def test_rows_that_somebody_else_wrote_are_passed_over(store: DiskStore) -> None:
+    """Under keys that are no commit's."""
+    run = adding(store)
+    for key in ("j/x", "j/r9-owl/1"):
+        store._rows("INSERT INTO Cache (key, raw, value) VALUES (?, 1, 'x')", (key,))
+    index = Index(store)
+    index.catch_up()
+    assert index.rows("SELECT run, problem FROM run") == [(run.id, "")]
 
 
 def test_what_goes_wrong_in_keeping_up_is_nobodys_trouble(store: DiskStore, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def test_without_words_the_call_is_shown_that_is_meant(store: DiskStore) -> None
     (call,) = finder(store).search(tool="broken")
     assert (call.what, call.text) == ("call", 'broken · {"why":"no such column: depdelay"}')
     assert [hit.text for hit in finder(store).search(status="completed")] == ["heron"]
+
+
+def test_what_was_done_at_a_time(store: DiskStore, fake_clock: FakeClock) -> None:
+    """The first record of that time; of a run that was under way in between, the last one before."""
+    asks = [Step(tool="note", args={"text": "x"})]
+    run = ran(store, "kite", steps=asks, clock=fake_clock.clock())
+    agent = finder(store, clock=fake_clock.clock())
+    fake_clock.now += 3600
+    run.reject("not now", by="ada")
+    fake_clock.now += 3600
+    (answered,) = agent.search(since="61m", until="now")
+    assert (answered.what, answered.text) == ("answered", "reject · ada · not now")
+    (rests,) = agent.search(since="100m", until="90m")
+    assert rests.what == "run suspended"
+    assert not agent.search(since="30m")
 
 
 @pytest.mark.parametrize(
@@ -216,6 +232,17 @@ def test_the_table_of_runs_is_chosen_and_sorted(cells: Cells) -> None:
     assert "the first 1 of 3" in cells.line("runs -n 1")
     assert "runs are not sorted by 'price'" in " ".join(cells.line_error("runs --sort price"))
     assert cells.line("runs --min-usd 1") == f"Runs in {Path('.agentnb').absolute()}"
+
+
+def test_what_was_taken_away_is_found_no_more(cells: Cells) -> None:
+    """As soon as it is gone, and not only once somebody searches."""
+    cells.names["m"] = adding()
+    cells.cell("r --model m --tools add", "Add the kite")
+    assert "1 run with" in cells.line("search kite")
+    cells.line("gc --older-than 0 --yes")
+    with sqlite3.connect(".agentnb/index.sqlite") as raw:
+        assert raw.execute("SELECT count(*) FROM words WHERE words MATCH 'kite'").fetchone() == (0,)
+    raw.close()
 
 
 def test_tab_offers_what_there_is(cells: Cells) -> None:
