@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from agentnb.agent import Agent
-    from agentnb.alerts import Alert
+    from agentnb.alerts import Alert, alert
     from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, QuestionRequest
     from agentnb.budget import Budget, Usage
     from agentnb.cassette import Cassette
@@ -80,6 +80,7 @@ _WHERE = {
     "Transient": "errors",
     "Usage": "budget",
     "Ruling": "guards",
+    "alert": "alerts",
     "ask": "guards",
     "at_most": "guards",
     "confidence": "policy",
@@ -129,6 +130,7 @@ __all__ = [
     "ToolFailure",
     "Transient",
     "Usage",
+    "alert",
     "ask",
     "at_most",
     "confidence",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from agentnb.alerts import Alert, alerts_in
 from agentnb.approval import Approver, Notify, nobody
@@ -16,6 +16,7 @@ from agentnb.budget import Budget, Phase
 from agentnb.by_hand import Given, retried_by
 from agentnb.cassette import Cassette, Recording, Replaying, behind
 from agentnb.checkpoint import load
+from agentnb.chosen import Which, chosen
 from agentnb.codec import head_of
 from agentnb.delegate import AgentTool, Delegate, agent_tool
 from agentnb.dryrun import execution_plan
@@ -23,6 +24,7 @@ from agentnb.errors import ConfigError, DamagedRecord, RunHeld
 from agentnb.events import Event, PlanMade, Record, RunResumed, RunRetried, RunStarted
 from agentnb.family import agents_in, innermost, tools_of, top
 from agentnb.fork import Changed, beginning, cut, parted, require_usable
+from agentnb.index import Index
 from agentnb.log import Clock, RunLog
 from agentnb.models.base import Model
 from agentnb.models.lineup import Lineup
@@ -31,11 +33,14 @@ from agentnb.plan import JSON, Plan, Step, numbered, steps_of
 from agentnb.planner import plan_problems
 from agentnb.policy import Assess, MemoryPolicy, Policy
 from agentnb.prompt_text import LONGEST_TASK
+from agentnb.query import Query
 from agentnb.reading import with_reading
 from agentnb.redact import Redactor
 from agentnb.resume import InDoubt, differences, settled
 from agentnb.run import Run
 from agentnb.runner import Runner, run_here
+from agentnb.runs import Runs
+from agentnb.search import Found, search
 from agentnb.session import Means, Session
 from agentnb.settings import DEFAULT_MODEL, Mode
 from agentnb.slices import Slice, checked
@@ -149,6 +154,7 @@ class Agent:
         self.clock = clock or (Clock(monotonic=lambda: 0.0, stopped=True) if self.replaying else Clock())
         kept, self.replies = _stores(store)
         self.store = observed(kept, telemetry)
+        self._index = Index(self.store)
 
     @property
     def replaying(self) -> bool:
@@ -504,9 +510,36 @@ class Agent:
                 f"{run} is being driven by process {process} since {when}: wait until it rests, or stop it there"
             ) from None
 
-    def runs(self) -> list[Run]:
-        """All runs of the store, newest first."""
-        return [Run(self, run) for run in reversed(self.store.runs())]
+    def runs(self, **which: Unpack[Which]) -> Runs:
+        """The runs of the store, newest first: a sequence to look at, choose from (`where`), sort and sum up.
+
+        Args:
+            which: those that are meant, as of `Runs.where`; all, if left out.
+
+        Raises:
+            ConfigError: a condition that cannot be read.
+        """
+        return Runs(self, self._index, chosen(which, self.clock.wall()))
+
+    def search(
+        self, text: str = "", *, limit: int = 20, order: Literal["newest", "best"] = "newest", **which: Unpack[Which]
+    ) -> Found:
+        """The runs that have all of `text` in what they were asked, did, found and answered, each with where it stands.
+
+        Args:
+            text: words, "quoted phrases" and beginnings, "tick*"; case and accents do not matter. "" for whatever they
+                say: then the record is shown that the conditions are about.
+            limit: at most so many runs.
+            order: the newest first, or "best": those in which rare words are frequent.
+            which: which runs are meant, `tool="create_ticket", status="failed", since="tuesday", min_usd=0.1`, as of
+                `Runs.where`.
+
+        Raises:
+            ConfigError: there is nothing to search for, or a condition cannot be read.
+        """
+        query = Query.of(text) if text.strip() else None
+        found = search(self._index, query, chosen(which, self.clock.wall()), limit=limit, order=order)
+        return replace(found, bare=self.replaying)
 
     def _checked(self, plan: Plan | Sequence[Step | Mapping[str, JSON]]) -> tuple[Step, ...]:
         steps = numbered(steps_of(plan))

@@ -36,7 +36,7 @@ from agentnb.events import (
 from agentnb.ledger import action_row
 from agentnb.log import Clock, RunLog
 from agentnb.policy import Policy
-from agentnb.store.base import Store
+from agentnb.store.base import Progress, Store
 from agentnb.transitions import fold
 from agentnb.values import digest
 from agentnb.whole_file import whole_file
@@ -52,8 +52,14 @@ _LONGEST: Final = 1 << 30
 """Bytes of a file that is read."""
 
 
-def export_run(store: Store, run: str, file: Path) -> int:
+def export_run(store: Store, run: str, file: Path, progress: Progress | None = None) -> int:
     """Write a run to `file`, with those inside it, all of it or nothing; returns how many records it has.
+
+    Args:
+        store: where it is.
+        run: its id.
+        file: is replaced once all is written.
+        progress: told how many of its values were read, and how many it has.
 
     Raises:
         RunNotFound: no such run.
@@ -62,8 +68,12 @@ def export_run(store: Store, run: str, file: Path) -> int:
     """
     runs = _with_children(store, run)
     held = sorted({name for records in runs.values() for name in values_of(records)})
-    records = runs.pop(run)
-    written(file, run, records, {name: store.blob(name) for name in held}, whole=True, inside=runs)
+    records, values = runs.pop(run), dict[str, str]()
+    for done, name in enumerate(held, start=1):
+        values[name] = store.blob(name)
+        if progress is not None:
+            progress(done, len(held))
+    written(file, run, records, values, whole=True, inside=runs)
     return len(records)
 
 

@@ -241,7 +241,7 @@ def _alert(state: RunState) -> AlertRaised | None:
     if not (state.status is Status.IN_PROGRESS or state.status.ended):
         return None
     used, told = state.spent.plus(NOTHING, state.t), {raised.threshold for raised in state.alerts}
-    mine = (found for found in state.head.alerts if found.last == 1 and found.concerns(state.head.tags))
+    mine = (found for found in state.head.alerts if found.of_one and found.concerns(state.head.tags))
     due = next((found for found in mine if found not in told and found.passed_by(used)), None)
     return AlertRaised(threshold=due, value=float(getattr(used, due.measure))) if due else None
 

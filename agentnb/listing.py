@@ -16,7 +16,7 @@ _CELL = "text-align:left;vertical-align:top;padding:2px 18px 2px 0"
 _HEAD = f"{_CELL};white-space:nowrap"
 _CAPTION = "text-align:left;padding:0 0 4px;color:inherit;font-weight:600"
 _BAD = "color:var(--jp-error-color0,#c62828)"
-_NUMBER = re.compile(r"[\d\u202f ,.]*\d( ?(kB|MB|days|s))?")
+_NUMBER = re.compile(r"[<$]{0,2}[\d\u202f ,.]*\d( ?(kB|MB|days|h|min|s))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from agentnb.errors import DamagedRecord, Interrupted, KeyTaken, RunConflict, St
 from agentnb.events import DURABLE_AT_ONCE, BudgetExtended, Event, Kept, Record, RunSuspended
 from agentnb.ledger import rows_of
 from agentnb.plan import JSON, UnmetReference
-from agentnb.receipts import receipt_row
 from agentnb.redact import NOTHING_NAMED, Redactor
 from agentnb.state import NEW, RunState, Status
 from agentnb.store.base import NO_ROWS, Store
@@ -238,7 +237,6 @@ class RunLog:
             if not now.waiting:
                 return ()
             more, mark = _checkpoint(self.run, now)
-            more |= receipt_row(self.run, now.state, now.waiting)
             more |= anchor_row(self.store, self.run, now.state, now.waiting)
             again, self._tried = self._tried == now.waiting[-1].seq, now.waiting[-1].seq
             try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from agentnb.alerts import Alert, Raised
 from agentnb.answer import answer_of, handed_over
@@ -48,15 +49,17 @@ from agentnb.prepared import prepare
 from agentnb.prompting import present, prompt_of, request_of
 from agentnb.prompts import Prompt
 from agentnb.question import Inquiry
-from agentnb.receipts import means_passed
 from agentnb.recovery import REPLY_SHOWN, layer_of
 from agentnb.runner import Runner
 from agentnb.summariser import by_rule, summary_of
 from agentnb.tools import Tool
+from agentnb.watch import passed
 
 __all__ = ["Performer"]
 
 E = TypeVar("E")
+_ALERTS: Final = logging.getLogger("agentnb.alerts")
+_ALERTS.addHandler(logging.NullHandler())  # who wants them in a log says where to; a cell shows them in its output
 _BYTES_A_TOKEN = 8
 """Of a prompt, at most: as a rule it is half as many, so that what is counted so is never more than what is used."""
 
@@ -112,8 +115,8 @@ class Performer:
         try:
             yield from self._events(action)
             if not before.ended and self._log.state.status.ended:
-                for mean in means_passed(self._log.store, self._log.state):
-                    yield from self._warn(mean)
+                for alert in passed(self._log.store, self._log.state, self._log.clock.wall()):
+                    yield from self._warn(alert)
         except OverBudget as error:
             phase = "answer" if isinstance(action, WriteAnswer) else self._log.state.stage
             yield limit_reached(error.refusal, phase)
@@ -187,9 +190,10 @@ class Performer:
         return replace(event, layer=layer, model=self._voice(event.phase).ref, reply=said)
 
     def _warn(self, event: AlertRaised) -> Iterator[Event]:
-        """The alert, and once it is on disk the callbacks of those who wait for it."""
+        """The alert, and once it is on disk a line in the log and the callbacks of those who wait for it."""
         yield event
         raised = Raised(self._log.run, event.threshold, event.value, event.runs)
+        _ALERTS.warning("%s", self._log.redact(str(raised)))
         for alert in self._alerts:
             if alert.callback is not None and event.threshold in alert.thresholds:
                 try:

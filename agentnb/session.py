@@ -18,6 +18,7 @@ from agentnb.cost import PHASES
 from agentnb.delegate import AgentTool
 from agentnb.errors import ConfigError, Interrupted, UnknownPrice
 from agentnb.events import ChildStarted, Record, RunResumed, RunStarted, RunSuspended
+from agentnb.follow import Follower
 from agentnb.gate import Gate
 from agentnb.log import RunLog
 from agentnb.loop import drive
@@ -138,6 +139,9 @@ class Session:
             Exception: whatever ended it, with no secret in what it says.
         """
         told: BaseException | None = None
+        follower = Follower(self.log.store, self.log.run)
+        if not self.state.head.parent:  # what is inside it is followed with it
+            follower.start()
         try:
             yield from drive(self.log, self._perform, self.begun)
         except Exception as error:
@@ -146,6 +150,7 @@ class Session:
                 raise
         finally:
             self._release()
+            follower.stop()
         if told is not None:
             raise told  # out here: what it stands for would hang on to it
 

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
-import re
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from itertools import compress
 from pathlib import Path
 from typing import Final
 
 from agentnb.alerts import TASK_TYPE
-from agentnb.cost import Saved, Saving, Used
+from agentnb.cost import Cost, Line, Saved, Saving, Used
+from agentnb.entry import USED
 from agentnb.errors import ConfigError
+from agentnb.index import Index
 from agentnb.listing import aligned
 from agentnb.markdown import line
-from agentnb.receipts import Receipt, receipts
 from agentnb.render import number_rows, style_sheet
-from agentnb.store.base import Store
+from agentnb.store.base import Progress, Store
 from agentnb.store.disk import DiskStore
+from agentnb.when import When, moment
 from agentnb.wording import TOTAL, count, money, number
 
-__all__ = ["CostRow", "Spending", "aggregated", "costs", "moment"]
+__all__ = ["CostRow", "Receipt", "Spending", "aggregated", "costs"]
 
 _P95: Final = 0.95
 _NAME: Final = 32
-_AGO: Final = re.compile(r"(\d{1,6}) ?([mhd])\Z")
 _HEADS: Final = ("Runs", "Dollars", "Mean", "p95", "Tokens")
 _STYLE: Final = (
     ".agentnb.agentnb .spent{width:100%}.agentnb .spent th:first-child{min-width:90px}"
@@ -36,6 +37,28 @@ _STYLE: Final = (
 )
 """What only this card has; the style sheet of all cards travels in every saved output."""
 _WAYS: Final = ("Saved by cache", "Saved by provider", "Saved by tiers")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one run has cost.
+
+    Attributes:
+        run: its id.
+        status: as it is.
+        tags: of the run.
+        lines: by phase and model.
+    """
+
+    run: str
+    status: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def cost(self) -> Cost:
+        """Its model calls, by phase and by model."""
+        return Cost(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,16 +173,16 @@ def costs(
     store: Store | Path | str = ".agentnb",
     *,
     by: str = TASK_TYPE,
-    since: datetime | date | timedelta | str | None = None,
-    progress: Callable[[int, int], object] | None = None,
+    since: When | None = None,
+    progress: Progress | None = None,
 ) -> Spending:
     """What the runs of `store` have cost.
 
     Args:
         store: a store, or its folder.
         by: "model", "phase", "status", or the key of a tag, such as "task_type".
-        since: only runs whose last record is not older than this moment, day or time ago, see `moment`.
-        progress: told after each run how many there were, and how many there are in all.
+        since: only runs whose last record is not older than this moment, day or time ago, see `agentnb.when`.
+        progress: told how many runs were taken into the index, and how many there are to take in.
 
     Raises:
         ConfigError: there is no store there, or `since` cannot be read.
@@ -170,8 +193,23 @@ def costs(
                 f"there is no store at {Path(store).expanduser().absolute()}: an Agent's first run makes one"
             )
         store = DiskStore(store)
-    start = moment(since) if since is not None else -math.inf
-    return aggregated([found for found in receipts(store, progress) if found.at >= start], by)
+    start = -math.inf if since is None else moment(since, time.time())
+    index = Index(store)
+    try:
+        index.catch_up(progress)
+        return aggregated(_receipts(index, start), by)
+    finally:
+        index.close()
+
+
+def _receipts(index: Index, start: float) -> Iterator[Receipt]:
+    """Of each run that can be read and whose last record is not older than `start`, oldest run first."""
+    lines = defaultdict(list)
+    for of, phase, model, *used in index.rows(f"SELECT of, phase, model, {', '.join(USED)} FROM line"):
+        lines[of].append(Line(phase, model, Used(*used)))
+    query = "SELECT id, run, status, tags FROM run WHERE at >= ? AND problem = '' ORDER BY id"
+    for of, run, status, tags in index.rows(query, (start,)):
+        yield Receipt(run, status, json.loads(tags), tuple(lines[of]))
 
 
 def aggregated(found: Iterable[Receipt], by: str) -> Spending:
@@ -194,7 +232,7 @@ def _parts(receipt: Receipt, by: str) -> Mapping[str, Used]:
         case "phase":
             return receipt.cost.by_phase
         case "status":
-            return {str(receipt.status): receipt.cost.total}
+            return {receipt.status: receipt.cost.total}
         case _:
             return {receipt.tags.get(by, ""): receipt.cost.total}
 
@@ -204,34 +242,6 @@ def _row(name: str, parts: Sequence[Used]) -> CostRow:
     mean = math.fsum(dollars) / len(dollars) if dollars else 0.0
     p95 = dollars[math.ceil(_P95 * len(dollars)) - 1] if dollars else 0.0
     return CostRow(name, len(parts), sum(parts, Used()), mean, p95)
-
-
-def moment(since: datetime | date | timedelta | str) -> float:
-    """`since` as seconds since 1970; what has no zone is taken as local time.
-
-    >>> moment("1970-01-02T00:00+00:00")
-    86400.0
-
-    Raises:
-        ConfigError: a text that is neither a date ("2026-11-26", "2026-11-26T14:00") nor how long ago ("30m", "12h",
-            "7d").
-    """
-    if isinstance(since, timedelta):
-        return (datetime.now(UTC) - since).timestamp()
-    if isinstance(since, datetime):
-        return since.timestamp()
-    if isinstance(since, date):
-        return datetime.combine(since, time()).timestamp()
-    if ago := _AGO.match(since.strip()):
-        unit = {"m": "minutes", "h": "hours", "d": "days"}[ago[2]]
-        return moment(timedelta(**{unit: int(ago[1])}))
-    try:
-        return datetime.fromisoformat(since.strip()).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise ConfigError(
-            f"{since!r} is no time: give a date like 2026-11-26, one with a time like 2026-11-26T14:00, or how long"
-            " ago, like 30m, 12h or 7d"
-        ) from None
 
 
 def _ways(saved: Saved) -> tuple[Saving, ...]:

@@ -22,6 +22,7 @@ __all__ = [
     "STATES",
     "TOTAL",
     "actions_title",
+    "age",
     "asks",
     "call",
     "child_title",
@@ -258,6 +259,14 @@ def seconds(value: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min".replace(",", " ")  # noqa: PLR2004
+
+
+def age(value: float) -> str:
+    """How long ago something was, as a person reads it: "12 s", "5 min", "3 h", "12 days"."""
+    for unit, many in (("s", 1), ("min", 60), ("h", 3600)):
+        if value < many * (24 if unit == "h" else 60) * 2:
+            return f"{max(0, int(value // many))} {unit}"
+    return f"{number(value // 86_400)} days"
 
 
 def number(value: float) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agentnb.errors import FailureClass, KeyTaken, RunConflict, RunHeld, ToolFailure
 from agentnb.events import Record
-from agentnb.store.base import NO_ROWS
+from agentnb.store.base import NO_ROWS, News
 from agentnb.tools import tool
 
 
@@ -171,3 +172,14 @@ class MemoryStore:
 
     def runs(self) -> list[str]:
         return list(self._runs)
+
+    folder = None
+
+    def is_driven(self, run: str) -> bool:
+        return run in self._held
+
+    def since(self, mark: str) -> News:
+        counts = {run: len(records) for run, records in self._runs.items()}
+        before: dict[str, int] = json.loads(mark or "{}")
+        news = {run: n - 1 for run, n in counts.items() if n != before.get(run)}
+        return News(json.dumps(counts), news, "more" if before.keys() <= counts.keys() else "other")

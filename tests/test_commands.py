@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -163,7 +164,7 @@ def test_a_run_that_was_left_behind_is_told_from_one_under_way(cells: Cells) -> 
     """By the lock, which is gone with whoever drove it; and the line says how to go on."""
     session = Agent(adding(), tools=[add]).begin("Add.")
     run = session.log.run
-    assert f"{run}  in progress  0 of 0" in cells.line("runs")
+    assert re.search(rf"{run}  in progress  \d+ s  0 of 0", cells.line("runs"))
     assert "resume" not in cells.line("pending")
     del session
     gc.collect()

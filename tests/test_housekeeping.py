@@ -11,9 +11,11 @@ import pytest
 
 from agentnb.agent import Agent
 from agentnb.approval import Answer
+from agentnb.bundle import export_run
 from agentnb.errors import ConfigError, RunNotFound, StoreError
 from agentnb.models.scripted import ScriptedModel
-from agentnb.plan import Step
+from agentnb.plan import Check, Step
+from agentnb.store.checkup import check
 from agentnb.store.disk import DiskStore
 from agentnb.store.housekeeping import Garbage, collect, survey
 from agentnb.tools import tool
@@ -259,3 +261,15 @@ def test_a_read_that_was_cut_short_keeps_no_run(store: DiskStore) -> None:
     looked, posted = store.runs()
     found = later(store, older_than_days=0)
     assert ([goes.run for goes in found.goes], found.stays) == ([looked], {"a call is in doubt": [posted]})
+
+
+def test_a_survey_says_how_far_it_is(store: DiskStore) -> None:
+    """As do a check of the store and the export of a run with values kept aside."""
+    run = Agent(ScriptedModel([answer()]), tools=[table], store=store).run(
+        "t", plan=[Step(tool="table", args={"rows": 90}, check=Check(**SURE))]
+    )
+    told = list[tuple[int, int]]()
+    survey(store, progress=lambda *far: told.append(far))
+    check(store.folder, lambda *far: told.append(far))
+    export_run(store, run.id, store.folder / "run.jsonl", lambda *far: told.append(far))
+    assert told == [(1, 1)] * 3

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "agentnb"
 
 LAYERS = """
     errors
-    budget whole_file
+    budget when whole_file
     alerts cost
     plan trail policy redact stops
     failures retry breaker values recovery
@@ -32,8 +32,9 @@ LAYERS = """
     store.base
     store.seal store.network
     store.heads store.layout store.lock store.text_cache store.group
+    store.news
     ledger checkpoint named
-    receipts anchors
+    anchors
     store.disk store.replies log
     bundle store.housekeeping store.checkup store.evidence
     models.base
@@ -55,16 +56,20 @@ LAYERS = """
     calls
     delegate asker
     gate
+    pending malformed query said span retelling
+    moments
+    spans
+    entry
+    index metrics chosen
+    measures follow
+    watch
     planner executor critic answer summariser assess question
     prompting
     perform
     loop
     tape
     cassette splice
-    pending dryrun malformed by_hand
-    retelling when span recalled
-    moments
-    spans
+    dryrun by_hand recalled
     actions
     markdown
     standing notes listing
@@ -85,17 +90,19 @@ LAYERS = """
     wiring family
     fork resume seen
     run
+    runs search
     agent
     spending
     semconv ids
     texts instruments
     tracing
-    metrics search calibration otel
+    calibration otel
     notebook.hiding notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing
         notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
         notebook.namespace
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
-        notebook.fetching notebook.desk notebook.going_on notebook.keeping notebook.viewing notebook.auditing
+        notebook.fetching notebook.finding notebook.desk notebook.going_on notebook.keeping notebook.viewing
+        notebook.auditing
         notebook.taping notebook.telling
         notebook.commands notebook.magics
 """

@@ -193,8 +193,9 @@ _CELL: Final[Sequence[Spec]] = (
     _spec("--cassette", metavar="FILE", help="file of recorded model calls"),
     _spec("--plan", metavar="NAME", help="variable with the steps to carry out; models fill only what starts with $?"),
     _spec("--params", metavar="NAME", help="variable with a mapping, in which the cell's {names} are looked up first"),
-    _spec("--alert", action="append", metavar="usd=N",
-          help="warn above so many usd, tokens, seconds or working_seconds; or a variable with an Alert"),
+    _spec("--alert", action="append", metavar="usd=N|METRIC>N/7d",
+          help="warn above so many usd, tokens, seconds or working_seconds, or on a metric of the last runs, such as"
+          " failure_rate>0.2/7d or success_rate<0.9/50; or a variable with an Alert"),
     _spec("--tag", action="append", type=_tag, metavar="K=V", help="kept with the run; may be given more than once"),
     _spec("--secrets", type=_list, metavar="A,B", default="",
           help="variables, here or of the environment, whose texts are never recorded, sent to a model or shown"),
@@ -244,12 +245,32 @@ _ACCEPT: Final = _spec(
 )
 _STORE: Final = _spec("--store", metavar="DIR", help="folder in which runs are kept")
 
+_CHOICE: Final = (
+    _spec("--status", action="append", metavar="STATUS",
+          help="completed, stopped, failed, waiting and so on, with --tool of its calls; may be given more than once"),
+    _spec("--tool", metavar="NAME", help="only runs that called it"),
+    _spec("--model", metavar="MODEL", help="only runs that asked it"),
+    _spec("--task-type", metavar="TYPE", help="only runs with this tag task_type"),
+    _spec("--tag", action="append", type=_tag, metavar="K=V", help="only runs with this tag"),
+    _spec("--since", metavar="WHEN", help="a date, a day like tuesday, a time like 15:47, how long ago: 30m, 7d"),
+    _spec("--until", metavar="WHEN", help="the same; a day and a minute are meant to their end"),
+    _spec("--min-usd", type=_number(float, "--min-usd", "US dollars", liftable=False), metavar="N",
+          help="only runs that cost at least so much"),
+    _spec("--max-usd", type=_number(float, "--max-usd", "US dollars", liftable=False), metavar="N",
+          help="only runs that cost at most so much"),
+)  # fmt: skip
+"""Which runs are meant."""
+_RUNS_SHOWN: Final = _number(int, "-n", "runs", liftable=False)
+_LIMIT: Final = _spec("-n", "--limit", dest="limit", type=_RUNS_SHOWN, default=20, metavar="N", help="how many")
+
 COMMANDS: Final[Mapping[str, Command]] = {
     "runs": Command(
-        "[-n N]",
-        "the newest runs",
+        "[-n N] [--status S] [--since WHEN] [--sort usd|seconds|…]",
+        "the runs as a table, the newest first",
         (
-            _spec("-n", type=_number(int, "-n", "runs", liftable=False), default=20, metavar="N", help="how many"),
+            _LIMIT,
+            _spec("--sort", default="started", metavar="WHAT", help="started, ended, usd, tokens, seconds, steps …"),
+            *_CHOICE,
             _STORE,
         ),
     ),
@@ -328,6 +349,17 @@ COMMANDS: Final[Mapping[str, Command]] = {
             _spec("--export", metavar="FILE", help="write the view there, chained by hashes: FILE.csv, or JSON Lines"),
             _spec("--verify", action="store_true", help="say what was changed, removed, inserted or moved"),
             _spec("--head", metavar="HASH", help="the hash that was shown when it was kept, to compare with"),
+            _STORE,
+        ),
+    ),
+    "search": Command(
+        "WORDS … [--tool NAME] [--status S] [--since WHEN] [--min-usd N]",
+        'which runs say something: words, "quoted phrases", begin*; or only which are so',
+        (
+            _spec("words", nargs="*", metavar="WORDS", help="all of them have to stand somewhere in a run"),
+            _LIMIT,
+            _spec("--best", action="store_true", help="where rare words are frequent first, instead of the newest"),
+            *_CHOICE,
             _STORE,
         ),
     ),

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from agentnb.checkpoint import load
-from agentnb.errors import AgentError, ConfigError
+from agentnb.errors import ConfigError
 from agentnb.family import told
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
-from agentnb.notebook import auditing, going_on, keeping, taping, viewing
+from agentnb.notebook import auditing, finding, going_on, keeping, taping, viewing
 from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, in_store, parser_of, wants_help
 from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import why_not
@@ -24,9 +23,6 @@ from agentnb.notebook.listing import show, show_text
 from agentnb.notebook.namespace import tools_in
 from agentnb.notebook.panel import show_summary
 from agentnb.retelling import retold
-from agentnb.standing import is_decided, reason, waits
-from agentnb.state import RunState, Status
-from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool
 
 __all__ = ["carry_out_command"]
@@ -55,49 +51,6 @@ def _help(_: Desk, __: Namespace) -> None:
     rows = [(f"%agent {name} {command.usage}".rstrip(), command.help) for name, command in COMMANDS.items()]
     cell = ("%%agent [NAME] --flag value …", "carry out the task that the cell's text says")
     show(Listing("agentnb", ("type", "to"), [cell, *rows], "%%agent? explains every flag"))
-
-
-def _runs(desk: Desk, args: Namespace) -> None:
-    try:
-        store = desk.store(args)
-    except ConfigError as error:
-        show(Listing("No runs", (), (), str(error)))
-        return
-    newest = store.runs()[: -args.n - 1 : -1] if args.n > 0 else []
-    rows = [_run_row(store, run, in_store(args)) for run in newest]
-    show(
-        Listing(
-            f"Runs in {store.place}",
-            ("run", "status", "steps", "tokens", "task"),
-            rows,
-            f"%agent show RUN{in_store(args)} shows one",
-        )
-    )
-
-
-def _run_row(store: DiskStore, run: str, flag: str) -> tuple[str, ...]:
-    try:
-        state, _ = load(store, run)
-    except AgentError as error:  # one damaged run must not hide the others
-        return run, "unreadable", "", "", str(error)
-    steps = len(state.plan.steps) if state.plan else 0
-    tokens = f"{state.spent.tokens:,}".replace(",", " ")
-    head = state.head
-    name = f"↳ {run}" if head.parent else run
-    task = f"({head.agent} in {head.parent} {head.parent_step}) {head.task}" if head.parent else head.task
-    status = _status(state, flag, driven=store.is_driven(run))
-    return name, status, f"{len(state.outcomes)} of {steps}", tokens, task
-
-
-def _status(state: RunState, flag: str, *, driven: bool) -> str:
-    """How the run is, and the line that goes on with one that rests, `flag` for its store included."""
-    if state.status.ended or driven:
-        return ": ".join(filter(None, (state.status.replace("_", " "), reason(state))))
-    way = f"%agent {'pending' if waits(state) else 'resume'} {state.head.run}{flag}"
-    if state.status is Status.IN_PROGRESS:  # and whoever drove it is gone
-        return f"interrupted: {way}"
-    why = "decided" if is_decided(state) else reason(state)
-    return f"{state.status.replace('_', ' ')}: {why}: {way}"
 
 
 def _show(desk: Desk, args: Namespace) -> None:
@@ -224,7 +177,8 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "replay": _replay,
     "resume": going_on.resume,
     "retry": going_on.retry,
-    "runs": _runs,
+    "runs": finding.runs,
+    "search": finding.search,
     "show": _show,
     "tools": _tools,
     "trace": viewing.trace,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from agentnb.chosen import ORDERS, STATUSES
 from agentnb.cost import PHASES
 from agentnb.notebook.arguments import APPROVE, CAPS, CELL_FLAGS, COMMANDS, UNLIMITED
 from agentnb.notebook.namespace import Names, models_in, tools_in
@@ -17,6 +18,13 @@ _ABOUT_RUNS = (
     "answer", "approve", "audit", "cancel", "discard", "edit", "execute", "extend", "go-on", "pending", "reject",
     "replay", "resume", "retry", "show",
 )  # fmt: skip
+_CHOICES = {
+    "--tool": (),
+    "--status": STATUSES,
+    "--sort": ORDERS,
+    "--since": ("today", "yesterday", "1h", "7d"),
+    "--until": ("today", "yesterday"),
+}
 _DELIMITERS = ",:="
 
 
@@ -84,6 +92,8 @@ def _of_command(words: Sequence[str], previous: str, runs: Callable[[], list[str
             "cassette": ["verify", "prune", "merge"],
         }
         return runs() if command in _ABOUT_RUNS else [*places.get(command, ()), *COMMANDS[command].flags]
+    if command in ("runs", "search") and previous in _CHOICES:
+        return _CHOICES[previous] or list(tools_in(names))
     if previous == "fetch":
         return [name.removeprefix("local:") for name in _MODELS if name.startswith("local:")]
     return COMMANDS[command].flags

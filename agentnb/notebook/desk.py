@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from agentnb.cassette import Cassette, Replaying
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError
 from agentnb.family import agents_in, top
@@ -32,6 +33,7 @@ from agentnb.redact import Redactor
 from agentnb.run import Run
 from agentnb.settings import Settings
 from agentnb.store.disk import DiskStore
+from agentnb.wiring import Wiring
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -64,6 +66,12 @@ class Desk:
     def redact(self) -> Redactor:
         """What takes out of a text what is secret here now."""
         return redactor_here(self.settings.secrets, self.names, os.environ)
+
+    @property
+    def replaying(self) -> bool:
+        """True where models answer from a cassette: what is shown then leaves out ids, ages and times."""
+        tape = Cassette(self.settings.cassette) if self.settings.cassette else None
+        return tape is not None and isinstance(Wiring(tape, self.settings.mode).wired(self.settings.model), Replaying)
 
     def store(self, args: Namespace) -> DiskStore:
         """The store that the line or the settings name; never made by asking for it.

@@ -81,14 +81,20 @@ class Fetching(Progress):
 
 
 class Counting(Progress):
-    """The progress of reading many runs: shown only where that takes longer than a second, and gone once it is done."""
+    """The progress of what goes through many things: shown only where that takes longer than a second, then gone.
 
-    def __init__(self, host: Host) -> None:
+    Args:
+        host: the front end.
+        what: they are: "runs".
+    """
+
+    def __init__(self, host: Host, what: str = "runs") -> None:
         super().__init__(host, after_s=1.0)
+        self._what = what
 
     def __call__(self, done: int, total: int) -> None:
-        """Take note that so many runs are read."""
-        self.show(f"{done:,} of {total:,} runs".replace(",", " "), done, total)
+        """Take note that so many are done."""
+        self.show(f"{done:,} of {total:,} {self._what}".replace(",", " "), done, total)
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)

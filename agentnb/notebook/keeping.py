@@ -12,6 +12,7 @@ from pathlib import Path
 from agentnb.budget import Budget
 from agentnb.bundle import export_run, import_run, written
 from agentnb.errors import ConfigError
+from agentnb.index import Index
 from agentnb.listing import Listing
 from agentnb.notebook.arguments import in_store
 from agentnb.notebook.desk import Desk, full_id
@@ -40,10 +41,14 @@ def doctor(desk: Desk, args: Namespace) -> None:
         return
     folder = Path(args.store or desk.settings.store).expanduser().absolute()
     try:
-        checked = check(folder)
+        with Counting(host_of(desk.shell)) as progress:
+            checked = check(folder, progress)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"there is no store at {folder}: `--store DIR` names another") from error
-    saved = _saved(checked, Path(args.save).expanduser()) if args.save else 0
+    saved = 0
+    if args.save:
+        with Counting(host_of(desk.shell), "files") as progress:
+            saved = _saved(checked, Path(args.save).expanduser(), progress)
     rows = [(name, "", how) for name, how in checked.facts]
     rows += [(found.run, f"{len(found.records):,}".replace(",", " "), _how(found)) for found in checked.runs]
     rows += [(run, "0", "✗ nothing of it is left") for run in checked.lost]
@@ -62,12 +67,13 @@ def _how(found: Found) -> str:
     return f"{sound} {found.task}" if not found.problem else sound
 
 
-def _saved(checked: Checked, folder: Path) -> int:
+def _saved(checked: Checked, folder: Path, progress: Counting) -> int:
     """Write what is sound of each run; returns of how many there is something."""
     kept = [found for found in checked.runs if found.records]
-    for found in kept:
+    for done, found in enumerate(kept, start=1):
         file = folder / f"{found.run}.jsonl"
         written(file, found.run, found.records, dict(found.values), whole=not found.problem)
+        progress(done, len(kept))
     return len(kept)
 
 
@@ -83,7 +89,8 @@ def export(desk: Desk, args: Namespace) -> None:
     """Write a run to one file."""
     store = desk.store(args)
     run, file = full_id(store, args.run, desk.names), Path(args.file).expanduser()
-    many = export_run(store, run, file)
+    with Counting(host_of(desk.shell), "values") as progress:
+        many = export_run(store, run, file, progress)
     show(Listing(f"{run}, {many} records, is in {file}: %agent import {args.file} takes it in elsewhere", (), ()))
 
 
@@ -103,10 +110,15 @@ def gc(desk: Desk, args: Namespace) -> None:
     """Say what could go; take it away where that is wanted."""
     store = desk.store(args)
 
-    def find() -> Garbage:
-        return survey(store, older_than_days=args.older_than, max_mb=args.max_mb)
+    with Counting(host_of(desk.shell)) as progress:
 
-    garbage = collect(store, find) if args.yes else find()
+        def find() -> Garbage:
+            return survey(store, older_than_days=args.older_than, max_mb=args.max_mb, progress=progress)
+
+        garbage = collect(store, find) if args.yes else find()
+        index = Index(store)
+        if args.yes and index.file is not None and index.file.exists():  # what is gone is to be found no more
+            index.catch_up(progress)
     rows = [(goes.run, goes.status, f"{goes.days:.0f} days", _size(goes.size), goes.task) for goes in garbage.goes]
     more = len(rows) - _LISTED
     rows = [*rows[:_LISTED], *([(f"and {more} more", "", "", "", "")] if more > 0 else [])]

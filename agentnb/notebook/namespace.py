@@ -116,7 +116,7 @@ def phases_named(phases: Mapping[Any, str], names: Names) -> dict[Any, str | Mod
 
 
 def alerts_named(texts: Iterable[str], names: Names) -> list[Alert]:
-    """The alerts that these words stand for: "usd=0.10", or a variable with an Alert or several.
+    """The alerts that these words stand for: "usd=0.10", "failure_rate>0.2/7d", or a variable with an Alert or several.
 
     Raises:
         ConfigError: a word that is neither.
@@ -125,7 +125,7 @@ def alerts_named(texts: Iterable[str], names: Names) -> list[Alert]:
 
     found: list[Alert] = []
     for text in texts:
-        if "=" in text:
+        if not text.isidentifier():
             found.append(measured(text))
             continue
         value = _defined(text, names, "--alert")

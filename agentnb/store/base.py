@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from agentnb.events import Record
 
-__all__ = ["NO_ROWS", "Hold", "ReplyCache", "Store"]
+__all__ = ["NO_ROWS", "Hold", "News", "Progress", "ReplyCache", "Store"]
+
+Progress = Callable[[int, int], object]
+"""Told how much is done, and how much there is to do."""
 
 NO_ROWS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has been kept since a mark.
+
+    Attributes:
+        mark: what to give the next time.
+        runs: those with new records, and of each the number of a record in its newest commit.
+        how: "more": the others are as they were; "fewer": these are all that are left, for some were taken away;
+            "other": these are all, and what was known before is of no use, as where the store is another.
+    """
+
+    mark: str
+    runs: Mapping[str, int]
+    how: Literal["more", "fewer", "other"]
 
 
 class Hold(Protocol):
@@ -100,6 +121,16 @@ class Store(Protocol):
 
     def runs(self) -> list[str]:
         """Ids of all runs, oldest first."""
+
+    def is_driven(self, run: str) -> bool:
+        """True where somebody drives the run now."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where what is derived from it may be kept beside it; None where it leaves nothing behind."""
+
+    def since(self, mark: str) -> News:
+        """Which runs have new records since `mark` was given; all, where it is "" or not of this store as it is."""
 
 
 class ReplyCache(Protocol):

@@ -17,6 +17,7 @@ from agentnb.codec import decode, head_of, values_of
 from agentnb.errors import DamagedRecord
 from agentnb.events import Record
 from agentnb.state import NEW
+from agentnb.store.base import Progress
 from agentnb.store.heads import Head, Heads, number_of
 from agentnb.store.layout import LAYOUT, read_only
 from agentnb.store.network import network_type
@@ -73,8 +74,12 @@ class Checked:
         return not self.problems and not self.lost and not any(found.problem for found in self.runs)
 
 
-def check(folder: Path) -> Checked:
+def check(folder: Path, progress: Progress | None = None) -> Checked:
     """Everything of the store in `folder` that can be read.
+
+    Args:
+        folder: of the store.
+        progress: told how many runs were looked at, and how many there are.
 
     Raises:
         FileNotFoundError: there is no database in it.
@@ -101,7 +106,7 @@ def check(folder: Path) -> Checked:
         ("database", f"{database.stat().st_size:,} bytes".replace(",", " ")),
         ("rows", f"{len(rows):,}".replace(",", " ")),
     ]
-    found = list(_runs(rows, heads))
+    found = list(_runs(rows, heads, progress))
     still = begun & notes.begun()  # without those that were taken away on purpose meanwhile
     return Checked(facts, found, [*problems, *_loose(rows)], _lost(rows, found, still))
 
@@ -168,12 +173,16 @@ def _loose(rows: Mapping[str, object]) -> list[str]:
     return problems[:_PROBLEMS]
 
 
-def _runs(rows: Mapping[str, object], heads: Callable[[str], Head | None]) -> Iterator[Found]:
+def _runs(
+    rows: Mapping[str, object], heads: Callable[[str], Head | None], progress: Progress | None
+) -> Iterator[Found]:
     keys: dict[str, list[str]] = {}
     for key in sorted(key for key in rows if key.startswith("j/") and key.count("/") == 2):  # noqa: PLR2004 - j/run/seq
         keys.setdefault(key.split("/")[1], []).append(key)
-    for run in sorted(keys, key=lambda name: (len(name.partition("-")[0]), name)):
+    for done, run in enumerate(sorted(keys, key=lambda name: (len(name.partition("-")[0]), name)), start=1):
         yield _run(run, keys[run], rows, heads(run))
+        if progress is not None:
+            progress(done, len(keys))
 
 
 def _run(run: str, keys: Sequence[str], rows: Mapping[str, object], head: Head | None) -> Found:

@@ -7,8 +7,7 @@ the database. Its rows, all but values sealed (seal.py):
     b/<sha256>                      a value kept aside, once for every run
     r/<number>                      a run's id; stays when the run goes, so that no number comes again
     g/removals                      how often something was taken away
-    x/<key>                         a row that is added once: ledger, answers, pending actions, checkpoints, receipts,
-                                    anchors
+    x/<key>                         a row that is added once: ledger, answers, pending actions, checkpoints, anchors
 """
 
 from __future__ import annotations
@@ -25,11 +24,12 @@ from typing import Any, Final, TypeVar
 from agentnb.codec import blobs_in, decode, encode
 from agentnb.errors import DamagedRecord, KeyTaken, RunConflict, RunNotFound, StoreError
 from agentnb.events import Record
-from agentnb.store.base import NO_ROWS
+from agentnb.store.base import NO_ROWS, News
 from agentnb.store.group import GroupCommit
 from agentnb.store.heads import Head, Heads
 from agentnb.store.layout import ADD, BOOKKEEPING, LAYOUT, brought_up, require_readable, version_of
 from agentnb.store.lock import LockedFile, is_locked
+from agentnb.store.news import since
 from agentnb.store.seal import LENGTH, opened, seal_of, sealed
 from agentnb.store.text_cache import PAGES, clear_errors, doctor_line, open_cache
 
@@ -87,6 +87,11 @@ class DiskStore:
     def place(self) -> str:
         """The folder."""
         return str(self._folder)
+
+    @property
+    def folder(self) -> Path:
+        """The same, as a path."""
+        return self._folder
 
     def new_run_id(self) -> str:
         """`r<n>-<bird>`: the number is the run's place in this store, the bird makes it easy to say."""
@@ -213,6 +218,11 @@ class DiskStore:
         with self._guard():
             rows = self._rows(_BEGUN, (LENGTH + 2,))
         return [opened(key, kept) for key, kept in rows]
+
+    def since(self, mark: str) -> News:
+        """Which runs have new records."""
+        with self._guard():
+            return since(self._rows, mark, self._removals())
 
     def remove(self, runs: Sequence[str], blobs: Sequence[str], since: tuple[int, int]) -> bool:
         """Take runs away, and values that no other run holds, in one transaction; their ids are never given again.
@@ -391,7 +401,8 @@ _BEGUN: Final = (
 )
 _REMOVALS: Final = "g/removals"
 _OWN: Final = ("j/", "x/c/", "x/a/", "x/o/", "x/p/", "x/u/", "x/h/")
-"""What the keys of a run's own rows begin with, before its id; those of the ledger outlive it."""
+"""What the keys of a run's own rows begin with, before its id; those of the ledger outlive it. An earlier release kept
+what a run has cost under `x/u/`."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
 _SEALS: Final = "SELECT key, substr(value, 1, ?) FROM Cache WHERE key >= ? AND key < ? ORDER BY key"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from agentnb.checkpoint import load
 from agentnb.errors import ConfigError, RunHeld, StoreError
 from agentnb.state import RunState, Status
-from agentnb.store.base import Hold
+from agentnb.store.base import Hold, Progress
 from agentnb.store.disk import DiskStore
 from agentnb.store.text_cache import doctor_line
 
@@ -79,6 +79,7 @@ def survey(
     older_than_days: float | None = None,
     max_mb: float | None = None,
     now: Callable[[], float] = time.time,
+    progress: Progress | None = None,
 ) -> Garbage:
     """What would go by these rules; nothing is changed.
 
@@ -87,6 +88,7 @@ def survey(
         older_than_days: ended runs whose last record is older go.
         max_mb: of those that are left the oldest ended ones go, until the store holds at most so many megabytes.
         now: the machine's clock.
+        progress: told how many runs were looked at, and how many there are.
 
     Raises:
         ConfigError: a rule that is no number above, or equal to, 0.
@@ -105,7 +107,7 @@ def survey(
         for name in values:
             holders.setdefault(name, set()).add(whose)
     sizes = store.sizes()
-    states, stays = _states(store)
+    states, stays = _states(store, progress)
     ended = _ended(states, stays, own, now())
     kin = _kin(states)
     old = {run.run for run in ended if older_than_days is not None and run.days > older_than_days}
@@ -122,14 +124,17 @@ def survey(
     return Garbage(goes, free, freed, stays, total, newest)
 
 
-def _states(store: DiskStore) -> tuple[dict[str, RunState], dict[str, list[str]]]:
+def _states(store: DiskStore, progress: Progress | None) -> tuple[dict[str, RunState], dict[str, list[str]]]:
     """The state of each run, and those that cannot be read, by why they stay."""
     states, stays = dict[str, RunState](), dict[str, list[str]]()
-    for run in store.runs():
+    runs = store.runs()
+    for done, run in enumerate(runs, start=1):
         try:
             states[run], _ = load(store, run)
         except StoreError:
             stays.setdefault(f"damaged, as {doctor_line(Path(store.place))} says", []).append(run)
+        if progress is not None:
+            progress(done, len(runs))
     return states, stays
 
 
