@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from agentnb.alerts import TASK_TYPE
+from agentnb.bill import TOTAL
 from agentnb.cost import Saved, Saving, Used
 from agentnb.errors import ConfigError
 from agentnb.listing import aligned
@@ -22,7 +23,7 @@ from agentnb.receipts import Receipt, receipts
 from agentnb.render import number_rows, style_sheet
 from agentnb.store.base import Store
 from agentnb.store.disk import DiskStore
-from agentnb.wording import TOTAL, count, money, number
+from agentnb.wording import count, money, number
 
 __all__ = ["CostRow", "Spending", "aggregated", "costs", "moment"]
 
