@@ -48,7 +48,7 @@ from agentnb.wording import (
 __all__ = ["as_html", "as_text", "number_rows", "style_sheet", "typed_as_code"]
 
 COLUMNS = 96
-_LENGTHS = {False: (200, 400), True: (100, 120)}
+_LENGTHS = {False: (200, 400), True: (80, 120)}
 """Characters at most of a step's texts, and of its finding; of a plan that is shown in part they are shorter."""
 _ABOVE = ' style="border-top:1px solid var(--line)"'
 """Of a total: few cards have one, and the style sheet travels in each."""
@@ -162,15 +162,13 @@ def _step(s: Summary, step: StepLine, *, brief: bool, number: bool) -> str:
     most, longest = _LENGTHS[brief]
     note = f" <small>·\xa0{_text(step.note, most)}</small>" if step.note else ""
     below = [_text(step.assumes, most), _text(step.finding, longest), _inside_now(s, step)]
+    below = [f"<div>{text}</div>" for text in below if text]
     below += [_fold(child_title(child), _steps(child, LIVE_STEPS)) for child in inside(s, step.id)]
     said = f"{_text(step.title, most)} <code>{_text(step.call, most)}</code>{note}"
     numbers = "".join(f" <span>{escape(cell)}</span>" for cell in _numbers(step, dollars=priced(s)))
     kinds = f' class="{kind}"' if kind != "ok" else ""
     kinds += f' value="{step.id[1:]}"' if number and step.id[1:].isdecimal() else ""
-    return (
-        f'<li{kinds}><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{numbers}'
-        f"{''.join(f'<div>{text}</div>' for text in below if text)}</li>"
-    )
+    return f'<li{kinds}><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{numbers}{"".join(below)}</li>'
 
 
 def _inside_now(s: Summary, step: StepLine) -> str:

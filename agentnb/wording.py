@@ -84,7 +84,10 @@ GAUGES = {
 }
 
 LISTED = 30
-"""Effects, actions, decisions and the like shown of each."""
+"""Effects and actions shown."""
+
+_NEWEST = 20
+"""Decisions shown, and revisions."""
 
 _TOLD = 8
 """Steps that were not done, of which each is named."""
@@ -321,10 +324,11 @@ def lists(s: Summary) -> list[tuple[str, list[str]]]:
 
 
 def _newest(said: Sequence[str]) -> list[str]:
-    """The last of them, each on one line, and before them how many there were."""
-    earlier = len(said) - LISTED
-    before = [f"({number(earlier)} earlier)"] if earlier > 0 else []
-    return [*before, *(line(x, 400) for x in said[-LISTED:])]
+    """The last of them, each on one line, and before them how many there were; of many each is cut shorter."""
+    earlier = len(said) - _NEWEST
+    if earlier <= 0:
+        return [line(x, 400) for x in said]
+    return [f"({number(earlier)} earlier)", *(line(x, 160) for x in said[-_NEWEST:])]
 
 
 def told(s: Summary) -> list[tuple[str, str, list[str]]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import islice
 from typing import Any, get_args
 
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,22 +117,20 @@ def test_a_glance_costs_the_same_however_long_the_run_is(monkeypatch: pytest.Mon
     assert most <= LIVE_STEPS + 1
 
 
-def ended(steps: int, failed: int = 0) -> Summary:
-    """The summary of a run of so many steps."""
+def long_run(steps: int, failed: int = 0, reached: int = 0) -> Summary:
+    """The summary of a run of so many steps; of its first `reached` events a glance, where they are given."""
     tally = Tally()
-    for record in begin(MemoryStore(), steps):
+    for record in islice(begin(MemoryStore(), steps), reached or None):
         tally.add(record)
-    whole = tally.summary()
-    lines = [
-        replace(each, mark="failed") if place % 7 == 3 and place < failed * 7 else each
-        for place, each in enumerate(whole.steps)
-    ]
-    return replace(whole, steps=tuple(lines))
+    seen = tally.glance() if reached else tally.summary()
+    bad = {f"s{7 * n + 4}" for n in range(failed)}
+    lines = (replace(each, mark="failed") if each.id in bad else each for each in seen.steps)
+    return replace(seen, steps=tuple(lines))
 
 
 def test_a_record_of_a_long_run_is_folded() -> None:
     """Head, tail and what failed; what is left out is counted, and it says how all of it is seen."""
-    record = ended(200, failed=5)
+    record = long_run(200, failed=5)
     text = as_text(record)
     assert text.count("  ✗ look at") == 5
     assert "✓ look at 0 ·" in text
@@ -146,15 +146,36 @@ def test_a_record_of_a_long_run_is_folded() -> None:
 
 def test_a_step_after_a_gap_has_its_number() -> None:
     """A page without styles numbers the list: it must not count what is left out as one."""
-    html = as_html(ended(100))
+    html = as_html(long_run(100))
     assert '⋮</b> <span>40 more steps</span></li><li value="71">' in html
 
 
 def test_parts_leave_out_nothing_unsaid() -> None:
     """Steps shown and steps that are counted come to all."""
     for steps in (1, 59, 60, 61, 150):
-        record = ended(steps, failed=3)
+        record = long_run(steps, failed=3)
         said = parts(record, 60)
         shown = [part for part in said if not isinstance(part, str)]
         left = sum(int(part.split()[0]) for part in said if isinstance(part, str))
         assert len(shown) + left == steps
+
+
+def bytes_in_notebook(summary: Summary) -> int:
+    """How much longer a notebook's file becomes by the record."""
+    bundle = {"text/plain": as_text(summary), "text/html": as_html(summary)}
+    sizes = []
+    for outputs in ([], [nbformat.v4.new_output("display_data", bundle)]):
+        cell = nbformat.v4.new_code_cell("x", id="x", outputs=outputs)
+        sizes.append(len(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])).encode()))
+    return sizes[1] - sizes[0]
+
+
+def test_a_record_of_a_thousand_steps_adds_little_to_a_notebook() -> None:
+    """30 kB as a rule; at most 100, however much there is to say of each step and however many of them failed."""
+    record, text = long_run(1000), "it is late " * 5000
+    assert bytes_in_notebook(record) < 30_000
+    full = replace(record.steps[0], title=text, call=f"query({text})", note=text, finding=text, assumes=text)
+    lines = (replace(full, id=each.id, mark=("failed", "done")[int(each.id[1:]) % 2]) for each in record.steps)
+    many = tuple(f"{n}: {text}" for n in range(1000))
+    told = replace(record, steps=tuple(lines), decisions=many, revisions=many, undone=many)
+    assert bytes_in_notebook(told) < 100_000
