@@ -112,7 +112,10 @@ def test_updates_are_few(cells: Cells) -> None:
 
 
 def test_time_is_seen_to_pass_while_a_model_thinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no new record the display is drawn again each second, and says for how long; a replay never does."""
+    """With no new record the display is drawn again each second, and says for how long; a replay never does.
+
+    The gauges of time go on with it.
+    """
     now = [100.0]
     monkeypatch.setattr("agentnb.notebook.panel.time.monotonic", lambda: now[0])
     session = Agent(ScriptedModel([]), tools=[add], store=tmp_path).begin("x")
@@ -120,6 +123,8 @@ def test_time_is_seen_to_pass_while_a_model_thinks(tmp_path: Path, monkeypatch: 
     class Drawn(InPlace):
         def _draw(self, summary: Summary) -> None:
             seen.append((summary.now, round(summary.spent.working_seconds)))
+            used = {gauge.limit: round(gauge.used) for gauge in summary.gauges}
+            assert used.get("working_seconds", 0) == seen[-1][1]
 
     for bare, expected in ((False, [("planning", 0), ("planning, for 24 s", 24)]), (True, [("planning", 0)] * 2)):
         seen: list[tuple[str, int]] = []

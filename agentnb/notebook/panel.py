@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from IPython.display import display
 
+from agentnb.budget import Spent
 from agentnb.events import Record
 from agentnb.notebook.host import Host
 from agentnb.notebook.stopping import StopButton
@@ -35,6 +36,8 @@ _TICK_S: Final = 1.0
 """Seconds between two updates while nothing happens but that time passes."""
 _PATIENCE_S: Final = 2.0
 """Seconds that something may take before it is said how long it has been taking."""
+_CLOCKS: Final = ("seconds", "working_seconds")
+"""The caps that are used up by waiting."""
 
 
 class Panel:
@@ -174,14 +177,23 @@ def _aged(summary: Summary, seconds: float) -> Summary:
     """The summary of a run whose present action has been under way for so many seconds."""
     if summary.bare or not summary.now or seconds < _PATIENCE_S:
         return summary
-    spent = replace(
-        summary.spent,
-        seconds=summary.spent.seconds + seconds,
-        working_seconds=summary.spent.working_seconds + seconds,
+    said = f", for {seconds:.0f} s"
+    inside = f"{summary.inside}{said}" if summary.inside else ""  # it is what takes so long
+    return replace(
+        summary,
+        now=summary.now if inside else f"{summary.now}{said}",
+        inside=inside,
+        spent=_passed(summary.spent, seconds),
+        gauges=tuple(replace(g, used=g.used + seconds) if g.limit in _CLOCKS else g for g in summary.gauges),
+        steps=tuple(
+            replace(step, seconds=(step.seconds or 0) + seconds) if step.mark == "running" else step
+            for step in summary.steps
+        ),
     )
-    aged = f", for {seconds:.0f} s"
-    inside = f"{summary.inside}{aged}" if summary.inside else ""  # it is what takes so long
-    return replace(summary, now=summary.now if inside else f"{summary.now}{aged}", inside=inside, spent=spent)
+
+
+def _passed(spent: Spent, seconds: float) -> Spent:
+    return replace(spent, seconds=spent.seconds + seconds, working_seconds=spent.working_seconds + seconds)
 
 
 def _dated(summary: Summary) -> Summary:

@@ -30,7 +30,7 @@ class StopButton:
         from ipywidgets import Button
 
         said = "Suspend the run, as ■ does; a tool that is being called in the kernel may have to return first"
-        self._button = Button(description="Stop", icon="stop", tooltip=said, layout={"width": "auto"})
+        self._button = Button(description="Stop", tooltip=said, layout={"width": "auto"})
         for name in ("agentnb", "stop"):
             self._button.add_class(name)
         self._button.on_click(lambda _: self._pressed())
