@@ -21,7 +21,7 @@ from agentnb.notebook.stopping import StopButton
 from agentnb.render import as_html, as_text
 from agentnb.state import Status
 from agentnb.status_line import status_line
-from agentnb.summary import Summary, Tally
+from agentnb.summary import Gauge, Summary, Tally
 
 if TYPE_CHECKING:
     from IPython.core.display_functions import DisplayHandle
@@ -136,10 +136,10 @@ class InPlace(Panel):
             self._button = StopButton(stop)
 
     def finish(self, summary: Summary) -> None:
-        """Replace the progress by the record that stays, and take the button away."""
-        self._draw(summary)
+        """Take the button away, and replace the progress by the record that stays."""
         if self._button is not None:
             self._button.remove()
+        self._draw(summary)
 
     def _draw(self, summary: Summary) -> None:
         if self._handle is not None:
@@ -184,12 +184,17 @@ def _aged(summary: Summary, seconds: float) -> Summary:
         now=summary.now if inside else f"{summary.now}{said}",
         inside=inside,
         spent=_passed(summary.spent, seconds),
-        gauges=tuple(replace(g, used=g.used + seconds) if g.limit in _CLOCKS else g for g in summary.gauges),
+        gauges=tuple(_ticking(gauge, 0 if inside else seconds) for gauge in summary.gauges),
         steps=tuple(
             replace(step, seconds=(step.seconds or 0) + seconds) if step.mark == "running" else step
             for step in summary.steps
         ),
     )
+
+
+def _ticking(gauge: Gauge, seconds: float) -> Gauge:
+    """The gauge after so many seconds; what a run inside takes is reserved for it already."""
+    return replace(gauge, used=gauge.used + seconds) if gauge.limit in _CLOCKS else gauge
 
 
 def _passed(spent: Spent, seconds: float) -> Spent:
