@@ -48,6 +48,8 @@ from agentnb.wording import (
 __all__ = ["as_html", "as_text", "number_rows", "style_sheet", "typed_as_code"]
 
 COLUMNS = 96
+_FEW = 8
+"""Runs inside a run whose steps are shown."""
 _LENGTHS = {False: (200, 400), True: (80, 120)}
 """Characters at most of a step's texts, and of its finding; of a plan that is shown in part they are shorter."""
 _ABOVE = ' style="border-top:1px solid var(--line)"'
@@ -163,12 +165,18 @@ def _step(s: Summary, step: StepLine, *, brief: bool, number: bool) -> str:
     note = f" <small>·\xa0{_text(step.note, most)}</small>" if step.note else ""
     below = [_text(step.assumes, most), _text(step.finding, longest), _inside_now(s, step)]
     below = [f"<div>{text}</div>" for text in below if text]
-    below += [_fold(child_title(child), _steps(child, LIVE_STEPS)) for child in inside(s, step.id)]
+    below += [_child(s, child) for child in inside(s, step.id)]
     said = f"{_text(step.title, most)} <code>{_text(step.call, most)}</code>{note}"
     numbers = "".join(f" <span>{escape(cell)}</span>" for cell in _numbers(step, dollars=priced(s)))
     kinds = f' class="{kind}"' if kind != "ok" else ""
     kinds += f' value="{step.id[1:]}"' if number and step.id[1:].isdecimal() else ""
     return f'<li{kinds}><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{numbers}{"".join(below)}</li>'
+
+
+def _child(s: Summary, child: Summary) -> str:
+    """A run inside this one: of few the steps too, of many one line each."""
+    title = child_title(child)
+    return _fold(title, _steps(child, LIVE_STEPS)) if len(s.children) <= _FEW else f"<div>{escape(title)}</div>"
 
 
 def _inside_now(s: Summary, step: StepLine) -> str:
@@ -361,7 +369,8 @@ def _rows_text(s: Summary, most: int, pad: str = "") -> Iterator[str]:
         yield from _step_text(s, part, pad, brief=brief)
         for child in inside(s, part.id):
             yield _wrap(child_title(child), f"{pad}      ", f"{pad}    ↳ ")
-            yield from _rows_text(child, LIVE_STEPS, f"{pad}    ")
+            if len(s.children) <= _FEW:
+                yield from _rows_text(child, LIVE_STEPS, f"{pad}    ")
 
 
 def _step_text(s: Summary, step: StepLine, pad: str, *, brief: bool) -> Iterator[str]:

@@ -126,7 +126,7 @@ def closer(state: RunState) -> str:
         return ""
     run, last = state.head.run, state.outcomes.last(1)
     fork = [f"%agent fork {run} --at {last[0].step}"] if last and not (state.head.executes or state.head.parent) else []
-    return "   or   ".join((f"%agent replay {run}", *fork))
+    return "   or   ".join((f"%agent trace {run}", *fork))
 
 
 def inside(states: Sequence[RunState]) -> str:

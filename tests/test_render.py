@@ -760,6 +760,21 @@ def test_outputs_can_be_saved() -> None:
     assert json.dumps([as_html(bad), as_text(bad)], ensure_ascii=False).encode()
 
 
+def test_of_many_runs_inside_each_is_one_line() -> None:
+    """A record stays small, whatever went on inside of it: the steps of few are shown, of many they are looked up."""
+
+    def inside(many: int) -> Summary:
+        runs = (("s1", replace(COMPLETED, agent="research", run=f"r{n}-owl")) for n in range(many))
+        return replace(COMPLETED, children=tuple(runs))
+
+    few, many = inside(8), inside(40)
+    assert as_text(few).count("Compare seasons") == 1 + 8
+    assert as_html(few).count("Compare seasons") == 1 + 8
+    assert as_text(many).count("↳ research: completed") == as_html(many).count("research: completed") == 40
+    assert as_text(many).count("Compare seasons") == as_html(many).count("Compare seasons") == 1
+    assert len(as_html(many).encode()) < 10_000
+
+
 def test_dollars_are_not_set_as_formulas() -> None:
     """JupyterLab and nbconvert let MathJax take what stands between two dollar signs, but for these classes."""
     assert '<article class="agentnb ok mathjax_ignore tex2jax_ignore" ' in as_html(COMPLETED)

@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent / "snapshots"
 
 SEEN: Mapping[str, Callable[[], Summary]] = {
     "panel": lambda: replace(RUNNING, inside="research: step 2 of 4: calling query"),
-    "record": lambda: replace(COMPLETED, closer="%agent replay r7-kestrel   or   %agent fork r7-kestrel --at s4"),
+    "record": lambda: replace(COMPLETED, closer="%agent trace r7-kestrel   or   %agent fork r7-kestrel --at s4"),
     "record-of-a-dry-run": lambda: DRY,
     "record-that-rests": lambda: replace(RUNNING, status=Status.SUSPENDED, reason="stopped by you", now=""),
 }
