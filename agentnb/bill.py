@@ -15,7 +15,7 @@ TOTAL = "total"
 _NAME = 36
 """Columns of a phase and its models: so that a line of the plain text stays under 100."""
 
-_DEAR = 4
+_DEAR = 6
 """Phases that are named in the title of the costs."""
 
 
