@@ -14,44 +14,44 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
+from agentnb.bill import TOTAL, cost_table, cost_title, said_below
 from agentnb.listing import aligned
 from agentnb.markdown import clean, line, to_html
+from agentnb.outline import KEPT_STEPS, is_cut, parts, plan_title
 from agentnb.state import Status
-from agentnb.summary import Gauge, StepLine, Summary
+from agentnb.steps import LIVE_STEPS, StepLine
+from agentnb.summary import Gauge, Summary
 from agentnb.wording import (
     GAUGES,
-    KEPT_STEPS,
     LISTED,
-    LIVE_STEPS,
     MARKS,
-    TOTAL,
     actions_title,
     asks,
     call,
     child_title,
-    cost,
-    cost_table,
     count,
     effects_title,
     facts,
     headline,
     held,
+    left,
     level,
     lists,
     mark_of,
     money,
-    plan_title,
     priced,
-    saved_said,
     seconds,
     shown,
     told,
-    window,
 )
 
 __all__ = ["as_html", "as_text", "number_rows", "style_sheet", "typed_as_code"]
 
 COLUMNS = 96
+_FEW = 8
+"""Runs inside a run whose steps are shown."""
+_LENGTHS = {False: (200, 400), True: (80, 120)}
+"""Characters at most of a step's texts, and of its finding; of a plan that is shown in part they are shorter."""
 _ABOVE = ' style="border-top:1px solid var(--line)"'
 """Of a total: few cards have one, and the style sheet travels in each."""
 
@@ -59,20 +59,25 @@ _ABOVE = ' style="border-top:1px solid var(--line)"'
 # ---------------------------------------------------------------------------------------------------- HTML
 
 
-def as_html(summary: Summary) -> str:
-    """`summary` as a card: its style sheet and one element; no script, no ids, nothing fetched."""
+def as_html(summary: Summary, *, every: bool = False) -> str:
+    """`summary` as a card: its style sheet and one element; no script, no ids, nothing fetched.
+
+    Args:
+        summary: what there is to show.
+        every: True shows each step of a long plan, whatever that comes to.
+    """
     s = shown(summary)
-    body = _record(s) if s.status.ended else _panel(s)
-    kind = headline(s)[2]
+    body = _record(s, every=every) if s.status.ended else _panel(s, every=every)
     # The last two classes keep MathJax from setting what stands between two dollar amounts as a formula.
-    card = f'<article class="agentnb {kind} mathjax_ignore tex2jax_ignore">{_header(s)}{body}{_footer(s)}</article>'
-    return f"<style>{style_sheet()}</style>{card}"
+    kind = f"agentnb {headline(s)[2]} mathjax_ignore tex2jax_ignore"
+    card = f'<article class="{kind}" aria-label="Agent run">{_header(s)}{body}{_footer(s)}</article>'
+    return f"<style>{style_sheet()}{'' if s.status.ended else style_sheet('panel')}</style>{card}"
 
 
 @cache
-def style_sheet() -> str:
-    """agentnb.css, without what only people read."""
-    css = files("agentnb").joinpath("agentnb.css").read_text(encoding="utf-8")
+def style_sheet(name: str = "agentnb") -> str:
+    """The style sheet of this name, without what only people read: of all cards, or what a "panel" has besides."""
+    css = files("agentnb").joinpath(f"{name}.css").read_text(encoding="utf-8")
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
     css = re.sub(r"\s+", " ", css)
     return re.sub(r" ?([{};,>+]) ?|(?<=:) ", lambda match: match[1] or "", css).strip()
@@ -93,13 +98,24 @@ def _header(s: Summary) -> str:
     return f"<header><b>{icon} {word}</b> <span{live}>{said}</span>{run}</header>"
 
 
-def _panel(s: Summary) -> str:
-    return _detail(s) + _told(s) + _steps(s, LIVE_STEPS) + _tables(s) + _gauges(s) + _folded_lists(s)
+def _panel(s: Summary, *, every: bool) -> str:
+    return _detail(s) + _told(s) + _steps(s, _most(s, LIVE_STEPS, every=every)) + _tables(s) + _gauges(s) + _folds(s)
 
 
-def _record(s: Summary) -> str:
-    plan = _fold(plan_title(s), _steps(s, KEPT_STEPS)) if s.steps else ""
-    return _detail(s) + _told(s) + _answer(s) + _tables(s) + plan + _folded_lists(s) + _phases(s)
+def _record(s: Summary, *, every: bool) -> str:
+    most = _most(s, KEPT_STEPS, every=every)
+    way = f"<p>{typed_as_code(_all_steps(s))}</p>" if is_cut(s, most) else ""
+    plan = _fold(plan_title(s), _steps(s, most) + way) if s.steps else ""
+    return _detail(s) + _told(s) + _answer(s) + _tables(s) + plan + _folds(s) + _phases(s)
+
+
+def _most(s: Summary, most: int, *, every: bool) -> int:
+    return len(s.steps) if every else most
+
+
+def _all_steps(s: Summary) -> str:
+    """How to see those that are left out, to be typed."""
+    return f"Every step: {s.show} --all" if s.show else ""
 
 
 def _detail(s: Summary) -> str:
@@ -125,13 +141,17 @@ def _answer(s: Summary) -> str:
 
 
 def _steps(s: Summary, most: int) -> str:
+    """The plan as a list. Where steps are left out the next one has its number, for pages that show no style."""
     if not s.steps:
         return ""
-    before, steps, after = window(s.steps, most)
-    rows = [_step(step, inside(s, step.id), dollars=priced(s)) for step in steps]
-    rows[:0] = [f'<li class="todo"><b>⋮</b> <span>{before}</span></li>'] if before else []
-    rows += [f'<li class="todo"><b>⋮</b> <span>{after}</span></li>'] if after else []
-    return f'<ol class="steps">{"".join(rows)}</ol>'
+    brief, rows, gap = is_cut(s, most), [], False
+    for part in parts(s, most):
+        if isinstance(part, str):
+            rows.append(f'<li class="todo"><b aria-hidden="true">⋮</b> <span>{part}</span></li>')
+        else:
+            rows.append(_step(s, part, brief=brief, number=gap))
+        gap = isinstance(part, str)
+    return f'<ol class="steps" role="list">{"".join(rows)}</ol>'
 
 
 def inside(s: Summary, step: str) -> list[Summary]:
@@ -139,16 +159,29 @@ def inside(s: Summary, step: str) -> list[Summary]:
     return [child for at, child in s.children if at == step]
 
 
-def _step(step: StepLine, children: Sequence[Summary], *, dollars: bool) -> str:
+def _step(s: Summary, step: StepLine, *, brief: bool, number: bool) -> str:
     icon, word, kind = MARKS[step.mark]
-    note = f" <small>·\xa0{_text(step.note)}</small>" if step.note else ""
-    said_of = (_text(step.assumes), _text(step.finding, 400))
-    finding = "".join(f"<div>{text}</div>" for text in said_of if text)
-    finding += "".join(f"<div>{_fold(child_title(child), _steps(child, LIVE_STEPS))}</div>" for child in children)
-    numbers = "".join(f" <span>{escape(cell)}</span>" for cell in _numbers(step, dollars=dollars))
-    said = f"{_text(step.title)} <code>{_text(step.call)}</code>{note}"
-    marked = "" if kind == "ok" else f' class="{kind}"'
-    return f'<li{marked}><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{numbers}{finding}</li>'
+    most, longest = _LENGTHS[brief]
+    note = f" <small>·\xa0{_text(step.note, most)}</small>" if step.note else ""
+    below = [_text(step.assumes, most), _text(step.finding, longest), _inside_now(s, step)]
+    below = [f"<div>{text}</div>" for text in below if text]
+    below += [_child(s, child) for child in inside(s, step.id)]
+    said = f"{_text(step.title, most)} <code>{_text(step.call, most)}</code>{note}"
+    numbers = "".join(f" <span>{escape(cell)}</span>" for cell in _numbers(step, dollars=priced(s)))
+    kinds = f' class="{kind}"' if kind != "ok" else ""
+    kinds += f' value="{step.id[1:]}"' if number and step.id[1:].isdecimal() else ""
+    return f'<li{kinds}><b role="img" aria-label="{word}">{icon}</b> <span>{said}</span>{numbers}{"".join(below)}</li>'
+
+
+def _child(s: Summary, child: Summary) -> str:
+    """A run inside this one: of few the steps too, of many one line each."""
+    title = child_title(child)
+    return _fold(title, _steps(child, LIVE_STEPS)) if len(s.children) <= _FEW else f"<div>{escape(title)}</div>"
+
+
+def _inside_now(s: Summary, step: StepLine) -> str:
+    """What the run inside this step is doing."""
+    return f"↳\xa0{escape(s.inside)}" if s.inside and step.mark in ("running", "waiting") else ""
 
 
 def _numbers(step: StepLine, *, dollars: bool) -> list[str]:
@@ -157,26 +190,31 @@ def _numbers(step: StepLine, *, dollars: bool) -> list[str]:
 
 
 def _gauges(s: Summary) -> str:
-    return f'<div class="gauges">{" ".join(map(_gauge, s.gauges))}</div>' if s.gauges else ""
+    return f'<ul class="gauges">{"".join(map(_gauge, s.gauges))}</ul>' if s.gauges else ""
 
 
 def _gauge(gauge: Gauge) -> str:
     used, both = (
         round(100 * min(1.0, max(0.0, part / gauge.cap))) for part in (gauge.used, gauge.used + gauge.reserved)
     )
-    more = f' title="{escape(held(gauge))}" style="--r:{both}%"' if gauge.reserved else ""
+    more = f' style="--r:{both}%"' if gauge.reserved else ""
     name = GAUGES.get(gauge.limit) or _text(gauge.limit)
     bar = f'<progress max="100" value="{used}"{more}></progress>'
-    return f"<label><small>{name}</small> <span>{escape(level(gauge))}</span> {bar}</label>"
+    rest = f"<small>{escape(', '.join(filter(None, (held(gauge), left(gauge)))))}</small>"
+    return f"<li><label><small>{name}</small> <span>{escape(level(gauge))}</span> {bar} {rest}</label></li>"
 
 
 def _fold(title: str, inner: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{inner}</details>"
 
 
-def _folded_lists(s: Summary) -> str:
+def _folds(s: Summary) -> str:
     return "".join(
-        _fold(title, f"<ul>{''.join(f'<li>{escape(x)}</li>' for x in found)}</ul>") for title, found in lists(s)
+        _fold(
+            f"{title}: {line(found[0], 80)}" if len(found) == 1 and found[0] else title,
+            f"<ul>{''.join(f'<li>{escape(x)}</li>' for x in found)}</ul>",
+        )
+        for title, found in lists(s)
     )
 
 
@@ -216,8 +254,8 @@ def _phases(s: Summary) -> str:
         return ""
     heads, found = cost_table(s)
     rows = number_rows(found, total=found[-1][0] == TOTAL)
-    said = f"<p>{escape('; '.join(saved_said(s)).capitalize())}</p>" if saved_said(s) else ""
-    return _fold(f"Cost: {cost(s)}" if cost(s) else "Cost", _table("", heads, rows, ' class="n"') + said)
+    said = "".join(f"<p>{escape(more)}</p>" for more in said_below(s))
+    return _fold(cost_title(s), _table("", heads, rows, ' class="n"') + said)
 
 
 def number_rows(rows: Sequence[Sequence[str]], *, total: bool) -> str:
@@ -228,10 +266,14 @@ def number_rows(rows: Sequence[Sequence[str]], *, total: bool) -> str:
 
 
 def _footer(s: Summary) -> str:
+    return f"<footer>{typed_as_code(_way_on(s))}</footer>" if _way_on(s) else ""
+
+
+def _way_on(s: Summary) -> str:
+    """What to type next, or to look closer; "" where there is nothing."""
     if not s.next:
-        return ""
-    lead = "If it is interrupted: " if s.status is Status.IN_PROGRESS else "Next: "
-    return f"<footer>{lead}{typed_as_code(s.next)}</footer>"
+        return f"Look closer: {s.closer}" if s.closer and s.status.ended else ""
+    return f"{'If it is interrupted' if s.status is Status.IN_PROGRESS else 'Next'}: {s.next}"
 
 
 def typed_as_code(text: str) -> str:
@@ -242,18 +284,23 @@ def typed_as_code(text: str) -> str:
 # ---------------------------------------------------------------------------------------------------- text
 
 
-def as_text(summary: Summary) -> str:
-    """`summary` as lines of under 100 columns: state and reason, then answer, plan and cost, then what to do next."""
+def as_text(summary: Summary, *, every: bool = False) -> str:
+    """`summary` as lines of under 100 columns: state and reason, then answer, plan and cost, then what to do next.
+
+    Args:
+        summary: what there is to show.
+        every: see `as_html`.
+    """
     s = shown(summary)
+    plan = _plan_text(s, _most(s, KEPT_STEPS if s.status.ended else LIVE_STEPS, every=every))
     icon, word, _, why = headline(s)
     state = f"{icon} {word}" + (f": {why}" if why else "")
     blocks = [_wrap(" · ".join([state, *facts(s), *([s.run] if s.run else [])])), _wrap(s.detail), _told_text(s)]
-    blocks += [_answer_text(s), _plan_text(s)] if s.status.ended else [_plan_text(s), _gauges_text(s)]
+    blocks += [_answer_text(s), plan] if s.status.ended else [plan, _gauges_text(s)]
     blocks += [_actions_text(s), _effects_text(s), *(_block(title, found) for title, found in lists(s))]
     if s.status.ended:
         blocks.append(_phases_text(s))
-    lead = "If it is interrupted" if s.status is Status.IN_PROGRESS else "Next"
-    blocks.append(_wrap(f"{lead}: {s.next}", "  ") if s.next else "")
+    blocks.append(_wrap(_way_on(s), "  ") if _way_on(s) else "")
     return "\n\n".join(block for block in blocks if block)
 
 
@@ -303,8 +350,10 @@ def _more(rows: Sequence[object]) -> list[str]:
     return [f"  ⋮ {count(len(rows) - LISTED, 'more call')}"] if len(rows) > LISTED else []
 
 
-def _plan_text(s: Summary) -> str:
-    rows = list(_rows_text(s, KEPT_STEPS if s.status.ended else LIVE_STEPS))
+def _plan_text(s: Summary, most: int) -> str:
+    rows = list(_rows_text(s, most))
+    if is_cut(s, most) and s.status.ended and _all_steps(s):
+        rows.append(_wrap(_all_steps(s), "  ", "  "))
     return "\n".join([plan_title(s), *rows]) if rows else ""
 
 
@@ -312,29 +361,32 @@ def _rows_text(s: Summary, most: int, pad: str = "") -> Iterator[str]:
     """The steps, after `pad`, each with the runs of agents that were called in it."""
     if not s.steps:
         return
-    before, steps, after = window(s.steps, most)
-    if before:
-        yield f"{pad}  ⋮ {before}"
-    for step in steps:
-        yield from _step_text(step, pad, dollars=priced(s))
-        for child in inside(s, step.id):
+    brief = is_cut(s, most)
+    for part in parts(s, most):
+        if isinstance(part, str):
+            yield f"{pad}  ⋮ {part}"
+            continue
+        yield from _step_text(s, part, pad, brief=brief)
+        for child in inside(s, part.id):
             yield _wrap(child_title(child), f"{pad}      ", f"{pad}    ↳ ")
-            yield from _rows_text(child, LIVE_STEPS, f"{pad}    ")
-    if after:
-        yield f"{pad}  ⋮ {after}"
+            if len(s.children) <= _FEW:
+                yield from _rows_text(child, LIVE_STEPS, f"{pad}    ")
 
 
-def _step_text(step: StepLine, pad: str, *, dollars: bool) -> Iterator[str]:
-    icon = MARKS[step.mark][0]
-    parts = [line(step.title), line(step.call), line(step.note), *_numbers(step, dollars=dollars)]
-    yield _wrap(" · ".join(part for part in parts if part), f"{pad}    ", f"{pad}  {icon} ")
-    for said in filter(None, (step.assumes, step.finding)):
-        yield _wrap(line(said, 400), f"{pad}    ", f"{pad}    ")
+def _step_text(s: Summary, step: StepLine, pad: str, *, brief: bool) -> Iterator[str]:
+    icon, (most, longest) = MARKS[step.mark][0], _LENGTHS[brief]
+    said = [line(text, most) for text in (step.title, step.call, step.note)]
+    whole = " · ".join(filter(None, (*said, *_numbers(step, dollars=priced(s)))))
+    yield _wrap(whole, f"{pad}    ", f"{pad}  {icon} ")
+    for text in filter(None, (line(step.assumes, most), line(step.finding, longest))):
+        yield _wrap(text, f"{pad}    ", f"{pad}    ")
+    if now := _inside_now(s, step):
+        yield _wrap(now, f"{pad}      ", f"{pad}    ")
 
 
 def _gauges_text(s: Summary) -> str:
-    rows = [(GAUGES.get(gauge.limit, line(gauge.limit)), level(gauge), held(gauge)) for gauge in s.gauges]
-    return "\n".join(f"{name}: {of}" + (f" ({more})" if more else "") for name, of, more in rows)
+    rows = [(GAUGES.get(gauge.limit, line(gauge.limit)), level(gauge), held(gauge), left(gauge)) for gauge in s.gauges]
+    return "\n".join(f"{name}: {of} ({', '.join(filter(None, more))})" for name, of, *more in rows)
 
 
 def _phases_text(s: Summary) -> str:
@@ -342,6 +394,5 @@ def _phases_text(s: Summary) -> str:
         return ""
     heads, rows = cost_table(s)
     table = aligned([["", *map(str.lower, heads[1:])], *rows])
-    title = f"Cost: {cost(s)}" if cost(s) else "Cost"
-    said = _wrap("; ".join(saved_said(s)).capitalize(), "  ", "  ")
-    return "\n".join([title, *(f"  {row}" for row in table), *filter(None, [said])])
+    said = [_wrap(more, "  ", "  ") for more in said_below(s)]
+    return "\n".join([_wrap(cost_title(s), "  "), *(f"  {row}" for row in table), *said])

@@ -214,6 +214,11 @@ class Seen:
     def _repr_html_(self) -> str:
         return as_html(self.summary)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002
+        """Both forms of one reading: IPython asks for those that it wants, and takes out the others itself."""
+        summary = self.summary
+        return {"text/plain": as_text(summary), "text/html": as_html(summary)}
+
     def _reopened(self, run: str) -> RunLog:
         return RunLog.reopened(self.keeper.store, run, self.keeper.clock, self.keeper.redact)
 

@@ -124,10 +124,20 @@ class Session:
         return self.log.state
 
     @property
+    def inside(self) -> tuple[RunState, ...]:
+        """The run inside this one that is being driven, the one inside that, and so on; read it from any thread."""
+        inner = self._driven
+        return (inner.state, *inner.inside) if inner else ()
+
+    @property
     def asking(self) -> RunLog:
         """The run whose person is asked now: this one, or one inside it that is being driven."""
-        inner = next((each for each in self._inner if each.state.status is Status.IN_PROGRESS), None)
+        inner = self._driven
         return inner.asking if inner else self.log
+
+    @property
+    def _driven(self) -> Session | None:
+        return next((each for each in self._inner if each.state.status is Status.IN_PROGRESS), None)
 
     def __iter__(self) -> Iterator[Record]:
         return self.drive()

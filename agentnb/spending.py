@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from agentnb.alerts import TASK_TYPE
+from agentnb.bill import TOTAL
 from agentnb.cost import Cost, Line, Saved, Saving, Used
 from agentnb.entry import USED
 from agentnb.errors import ConfigError
@@ -24,7 +25,7 @@ from agentnb.render import number_rows, style_sheet
 from agentnb.store.base import Progress, Store
 from agentnb.store.disk import DiskStore
 from agentnb.when import When, moment
-from agentnb.wording import TOTAL, count, money, number
+from agentnb.wording import count, money, number
 
 __all__ = ["CostRow", "Receipt", "Spending", "aggregated", "costs"]
 

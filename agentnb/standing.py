@@ -13,6 +13,8 @@ from agentnb.state import RunState, Stage, Status
 from agentnb.stops import REASONS
 
 __all__ = [
+    "closer",
+    "inside",
     "is_decided",
     "now",
     "reason",
@@ -116,6 +118,20 @@ def way_on(state: RunState, effects: int) -> str:
         flags = {limit.limit: _more(limit, len(state.left)) for limit in (state.limit, state.no_answer) if limit}
         return f"%agent extend {run} " + " ".join(f"--{name.replace('_', '-')} {more}" for name, more in flags.items())
     return _after_the_end(state, effects)
+
+
+def closer(state: RunState) -> str:
+    """What looks closer at a run that has ended, or goes another way from its last step, as lines to type; else ""."""
+    if not state.status.ended:
+        return ""
+    run, last = state.head.run, state.outcomes.last(1)
+    fork = [f"%agent fork {run} --at {last[0].step}"] if last and not (state.head.executes or state.head.parent) else []
+    return "   or   ".join((f"%agent trace {run}", *fork))
+
+
+def inside(states: Sequence[RunState]) -> str:
+    """What runs inside of one another are doing, the outermost first; "" where there are none."""
+    return " › ".join(f"{state.head.agent}: {now(state)}" for state in states)
 
 
 def _from_rest(state: RunState) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from agentnb import notes, standing
 from agentnb.approval import person
@@ -13,6 +12,7 @@ from agentnb.budget import Spent, amount
 from agentnb.cost import NOTHING_SAVED, Cost, Saved
 from agentnb.course import ActionLine, Course, EffectLine
 from agentnb.events import (
+    ActionSettled,
     CallInDoubt,
     ChildSettled,
     Event,
@@ -20,6 +20,7 @@ from agentnb.events import (
     ModelAsked,
     ModelFailed,
     ModelReplied,
+    PlanMade,
     ReadRepeated,
     Record,
     RunForked,
@@ -29,39 +30,13 @@ from agentnb.events import (
     ToolReturned,
 )
 from agentnb.malformed import Malformed
-from agentnb.notes import first_line, name_of, named
-from agentnb.plan import Step
-from agentnb.state import NEW, Outcome, RunState, Stage, Status
+from agentnb.notes import first_line, name_of
+from agentnb.plan import Plan
+from agentnb.state import NEW, RunState, Status
+from agentnb.steps import LIVE_STEPS, Marks, StepLine, around, assumed_by, mark_at
 from agentnb.transitions import apply
 
-__all__ = ["Gauge", "PhaseCost", "StepLine", "Summary", "Tally", "summarise"]
-
-Mark = Literal["done", "simulated", "empty", "failed", "skipped", "proposed", "dropped", "running", "waiting", "todo"]
-
-
-@dataclass(frozen=True, slots=True)
-class StepLine:
-    """One step of the plan.
-
-    Attributes:
-        call: the tool with its argument names, "query(sql)".
-        mark: its state.
-        note: what is worth a few words: "16 rows", "retry 2 of 3: no such column", "asks you first".
-        finding: what the critic learned from it.
-        seconds: in model and tool calls, or None where times are not shown.
-        usd: of its model calls.
-        assumes: what it takes for true, or on which step's assumption it rests; "" as a rule.
-    """
-
-    id: str
-    title: str
-    call: str
-    mark: Mark
-    note: str = ""
-    finding: str = ""
-    seconds: float | None = None
-    usd: float = 0.0
-    assumes: str = ""
+__all__ = ["Gauge", "PhaseCost", "Summary", "Tally", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +79,8 @@ class Summary:
         reason: the stop reason in words, "" where it completed or still runs.
         now: what it is doing, while it runs.
         next: what to do next, as a line to type; "" where there is nothing to do.
+        show: what shows its record again, as a line to type.
+        closer: of a run that has ended: what looks closer at it, or goes another way from it, as lines to type.
         revisions: why the plan was changed, one sentence for each time.
         decisions: who decided what about which step.
         statements: what the newest assessment says, each with how it stands and what it rests on.
@@ -119,6 +96,9 @@ class Summary:
         agent: of a run inside another: the name as which that one called it.
         parent: that run, and the step of it.
         children: the runs inside this one, each with its step; only `family.told` knows them, from their own records.
+        before: of a long plan that is seen in part: how many steps come before `steps`, by their state.
+        after: and how many after them.
+        inside: what the run inside the present step is doing, while both are driven; only a panel knows it.
     """
 
     run: str
@@ -154,6 +134,11 @@ class Summary:
     agent: str = ""
     parent: str = ""
     children: tuple[tuple[str, Summary], ...] = ()
+    show: str = ""
+    closer: str = ""
+    before: Marks = field(default_factory=Marks)
+    after: Marks = field(default_factory=Marks)
+    inside: str = ""
     bare: bool = False
 
 
@@ -174,6 +159,9 @@ class Tally:
     _asked: ModelAsked | None = None
     _malformed: Malformed = field(default_factory=Malformed)
     _course: Course = field(init=False)
+    _marks: Marks = field(default_factory=Marks)
+    _marked: int = 0
+    _resting: tuple[Plan | None, Mapping[str, Sequence[str]]] = (None, {})
 
     def __post_init__(self) -> None:
         self._course = Course(bare=self.bare)
@@ -184,6 +172,8 @@ class Tally:
         self._cost(record.event)
         self._course.add(record.event, self.state)
         self._malformed.add(record.event)
+        if isinstance(record.event, PlanMade | RunForked | ActionSettled):
+            self._marked = 0  # only these change what has been counted
 
     @property
     def sent(self) -> Mapping[str, Kept]:
@@ -229,10 +219,34 @@ class Tally:
 
     def summary(self) -> Summary:
         """What there is to show now."""
+        return self._shown(range(self._total))
+
+    def glance(self) -> Summary:
+        """The same of a run under way, with the steps around the present one: as cheap at step 1000 as at step 10."""
+        places = around(len(self.state.outcomes), self._total, LIVE_STEPS)
+        after: Marks = Counter({"todo": self._total - places.stop})
+        return replace(self._shown(places), before=self._marks_before(places.start), after=+after)
+
+    @property
+    def _total(self) -> int:
+        return len(self.state.plan.steps) if self.state.plan else 0
+
+    def _marks_before(self, end: int) -> Marks:
+        """The states of the first `end` steps, counted on from those that were counted last."""
+        if end < self._marked:
+            self._marked = 0
+        if not self._marked:
+            self._marks.clear()
+        self._marks.update(mark_at(self.state, self._course, place) for place in range(self._marked, end))
+        self._marked = end
+        return Marks(self._marks)
+
+    def _shown(self, places: range) -> Summary:
+        """What there is to show, with the steps at these places."""
         state, head = self.state, self.state.head
         end = state.finished
         cost = Cost(state.costs)
-        effects, resting = self._course.effects(state), state.resting
+        effects = self._course.effects(state)
         return Summary(
             run=head.run,
             status=state.status,
@@ -247,9 +261,7 @@ class Tally:
             tried=self._malformed.tried_lines() if state.suspended else (),
             undone=self._undone(),
             since=tuple(self._course.since(state).values()),
-            steps=tuple(self._line(step, place, resting) for place, step in enumerate(state.plan.steps))
-            if state.plan
-            else (),
+            steps=self._lines(places),
             gauges=_gauges(state, bare=self.bare),
             phases=(*_phases(cost), *self._agents.values()),
             revisions=tuple(self._course.revisions),
@@ -260,6 +272,8 @@ class Tally:
             alerts=tuple(e.threshold.in_words(e.value, e.runs, bare=self.bare) for e in state.alerts),
             now=standing.now(state),
             next="" if self.bare and self._failed() else standing.way_on(state, len(effects)),
+            show=f"%agent show {head.run}",
+            closer=standing.closer(state),
             dry=head.dry,
             executes=head.executes,
             forked=f"{state.fork.origin} at {state.fork.at}" if state.fork else "",
@@ -305,49 +319,28 @@ class Tally:
         left = {f"not carried out: {step.title or step.tool}" for step in self.state.left}
         return tuple(x for x in end.unknowns if x not in left and not x.startswith(tuple(told)))
 
-    def _line(self, step: Step, place: int, resting: Mapping[str, Sequence[str]]) -> StepLine:
-        outcome = self.state.outcomes[place] if place < len(self.state.outcomes) else None
-        present = place == len(self.state.outcomes)
-        return StepLine(
-            id=step.id,
-            title=step.title or step.tool,
-            call=f"{step.tool}({', '.join(step.args)})",
-            mark=self._mark(step, outcome, present=present),
-            note=self._course.notes.get(step.id, "") or (outcome.message if outcome else ""),
-            finding=outcome.finding if outcome else "",
-            assumes=_assumes(step, resting.get(step.id, ())),
-            seconds=None if self.bare or not (outcome or present) else self._seconds[step.id],
-            usd=self._usd[step.id],
-        )
-
-    def _mark(self, step: Step, outcome: Outcome | None, *, present: bool) -> Mark:
-        state = self.state
-        if outcome:
-            return self._ended(step.id, outcome)
-        doubt = state.suspended is not None and state.suspended.reason == "in_doubt"
-        waits = state.status in (Status.AWAITING_APPROVAL, Status.AWAITING_ANSWER) or doubt
-        if not present or not (waits or state.status is Status.IN_PROGRESS):
-            return "todo"
-        if waits or state.question or (state.approval and not state.approved):
-            return "waiting"
-        return "running" if state.stage in (Stage.STEP, Stage.CALL, Stage.JUDGE) else "todo"
-
-    def _ended(self, step: str, outcome: Outcome) -> Mark:
-        course = self._course
-        if step in course.faulted:
-            return "failed"
-        if outcome.status == "ok":
-            return "simulated" if course.simulated(step) else "done"
-        if outcome.status == "proposed":
-            return {"done": "done", "dropped": "dropped"}.get(course.settled(step), "proposed")  # type: ignore[return-value]
-        return "skipped" if outcome.skipped else outcome.status
-
-
-def _assumes(step: Step, rests: Sequence[str]) -> str:
-    """What the step takes for true, and on whose assumptions it rests."""
-    others = [name for name in rests if name != step.id]
-    on = f"rests on what {named(others)} assume{'s' if len(others) == 1 else ''}" if others else ""
-    return "; ".join(filter(None, (f"assumes: {', '.join(step.assumes)}" if step.assumes else "", on)))
+    def _lines(self, places: range) -> tuple[StepLine, ...]:
+        plan, outcomes = self.state.plan, self.state.outcomes
+        if plan is None:
+            return ()
+        if self._resting[0] is not plan:
+            self._resting = plan, self.state.resting
+        found = []
+        for place in places:
+            step, outcome = plan.steps[place], outcomes[place] if place < len(outcomes) else None
+            line = StepLine(
+                id=step.id,
+                title=step.title or step.tool,
+                call=f"{step.tool}({', '.join(step.args)})",
+                mark=mark_at(self.state, self._course, place),
+                note=self._course.notes.get(step.id, "") or (outcome.message if outcome else ""),
+                finding=outcome.finding if outcome else "",
+                assumes=assumed_by(step, self._resting[1]),
+                seconds=None if self.bare or place > len(outcomes) else self._seconds[step.id],
+                usd=self._usd[step.id],
+            )
+            found.append(line)
+        return tuple(found)
 
 
 def summarise(records: Iterable[Record], *, bare: bool = False) -> Summary:

@@ -8,26 +8,22 @@ from dataclasses import replace
 
 from agentnb.budget import amount
 from agentnb.course import ActionLine, EffectLine
-from agentnb.listing import columns
 from agentnb.markdown import line
 from agentnb.state import Status
-from agentnb.summary import Gauge, Mark, PhaseCost, StepLine, Summary
+from agentnb.steps import OPEN, Mark, Marks
+from agentnb.summary import Gauge, Summary
 
 __all__ = [
     "GAUGES",
-    "KEPT_STEPS",
     "LISTED",
-    "LIVE_STEPS",
     "MARKS",
     "STATES",
-    "TOTAL",
     "actions_title",
     "age",
     "asks",
     "call",
     "child_title",
     "cost",
-    "cost_table",
     "count",
     "dollars",
     "effects_title",
@@ -35,19 +31,19 @@ __all__ = [
     "facts",
     "headline",
     "held",
+    "left",
     "level",
     "lists",
     "mark_of",
+    "marks_of",
     "money",
     "number",
-    "plan_title",
     "priced",
-    "saved_said",
     "seconds",
     "shown",
     "tokens",
     "told",
-    "window",
+    "used_of",
 ]
 
 STATES = {
@@ -88,17 +84,11 @@ GAUGES = {
     "working_seconds": "Working time",
 }
 
-LIVE_STEPS, KEPT_STEPS = 12, 60
-"""Steps shown: so that a panel stays in sight while it runs, and a record stays small."""
-
 LISTED = 30
 """Effects and actions shown."""
 
-TOTAL = "total"
-"""The name of a row that sums up the others."""
-
-_NAME = 36
-"""Columns of a phase and its models: so that a line of the plain text stays under 100."""
+_NEWEST = 20
+"""Decisions shown, and revisions."""
 
 _TOLD = 8
 """Steps that were not done, of which each is named."""
@@ -117,6 +107,9 @@ def shown(summary: Summary) -> Summary:
         confidence=line(summary.confidence, 100),
         now=line(summary.now),
         next=line(summary.next, 300),
+        show=line(summary.show, 300),
+        closer=line(summary.closer, 300),
+        inside=line(summary.inside),
         executes=line(summary.executes, 60),
         forked=line(summary.forked, 60),
         agent=line(summary.agent, 60),
@@ -148,6 +141,8 @@ def _replayed(s: Summary) -> Summary:
         reason=same(s.reason),
         detail=same(s.detail),
         next=same(s.next),
+        show=same(s.show),
+        closer=same(s.closer),
         unknowns=tuple(map(same, s.unknowns)),
         undone=tuple(map(same, s.undone)),
         since=tuple(map(same, s.since)),
@@ -181,9 +176,9 @@ def facts(s: Summary) -> list[str]:
     whence = f"{s.agent} in {s.parent}" if s.parent else whence
     if s.status is Status.IN_PROGRESS:
         waits = any(step.mark == "waiting" for step in s.steps)  # while somebody is asked nothing is drawn anew
-        return [fact for fact in (whence, s.now, "" if s.bare or waits else seconds(s.spent.seconds)) if fact]
-    ended = ended_steps(s)
-    steps = count(len(s.steps), "step") if ended == len(s.steps) else f"{ended} of {count(len(s.steps), 'step')}"
+        return [fact for fact in (whence, s.now, "" if s.bare or waits else seconds(s.spent.seconds), cost(s)) if fact]
+    ended, every = ended_steps(s), marks_of(s).total()
+    steps = count(every, "step") if ended == every else f"{number(ended)} of {count(every, 'step')}"
     waiting = sum(action.status in ("waits", "in_doubt") for action in s.actions)
     queue = f"{count(waiting, 'action')} {'waits' if waiting == 1 else 'wait'} for you" if waiting else ""
     return [fact for fact in (whence, steps if s.steps else "", queue, _times(s), cost(s)) if fact]
@@ -193,12 +188,17 @@ def child_title(s: Summary) -> str:
     """A run inside another on one line: as what it was called, how it is, and what it came to."""
     _, word, _, why = headline(s)
     state = f"{s.agent or 'an agent'}: {word.lower()}" + (f", {why}" if why else "")
-    return " · ".join(filter(None, (state, count(len(s.steps), "step") if s.steps else "", cost(s), s.run)))
+    return " · ".join(filter(None, (state, count(marks_of(s).total(), "step") if s.steps else "", cost(s), s.run)))
+
+
+def marks_of(s: Summary) -> Marks:
+    """How many steps there are in each state, those that are not shown among them."""
+    return Marks(step.mark for step in s.steps) + s.before + s.after
 
 
 def ended_steps(s: Summary) -> int:
     """How many steps have come to their end, whatever it was."""
-    return sum(step.mark not in ("running", "waiting", "todo") for step in s.steps)
+    return sum(many for mark, many in marks_of(s).items() if mark not in OPEN)
 
 
 def _times(s: Summary) -> str:
@@ -288,6 +288,12 @@ def level(gauge: Gauge) -> str:
     return f"{number(gauge.used)} of {number(gauge.cap)}"
 
 
+def used_of(gauge: Gauge) -> str:
+    """The same with its unit: "9 412 of 50 000 tokens"."""
+    used = _brief(gauge.used) if gauge.limit.endswith("seconds") else number(gauge.used)
+    return f"{money(gauge.used) if gauge.limit == 'usd' else used} of {amount(gauge.limit, gauge.cap)}"
+
+
 def _brief(value: float) -> str:
     return f"{value:.1f}" if value < 9.95 and value != int(value) else number(value)  # noqa: PLR2004 - as in `seconds`
 
@@ -296,35 +302,22 @@ def held(gauge: Gauge) -> str:
     """What is reserved on top, in words; "" where nothing is."""
     if not gauge.reserved:
         return ""
-    return f"{money(gauge.reserved) if gauge.limit == 'usd' else number(gauge.reserved)} reserved"
+    return f"{_of(gauge, gauge.reserved)} reserved"
 
 
-def window(steps: Sequence[StepLine], most: int) -> tuple[str, Sequence[StepLine], str]:
-    """The steps worth showing, around the present one, and what to say of those before and after."""
-    if len(steps) <= most:
-        return "", steps, ""
-    present = next((place for place, step in enumerate(steps) if step.mark in ("running", "waiting", "todo")), 0)
-    start = max(0, min(present - most // 3, len(steps) - most))
-    after = len(steps) - start - most
-    failed = sum(step.mark == "failed" for step in steps[:start])
-    before = f"{count(start, 'step')} before" + (f", {number(failed)} failed" if failed else "")
-    return (
-        before if start else "",
-        steps[start : start + most],
-        f"{number(after)} more {'step' if after == 1 else 'steps'}" if after else "",
-    )
+def left(gauge: Gauge) -> str:
+    """What is neither used nor reserved, in words: "36 588 left"."""
+    return f"{_of(gauge, max(0.0, gauge.cap - gauge.used - gauge.reserved))} left"
 
 
-def plan_title(s: Summary) -> str:
-    """The plan in numbers: "Plan: 5 steps, 1 failed"."""
-    words = {"failed": "failed", "skipped": "not selected", "dropped": "dropped", "todo": "left"}
-    many = {mark: sum(step.mark == mark for step in s.steps) for mark in words}
-    parts = (f"{number(n)} {words[mark]}" for mark, n in many.items() if n)
-    return "Plan: " + ", ".join((count(len(s.steps), "step"), *parts))
+def _of(gauge: Gauge, value: float) -> str:
+    if gauge.limit == "usd":
+        return money(value)
+    return f"{_brief(value)} s" if gauge.limit.endswith("seconds") else number(value)
 
 
 def lists(s: Summary) -> list[tuple[str, list[str]]]:
-    """The lists that a record ends with, each with its title."""
+    """The lists that a record ends with, each with its title; of long ones the newest."""
     each = (
         ("revision of the plan", "revisions of the plan", s.revisions),
         ("decision", "decisions", s.decisions),
@@ -336,7 +329,15 @@ def lists(s: Summary) -> list[tuple[str, list[str]]]:
             s.malformed[:_TOLD],
         ),
     )
-    return [(f"{len(of)} {one if len(of) == 1 else many}", [line(x, 400) for x in of]) for one, many, of in each if of]
+    return [(f"{number(len(of))} {one if len(of) == 1 else many}", _newest(of)) for one, many, of in each if of]
+
+
+def _newest(said: Sequence[str]) -> list[str]:
+    """The last of them, each on one line, and before them how many there were; of many each is cut shorter."""
+    earlier = len(said) - _NEWEST
+    if earlier <= 0:
+        return [line(x, 400) for x in said]
+    return [f"({number(earlier)} earlier)", *(line(x, 160) for x in said[-_NEWEST:])]
 
 
 def told(s: Summary) -> list[tuple[str, str, list[str]]]:
@@ -346,50 +347,6 @@ def told(s: Summary) -> list[tuple[str, str, list[str]]]:
     since = ("Since then", "ask", [line(x, 240) for x in s.since[:LISTED]])
     alerts = ("Alert", "ask", [line(x, 240) for x in s.alerts[:LISTED]])
     return [found for found in (undone, since, alerts) if found[2]]
-
-
-def saved_said(s: Summary) -> list[str]:
-    """What was saved in each way, in dollars; [] where the prompt cache was the only one, which the cost tells."""
-    ways = (
-        (s.saved.cache.usd, "by the prompt cache", ""),
-        (s.saved.provider.usd, "by the provider's cache", "the provider's cache cost {} more than it saved"),
-        (s.saved.tiers.usd, "by cheaper models", "other models cost {} more than the strong one would have"),
-    )
-    if not any(usd for usd, _, _ in ways[1:]):
-        return []
-    return [f"saved {money(usd)} {by}" if usd > 0 else dear.format(money(-usd)) for usd, by, dear in ways if usd]
-
-
-def cost_table(s: Summary) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of what each phase cost; the dearer alternative and the models where there are any."""
-    tiers = any(phase.strong_usd is not None for phase in s.phases)
-    several = len({model for phase in s.phases for model in phase.models}) > 1
-    heads = ["Phase", "Calls", "Tokens", *["Dollars"] * priced(s), *["On the strong model"] * tiers]
-    rows = [[_asked(phase, several=several), *_amounts(s, phase, tiers=tiers)] for phase in s.phases]
-    if tiers:
-        total = PhaseCost(
-            TOTAL,
-            sum(phase.calls for phase in s.phases),
-            sum(phase.tokens for phase in s.phases),
-            sum(phase.usd for phase in s.phases),
-            sum(phase.usd if phase.strong_usd is None else phase.strong_usd for phase in s.phases),
-        )
-        rows.append([total.phase, *_amounts(s, total, tiers=True)])
-    return heads, rows
-
-
-def _asked(phase: PhaseCost, *, several: bool) -> str:
-    """The phase, with its models where the run has several: without their providers, to stay short."""
-    models = [model.partition(":")[2] or model for model in phase.models]
-    named = f" · {', '.join(models)}" if several and models else ""
-    said = line(f"{line(phase.phase, 20)}{named}", _NAME)
-    return said if columns(said) <= _NAME else line(said, _NAME // 2)
-
-
-def _amounts(s: Summary, phase: PhaseCost, *, tiers: bool) -> list[str]:
-    strong = phase.usd if phase.strong_usd is None else phase.strong_usd
-    amounts = [number(phase.calls), number(phase.tokens)]
-    return [*amounts, *[money(phase.usd)] * priced(s), *[money(strong)] * tiers]
 
 
 def call(of: EffectLine | ActionLine) -> str:

@@ -72,6 +72,10 @@ class Notebook:
             assert time.monotonic() < deadline, f"there is no button {text}: {self.widgets}"
             self.listen()
 
+    def shown(self, request: str) -> Shown:
+        """What the cell of this request has shown so far."""
+        return self._cells[request]
+
     def send_cell(self, cell: str) -> str:
         """Send one cell and go on; returns the request's id."""
         return self._execute(cell)
@@ -121,7 +125,7 @@ class Notebook:
                 shown.errors.append(content)
             case "display_data":
                 shown.displays.append(content["data"])
-                self._cards += VIEW in content["data"]
+                self._cards += VIEW in content["data"] and "no buttons" in content["data"]["text/plain"]
             case "update_display_data":
                 shown.updates.append(content["data"])
             case kind if kind.endswith("_reply"):
@@ -237,6 +241,59 @@ def test_stop_leaves_the_question_and_it_can_be_answered_later(notebook: Noteboo
     assert notebook.kernel.value("r.status.value, NOTES") == "('awaiting_approval', [])"
     assert notebook.kernel.run(f"%agent approve {run}").errors == []
     assert notebook.kernel.value("r.output, NOTES") == "('Noted.', ['x'])"
+
+
+def test_the_stop_button_suspends_the_run_as_stop_does(notebook: Notebook) -> None:
+    """While a model thinks: the cell ends at once and those after it are aborted, the button goes, and it goes on."""
+    scripted(notebook, "answer('Noted.')", "first=hang")
+    notebook.kernel.run("pathlib.Path('hang').touch()")
+    first, then = notebook.send_cell(NOTE), notebook.send_cell("print('not reached')")
+    notebook.await_button("Stop")
+    while not notebook.kernel.folder.joinpath("reached").exists():
+        notebook.listen()
+    pressed = time.monotonic()
+    notebook.click("Stop")
+    assert notebook.wait_for(first)["status"] == "error"
+    assert time.monotonic() - pressed < ENDS_S
+    assert notebook.wait_for(then)["status"] == "aborted"
+    notebook.listen()
+    assert notebook.widgets == {}
+    assert {"text/plain": ""} in notebook.shown(first).updates
+    assert "stopped by you" in notebook.shown(first).errors[0]["evalue"]
+    assert notebook.kernel.value("r.status.value, r.stop_reason, NOTES") == "('suspended', 'interrupted', [])"
+    notebook.kernel.run("pathlib.Path('hang').unlink(); m.first = lambda: None")
+    resumed = notebook.send_cell("%agent resume r1 r")
+    notebook.await_button("Approve")
+    notebook.click("Approve")
+    assert notebook.wait_for(resumed)["status"] == "ok"
+    assert notebook.kernel.value("r.output, NOTES") == "('Noted.', ['x'])"
+
+
+def test_the_stop_button_leaves_a_question_as_stop_does(notebook: Notebook) -> None:
+    """While a card waits it is there too; the card says how to answer later."""
+    scripted(notebook, "answer('Noted.')")
+    (cell,) = notebook.run_all(NOTE, does=[lambda: notebook.click("Stop")])
+    assert cell.status == "error"
+    assert any("still waits" in bundle.get("text/plain", "") for bundle in cell.updates)
+    assert notebook.widgets == {}
+    assert notebook.kernel.value("r.status.value, NOTES") == "('awaiting_approval', [])"
+
+
+def test_a_stop_that_is_pressed_while_a_tool_runs_is_heard_when_it_returns(notebook: Notebook) -> None:
+    """At the latest: its result is kept, nothing after it is begun, and no call is made twice."""
+    notebook.kernel.run(
+        "@tool(effect='write', reversibility='full')\ndef note(text: str) -> int:\n    'Keep it.'\n"
+        "    NOTES.append(text)\n    time.sleep(2)\n    return len(NOTES)"
+    )
+    notebook.kernel.run("m = Model(plan(step('note', text='x'), step('note', text='y')), answer('Noted.'))")
+    request = notebook.send_cell(NOTE.replace("note\n", "note --approve auto\n"))
+    notebook.await_button("Stop")
+    time.sleep(0.5)
+    notebook.click("Stop")
+    assert notebook.wait_for(request)["status"] == "error"
+    assert notebook.kernel.value("r.status.value, NOTES") == "('suspended', ['x'])"
+    assert notebook.kernel.run(f"%agent resume {notebook.kernel.value('r.id')}").errors == []
+    assert notebook.kernel.value("r.status.value, NOTES") == "('completed', ['x', 'y'])"
 
 
 def test_running_the_cell_again_leaves_its_question_and_runs_it(notebook: Notebook) -> None:

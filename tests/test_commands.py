@@ -60,7 +60,7 @@ def test_bare_agent_lists_the_commands(cells: Cells) -> None:
         ("fork", "agentnb: RUN is missing", "%agent fork RUN [--at s3]"),
         ("diff", "RUN and OTHER are missing", "%agent diff RUN OTHER"),
         ("fork r1 a=9", "answer has no arguments", "--at s1"),
-        ("show r1 --at s1", "no flag --at", "there is only --store"),
+        ("show r1 --at s1", "no flag --at", "did you mean --all?"),
         ("gc --older-than -5", "older_than_days=-5.0 (--older-than) is below 0", "days of 0 or more"),
         ("gc --max-mb -1", "(--max-mb) is below 0", "megabytes"),
         ("export r1 .", "is a folder", "name a file, such as 'r1-"),

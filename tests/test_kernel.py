@@ -209,7 +209,10 @@ def test_in_jupyterlab_one_display_is_updated_in_place(kernel: Kernel) -> None:
     kernel.run(ADDING)
     shown = kernel.run("%%agent r --model m --tools add\nWhat is 1 + 2?", metadata=IN_LAB)
     assert shown.errors == []
-    assert len(shown.displays) == 1
+    panel, button = shown.displays
+    assert "text/html" in panel
+    assert button["text/plain"] == "■ stops it"
+    assert shown.updates[-2] == {"text/plain": ""}
     assert "It is 3." in shown.last
     assert "It is 3." in shown.updates[-1]["text/html"]
     assert kernel.value("r.status") == "completed"

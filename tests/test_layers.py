@@ -74,8 +74,10 @@ LAYERS = """
     markdown
     standing notes listing
     course
+    steps
     summary
     wording
+    outline bill status_line
     render
     compare trace_lines informed
     trace why
@@ -99,7 +101,7 @@ LAYERS = """
     calibration otel
     notebook.hiding notebook.cell_error notebook.comms notebook.card notebook.host notebook.expand notebook.listing
         notebook.asking notebook.changes notebook.outcome notebook.fields notebook.buttons notebook.typed
-        notebook.namespace
+        notebook.namespace notebook.stopping
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
         notebook.fetching notebook.finding notebook.desk notebook.going_on notebook.keeping notebook.viewing
         notebook.auditing

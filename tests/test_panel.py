@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,8 +33,9 @@ from agentnb.events import (
     ToolRetried,
 )
 from agentnb.notebook.host import Host, host_of
-from agentnb.notebook.panel import InPlace, Panel, StatusLine, panel_for, status_line
+from agentnb.notebook.panel import InPlace, Panel, StatusLine, panel_for
 from agentnb.retelling import retold
+from agentnb.status_line import status_line
 from agentnb.summary import Summary
 from tests.cells import Cells, adding, notebook_in
 from tests.parts import add
@@ -106,11 +109,13 @@ def test_updates_are_few(cells: Cells) -> None:
         panel._stale = True
         panel.refresh(urgent=True)
     assert 1 <= len(drawn) <= 10
-    assert "tokens" in status_line(panel.summary)
 
 
 def test_time_is_seen_to_pass_while_a_model_thinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With no new record the display is drawn again each second, and says for how long; a replay never does."""
+    """With no new record the display is drawn again each second, and says for how long; a replay never does.
+
+    The gauges of time go on with it.
+    """
     now = [100.0]
     monkeypatch.setattr("agentnb.notebook.panel.time.monotonic", lambda: now[0])
     session = Agent(ScriptedModel([]), tools=[add], store=tmp_path).begin("x")
@@ -118,6 +123,8 @@ def test_time_is_seen_to_pass_while_a_model_thinks(tmp_path: Path, monkeypatch: 
     class Drawn(InPlace):
         def _draw(self, summary: Summary) -> None:
             seen.append((summary.now, round(summary.spent.working_seconds)))
+            used = {gauge.limit: round(gauge.used) for gauge in summary.gauges}
+            assert used.get("working_seconds", 0) == seen[-1][1]
 
     for bare, expected in ((False, [("planning", 0), ("planning, for 24 s", 24)]), (True, [("planning", 0)] * 2)):
         seen: list[tuple[str, int]] = []
@@ -148,7 +155,83 @@ def test_a_dry_run_is_one_on_its_line(cells: Cells) -> None:
     """The status line of a terminal says so."""
     cells.names["m"] = adding()
     cells.cell("r --model m --tools add --dry-run", "Add.")
-    assert status_line(cells.names["r"].summary).startswith(f"{cells.names['r'].id} (dry run)  ·  completed  ·  ")
+    assert " · dry run: " in status_line(cells.names["r"].summary, 120)
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers what was written, and is of some encoding."""
+
+    def __init__(self, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """What it can show."""
+        return self._encoding
+
+    @property
+    def seen(self) -> str:
+        """What its last line shows now."""
+        screen: list[str] = []
+        for part in self.getvalue().split("\r"):
+            screen[: len(part)] = part
+        return "".join(screen).rstrip()
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_terminal_has_one_line_that_is_taken_away(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: dict[str, str],
+    coloured: bool,  # noqa: FBT001 - a case
+) -> None:
+    """It is drawn over itself, in colour where that is wanted, and leaves nothing on the screen."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in variable.items():
+        monkeypatch.setenv(name, value)
+    session = Agent(ScriptedModel([]), tools=[add], store=tmp_path).begin("x")
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    panel = StatusLine(session.begun)
+    panel.refresh()
+    assert ("\x1b[" in terminal.getvalue()) is coloured
+    assert re.sub(r"\x1b\[\d+m", "", terminal.seen).startswith("● 0:00 · ")
+    panel.step_aside()
+    assert terminal.seen == ""
+
+
+def test_an_old_terminal_shows_what_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sign that its encoding does not know is no error."""
+    session = Agent(ScriptedModel([]), tools=[add], store=tmp_path).begin("x")
+    terminal = Terminal("ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    StatusLine(session.begun).refresh()
+    assert "planning" in terminal.getvalue()
+    assert terminal.getvalue().isascii()
+
+
+def test_the_run_inside_is_seen(tmp_path: Path) -> None:
+    """What it does is news, and it is what takes so long."""
+    session = Agent(ScriptedModel([]), tools=[add], store=tmp_path).begin("x")
+    said = ["research: planning"]
+    seen: list[tuple[str, str]] = []
+
+    class Drawn(InPlace):
+        def _draw(self, summary: Summary) -> None:
+            seen.append((summary.inside, summary.now))
+
+    panel = Drawn(session.begun, inside=lambda: said[0])
+    panel.refresh(urgent=True)
+    panel.refresh(urgent=True)
+    said[0] = "research: step 1 of 2: calling query"
+    panel.refresh(urgent=True)
+    panel._since -= 7
+    panel._stale = True
+    panel.refresh()
+    assert [inside for inside, _ in seen[:2]] == ["research: planning", "research: step 1 of 2: calling query"]
 
 
 ARGS = Kept(0, '{"to":"ada"}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
@@ -19,9 +20,10 @@ from agentnb.budget import Spent
 from agentnb.cost import Saved, Saving
 from agentnb.course import ActionLine, EffectLine
 from agentnb.markdown import LONGEST_PARSED, clean, to_html
-from agentnb.render import as_html, as_text
+from agentnb.render import as_html, as_text, style_sheet
 from agentnb.state import Status
-from agentnb.summary import Gauge, PhaseCost, StepLine, Summary
+from agentnb.steps import Marks, StepLine
+from agentnb.summary import Gauge, PhaseCost, Summary
 from agentnb.wording import MARKS, count, level, money, seconds
 
 STEPS = (
@@ -79,6 +81,29 @@ ACTIONS = (
 )
 DRY = replace(COMPLETED, dry=True, effects=EFFECTS, next="%agent execute r7-kestrel", actions=ACTIONS)
 
+FULL = replace(
+    DRY,
+    reason="x",
+    detail="x",
+    now="x",
+    executes="x",
+    forked="x",
+    agent="x",
+    parent="x",
+    show="x",
+    closer="x",
+    inside="x",
+    alerts=("x",),
+    statements=("x",),
+    malformed=("x",),
+    tried=("x",),
+    undone=("x",),
+    since=("x",),
+    children=(("s1", replace(COMPLETED, agent="research", parent="r7 at s1")),),
+    steps=tuple(replace(step, finding="x", assumes="x") for step in (*COMPLETED.steps, STEPS[2])),
+)
+"""Something in every field, so that none can be forgotten."""
+
 HOSTILE = (
     "<script>alert(1)</script>",
     "</style></article><img src=x onerror=alert(1)>",
@@ -125,7 +150,7 @@ ATTRIBUTES = {
     "style",
     "max",
     "value",
-    "title",
+    "aria-hidden",
     "href",
     "target",
     "rel",
@@ -220,8 +245,7 @@ def with_text(value: Any, text: str) -> Any:
 @pytest.mark.parametrize("text", HOSTILE, ids=[ascii(text[:24]) for text in HOSTILE])
 def test_hostile_text_stays_text(text: str, status: Status) -> None:
     """No field can add an element, an attribute, a URL to fetch, a control character or a long line."""
-    told = replace(DRY, executes="x", undone=("x",), since=("x",))
-    summary = replace(with_text(told, text), status=status)
+    summary = replace(with_text(FULL, text), status=status)
     page = check_html(as_html(summary))
     assert not {"script", "img", "svg"} & set(page.tags)
     check_text(as_text(summary))
@@ -234,7 +258,8 @@ AMOUNT = st.floats(0, 1e9)
 def summaries() -> st.SearchStrategy[Summary]:
     """Any summary at all, also those that no run has."""
     mark = st.sampled_from(list(MARKS))
-    step = st.builds(StepLine, FREE, FREE, FREE, mark, FREE, FREE, st.none() | AMOUNT, AMOUNT)
+    step = st.builds(StepLine, FREE, FREE, FREE, mark, FREE, FREE, st.none() | AMOUNT, AMOUNT, FREE)
+    marks: st.SearchStrategy[Marks] = st.dictionaries(mark, st.integers(1, 10**6), max_size=3).map(Counter)
     steps = st.lists(step, max_size=4) | step.map(lambda one: [one] * 70)
     limits = st.sampled_from(["usd", "tokens", "steps", "seconds", "working_seconds"])
     gauge = st.builds(Gauge, limits, AMOUNT, AMOUNT, st.floats(0.001, 1e9))
@@ -255,7 +280,17 @@ def summaries() -> st.SearchStrategy[Summary]:
         now=FREE, next=FREE, bare=st.booleans(), dry=st.booleans(), executes=FREE,
         effects=(st.lists(effect, max_size=3) | effect.map(lambda one: [one] * 40)).map(tuple),
         actions=(st.lists(action, max_size=3) | action.map(lambda one: [one] * 40)).map(tuple),
+        statements=st.tuples(FREE), malformed=st.tuples(FREE), tried=st.tuples(FREE), undone=st.tuples(FREE),
+        since=st.tuples(FREE), forked=FREE, agent=FREE, parent=FREE, unpriced=st.booleans(),
+        children=st.tuples(FREE, st.builds(replace, st.just(COMPLETED), agent=FREE, run=FREE)).map(lambda one: (one,)),
+        show=FREE, closer=FREE, inside=FREE, before=marks, after=marks,
     )  # fmt: skip
+
+
+def test_no_field_is_forgotten() -> None:
+    """Where hostile texts are put in, there is something in each field."""
+    empty = [field.name for field in fields(Summary) if getattr(FULL, field.name) in ((), "")]
+    assert empty == []
 
 
 @settings(max_examples=60, deadline=None)
@@ -264,6 +299,7 @@ def test_any_summary_can_be_shown(summary: Summary) -> None:
     """Both forms exist for every summary, are harmless, and equal for equal summaries."""
     check_html(as_html(summary))
     check_text(as_text(summary))
+    check_html(as_html(summary, every=True))
     assert (as_html(summary), as_text(summary)) == (as_html(replace(summary)), as_text(replace(summary)))
 
 
@@ -315,17 +351,18 @@ def test_a_record_in_text() -> None:
         "1 decision:\n"
         "  - you approved s4\n"
         "\n"
-        "Cost: $0.031, saved $0.019\n"
+        "Cost: plan $0.021, answer $0.010\n"
         "          calls  tokens  dollars\n"
         "  plan        1   2 310   $0.021\n"
-        "  answer      1   7 102   $0.010"
+        "  answer      1   7 102   $0.010\n"
+        "  Used of its budget: $0.031 of $0.50, 9 412 of 50 000 tokens, 14 of 120 working seconds"
     )
 
 
 def test_a_panel_in_text() -> None:
     """What there is of a run under way, with what is reserved."""
     assert as_text(RUNNING) == (
-        "● Running · step 3 of 4: calling query · 63 s · r7-kestrel\n"
+        "● Running · step 3 of 4: calling query · 63 s · $0.031, saved $0.019 · r7-kestrel\n"
         "\n"
         "Plan: 4 steps, 1 left\n"
         "  ✓ Look at the tables · schema() · 0.0 s · $0.000\n"
@@ -334,9 +371,9 @@ def test_a_panel_in_text() -> None:
         "  ● Compare seasons · query(sql) · retry 1 of 3: timed out · 2.1 s · $0.006\n"
         "  ○ File a finding · add_finding(text) · asks you first\n"
         "\n"
-        "Dollars: $0.031 of $0.50 ($0.012 reserved)\n"
-        "Tokens: 9 412 of 50 000 (4 000 reserved)\n"
-        "Working time: 14 of 120 s\n"
+        "Dollars: $0.031 of $0.50 ($0.012 reserved, $0.457 left)\n"
+        "Tokens: 9 412 of 50 000 (4 000 reserved, 36 588 left)\n"
+        "Working time: 14 of 120 s (106 s left)\n"
         "\n"
         "If it is interrupted: %agent resume r7-kestrel"
     )
@@ -350,8 +387,9 @@ def test_the_card_of_a_panel() -> None:
         "<small>·\xa0retry 1 of 3: timed out</small></span> <span>2.1 s</span> <span>$0.006</span></li>" in html
     )
     assert (
-        "<label><small>Tokens</small> <span>9 412 of 50 000</span> "
-        '<progress max="100" value="19" title="4 000 reserved" style="--r:27%"></progress></label>'
+        "<li><label><small>Tokens</small> <span>9 412 of 50 000</span> "
+        '<progress max="100" value="19" style="--r:27%"></progress> '
+        "<small>4 000 reserved, 36 588 left</small></label></li>"
     ) in html
     assert "<details>" not in html
     assert "<code>%agent resume r7-kestrel</code></footer>" in html
@@ -362,8 +400,11 @@ def test_the_card_of_a_record() -> None:
     html = as_html(COMPLETED)
     assert "<p><strong>Late in summer:</strong> UA, EV and F9.</p>" in html
     assert re.findall("<summary>(.*?)</summary>", html) == [
-        "Plan: 4 steps", "1 revision of the plan", "1 decision", "Cost: $0.031, saved $0.019",
-    ]  # fmt: skip
+        "Plan: 4 steps",
+        "1 revision of the plan: there is no column season",
+        "1 decision: you approved s4",
+        "Cost: plan $0.021, answer $0.010",
+    ]
     assert '<thead><tr><th scope="col">Phase</th>' in html
     assert '<tr><th scope="row">plan</th><td>1</td><td>2 310</td><td>$0.021</td></tr>' in html
     assert "<progress" not in html
@@ -415,10 +456,11 @@ def test_a_dry_run_says_so_first() -> None:
         "1 decision:\n"
         "  - you approved s4\n"
         "\n"
-        "Cost: $0.031, saved $0.019\n"
+        "Cost: plan $0.021, answer $0.010\n"
         "          calls  tokens  dollars\n"
         "  plan        1   2 310   $0.021\n"
         "  answer      1   7 102   $0.010\n"
+        "  Used of its budget: $0.031 of $0.50, 9 412 of 50 000 tokens, 14 of 120 working seconds\n"
         "\n"
         "Next: %agent execute r7-kestrel"
     )
@@ -543,7 +585,7 @@ def test_long_plans_are_cut_around_the_present_step() -> None:
     text = as_text(replace(RUNNING, steps=steps))
     assert "⋮ 26 steps before, 1 failed\n  ✓ Step 27" in text
     assert "○ Step 38 · f()\n  ⋮ 22 more steps" in text
-    assert Page(as_html(replace(RUNNING, steps=steps))).tags.count("li") == 14
+    assert Page(as_html(replace(RUNNING, steps=steps, gauges=()))).tags.count("li") == 14
     assert Page(as_html(replace(COMPLETED, steps=steps))).tags.count("li") == 60 + 2  # a revision and a decision
 
 
@@ -578,20 +620,21 @@ def test_sizes() -> None:
 
 def test_nothing_but_the_card_is_styled() -> None:
     """Every rule hangs on the one class, so that it changes nothing else in the notebook."""
-    style = as_html(RUNNING).partition("</style>")[0].removeprefix("<style>")
-    assert style.startswith(".agentnb.agentnb{")
-    depths = list(accumulate((letter == "{") - (letter == "}") for letter in style))
-    assert depths.index(0, len(".agentnb.agentnb{")) == len(style) - 1
-    assert not re.search(r"url\(|@import|[<>]\s*/", style)
+    assert as_html(RUNNING).startswith(f"<style>{style_sheet()}{style_sheet('panel')}</style>")
+    for style in (style_sheet(), style_sheet("panel")):
+        assert style.startswith(".agentnb.agentnb{")
+        depths = list(accumulate((letter == "{") - (letter == "}") for letter in style))
+        assert depths.index(0, len(".agentnb.agentnb{")) == len(style) - 1
+        assert not re.search(r"url\(|@import|[<>]\s*/", style)
 
 
 def test_rows_carry_words_for_their_icons() -> None:
     """Whoever hears the page hears the state of each step."""
     labels = [value for name, value in Page(as_html(RUNNING)).attributes if name == "aria-label"]
-    assert labels == ["done", "done", "running", "to do"]
+    assert labels == ["Agent run", "done", "done", "running", "to do"]
     unmade = replace(RUNNING, steps=(replace(STEPS[0], mark="simulated"), replace(STEPS[1], mark="proposed")))
     labels = [value for name, value in Page(as_html(unmade)).attributes if name == "aria-label"]
-    assert labels == ["simulated, nothing was done", "put into the queue, not done"]
+    assert labels[1:] == ["simulated, nothing was done", "put into the queue, not done"]
 
 
 def test_an_empty_run_has_a_card() -> None:
@@ -717,6 +760,21 @@ def test_outputs_can_be_saved() -> None:
     assert json.dumps([as_html(bad), as_text(bad)], ensure_ascii=False).encode()
 
 
+def test_of_many_runs_inside_each_is_one_line() -> None:
+    """A record stays small, whatever went on inside of it: the steps of few are shown, of many they are looked up."""
+
+    def inside(many: int) -> Summary:
+        runs = (("s1", replace(COMPLETED, agent="research", run=f"r{n}-owl")) for n in range(many))
+        return replace(COMPLETED, children=tuple(runs))
+
+    few, many = inside(8), inside(40)
+    assert as_text(few).count("Compare seasons") == 1 + 8
+    assert as_html(few).count("Compare seasons") == 1 + 8
+    assert as_text(many).count("↳ research: completed") == as_html(many).count("research: completed") == 40
+    assert as_text(many).count("Compare seasons") == as_html(many).count("Compare seasons") == 1
+    assert len(as_html(many).encode()) < 10_000
+
+
 def test_dollars_are_not_set_as_formulas() -> None:
     """JupyterLab and nbconvert let MathJax take what stands between two dollar signs, but for these classes."""
-    assert '<article class="agentnb ok mathjax_ignore tex2jax_ignore">' in as_html(COMPLETED)
+    assert '<article class="agentnb ok mathjax_ignore tex2jax_ignore" ' in as_html(COMPLETED)

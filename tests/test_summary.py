@@ -152,6 +152,12 @@ def test_a_finished_run_shows_answer_steps_and_costs() -> None:
     assert shown.models == ("scripted",)
 
 
+def test_a_run_is_shown_in_both_forms() -> None:
+    """What a notebook displays of it is one reading of its records, as text and as HTML."""
+    it = run(plan(), answer())
+    assert it._repr_mimebundle_() == {"text/plain": repr(it), "text/html": it._repr_html_()}
+
+
 def test_gauges_show_each_cap_that_is_set() -> None:
     """Used, reserved and cap, in the order of the budget; a bare summary has no clock in it."""
     it = run(

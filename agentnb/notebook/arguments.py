@@ -274,7 +274,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
             _STORE,
         ),
     ),
-    "show": Command("RUN", "a run's record", (_RUN, _STORE)),
+    "show": Command(
+        "RUN [--all]",
+        "a run's record",
+        (_RUN, _spec("--all", action="store_true", help="every step of a long plan"), _STORE),
+    ),
     "replay": Command("RUN", "a run as it was, event by event, with no call of anything", (_RUN, _STORE)),
     "trace": Command(
         "RUN [STEP]",

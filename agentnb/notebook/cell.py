@@ -8,6 +8,7 @@ from argparse import Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from agentnb import standing
 from agentnb.agent import Agent
 from agentnb.approval import Approver
 from agentnb.budget import LIMITS, Budget
@@ -38,7 +39,7 @@ from agentnb.state import Status
 from agentnb.stops import DEFAULT_STOPS
 from agentnb.summary import Summary
 from agentnb.tiers import phases_in
-from agentnb.wording import ended_steps, shown
+from agentnb.wording import ended_steps, marks_of, shown
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -86,7 +87,13 @@ class CellAgent(Agent):
         host = host_of(self._shell)
         to_come = session.begun[0].seq if session.begun else math.inf
         history = [record for record in self.store.read(run.id) if record.seq < to_come]
-        panel = panel_for(host, history, bare=self.replaying, store=self._typed_store)
+        panel = panel_for(
+            host,
+            history,
+            bare=self.replaying,
+            store=self._typed_store,
+            inside=lambda: standing.inside(session.inside),
+        )
         kernel = getattr(self._shell, "kernel", None)
         pump = Pump(session, panel, host.audience, kernel, idle_s=self._idle_s, approver=self._in_place)
         try:
@@ -196,7 +203,7 @@ def _finished(panel: Panel, run: Run, *, told: bool = False) -> Summary:
 def _stopped(summary: Summary) -> CellError:
     summary = _told(summary)
     done = ended_steps(summary)
-    where = f"after step {done} of {len(summary.steps)}" if summary.steps else "before it had a plan"
+    where = f"after step {done} of {marks_of(summary).total()}" if summary.steps else "before it had a plan"
     if summary.status.ended:
         return CellError(f"{summary.run} was stopped by you as it ended", f"%agent show {summary.run} shows it")
     return CellError(f"{summary.run} was stopped by you {where}", _way_on(summary))

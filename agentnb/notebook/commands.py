@@ -55,7 +55,7 @@ def _help(_: Desk, __: Namespace) -> None:
 
 def _show(desk: Desk, args: Namespace) -> None:
     store = desk.store(args)
-    show_summary(told(store, full_id(store, args.run, desk.names)), in_store(args))
+    show_summary(told(store, full_id(store, args.run, desk.names)), in_store(args), every=args.all)
 
 
 def _replay(desk: Desk, args: Namespace) -> None:

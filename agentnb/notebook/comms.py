@@ -13,6 +13,7 @@ reason; where one is missing the pump is not usable, and people are asked by tex
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import inspect
 import signal
@@ -120,6 +121,9 @@ class CommPump:
         self._cell: Any = None
         self.run_again = False
         """True once the cell that waits was sent again."""
+        self.makes_room = False
+        """True once the cell ends for the one that was sent again: what was sent before that is aborted."""
+        self._interrupted = False
         self._announced = 0.0
 
     @property
@@ -135,10 +139,10 @@ class CommPump:
         if self._layout is None:
             return
         with uninterrupted():
-            if self.run_again:
+            if self.makes_room:
                 self._abort_what_came_before(self._layout)
             self._give_back(self._layout, self._held)
-            self._held = []
+            self._held, self._cell = [], None
             # The socket told the loop once that it has something, and we have read it: let the stream look again.
             self._layout.stream.io_loop.add_callback(self._layout.stream.flush)
 
@@ -146,7 +150,7 @@ class CommPump:
         """Wait until a message comes, at most so long, and handle those for widgets; an interrupt ends it at once.
 
         Raises:
-            KeyboardInterrupt: somebody pressed ■; no message is lost.
+            KeyboardInterrupt: somebody pressed ■, or what was handled has called `interrupt`; no message is lost.
         """
         if self._layout is None:
             time.sleep(seconds)
@@ -160,6 +164,23 @@ class CommPump:
         for message in [message for message in self._held if message.passes]:
             self._held.remove(message)
             self._handle(self._layout, message.frames)
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
+
+    def interrupt(self) -> None:
+        """Do what ■ does, for a handler: at once, or at the end of the `poll` that has called it.
+
+        Between `with` and its end only: a handler on a thread of its own may come too late.
+        """
+        if self._cell is None:
+            return
+        if threading.current_thread() is threading.main_thread():
+            self._interrupted = True
+        elif hasattr(signal, "pthread_kill"):  # wakes a tool that sleeps, too
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:
+            _thread.interrupt_main()
 
     def _message(self, frames: list[Any], given: Any) -> _Message:
         """By its header alone: what is deserialized is noted as seen, and would be refused when it is given back."""

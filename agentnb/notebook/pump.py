@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import signal
 import threading
@@ -133,7 +134,8 @@ class Pump:
         self._session = session
         self._panel = panel
         self._audience = audience
-        self._kernel = kernel
+        self._comms = CommPump(kernel if audience == "widgets" else None)
+        self._looked = time.monotonic()
         self._idle_s = idle_s
         self._approver = approver
         self._inbox: queue.SimpleQueue[Record | _Job | _Ended] = queue.SimpleQueue()
@@ -156,7 +158,10 @@ class Pump:
         worker = _Worker(self, self._session)
         worker.start()
         try:
-            error = self._serve()
+            with self._comms:
+                if self._comms.usable:
+                    self._panel.offer_stop(self._comms.interrupt)
+                error = self._serve()
         except BaseException as raised:
             self._suspend(stopped=isinstance(raised, KeyboardInterrupt))
             raise
@@ -204,13 +209,13 @@ class Pump:
 
     def _ask_here(self, request: Request) -> Answer | None:
         """On the cell's thread: by buttons where they can be clicked while it waits."""
-        comms = CommPump(self._kernel)
-        if self._audience != "widgets" or not comms.usable:
+        comms = self._comms
+        if not comms.usable:
             return ask_by_text(request)
         self.left = True
-        with comms:
-            answer = ask_by_card(request, comms, idle_s=self._idle_s, elsewhere=lambda: self._from_elsewhere(request))
-        self.left, self.run_again = answer is None, comms.run_again
+        answer = ask_by_card(request, comms, idle_s=self._idle_s, elsewhere=lambda: self._from_elsewhere(request))
+        self.left = answer is None
+        self.run_again = comms.makes_room = self.left and comms.run_again
         return answer
 
     def _from_elsewhere(self, request: Request) -> Answer | None:
@@ -231,17 +236,29 @@ class Pump:
                     self._panel.step_aside()
                     self._made_claim = self._session.state.claim if job.calls_tool else self._made_claim
                     job.carry_out()
+                    self._looked = -math.inf  # for what was pressed meanwhile
                 case Record() as record:
                     self._panel.add(record)
 
     def _next(self) -> Record | _Job | _Ended:
         """The next item; the display is refreshed only while none waits, so that what belongs together is seen so."""
         while True:
+            self._listen()
             with contextlib.suppress(queue.Empty):
                 return self._inbox.get_nowait()
             self._panel.refresh()
             with contextlib.suppress(queue.Empty):
                 return self._inbox.get(timeout=_BEAT_S)
+
+    def _listen(self) -> None:
+        """Handle what was clicked, ten times a second.
+
+        Raises:
+            KeyboardInterrupt: the button that stops the run was.
+        """
+        if self._comms.usable and time.monotonic() - self._looked >= _BEAT_S:
+            self._comms.poll(0)
+            self._looked = time.monotonic()
 
     def _suspend(self, *, stopped: bool) -> None:
         """Take the run away from the worker, with the truth about a call that was announced."""

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,22 +65,35 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 @pytest.fixture
 def page(tmp_path: Path) -> Iterator[Page]:
     """A page of a fresh browser."""
+    with opened_in(tmp_path) as opened:
+        # On a loaded machine JupyterLab may ask something before it is ready; no test waits for a dialog of its own.
+        dialog = opened.locator("dialog.jp-Dialog")
+        opened.add_locator_handler(dialog.first, lambda: _accept(opened), no_wait_after=True)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def sheet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page for tests that put something onto it themselves: one browser for all of a module."""
+    with opened_in(tmp_path_factory.mktemp("browser")) as opened:
+        yield opened
+
+
+@contextmanager
+def opened_in(folder: Path) -> Iterator[Page]:
+    """A page of a browser that keeps its things in `folder`; skips where there is none."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: apt-get install chromium")
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            tmp_path,
+            folder,
             executable_path=CHROMIUM,
             headless=True,
             viewport={"width": 1180, "height": 1000},
             args=FLAGS.split(),
         )
-        opened = context.new_page()
-        # On a loaded machine JupyterLab may ask something before it is ready; no test waits for a dialog of its own.
-        dialog = opened.locator("dialog.jp-Dialog")
-        opened.add_locator_handler(dialog.first, lambda: _accept(opened), no_wait_after=True)
-        yield opened
+        yield context.new_page()
         context.close()
 
 
