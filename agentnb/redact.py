@@ -183,7 +183,9 @@ class Redactor:
         changed = {}
         for name in names:
             old = getattr(value, name)
-            if old and (new := self._cleaned(old)) is not old:
+            if not old or (type(old) is str and len(old) < _SHORTEST):
+                continue
+            if (new := self._cleaned(old)) is not old:
                 changed[name] = new
         return replace(value, **changed) if changed else value
 

@@ -120,7 +120,8 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
             )
             began = log.clock.monotonic()
             try:
-                reply = _clean((yield from ask(replace(question, request=request))), log)
+                sent = question if request is question.request else replace(question, request=request)
+                reply = _clean((yield from ask(sent)), log)
             except ModelError as error:
                 seconds = log.clock.monotonic() - began
                 yield ModelFailed(failure=error.failure, message=str(error), seconds=seconds, unbilled=error.unbilled)
@@ -162,15 +163,16 @@ def _reserve(log: RunLog, price: Price, question: Question) -> tuple[ModelReques
     """The request as the budget lets it go out, and what is reserved for it."""
     request, state = question.request, log.state
     keep = {} if question.last_word else kept_back(state.budget)
-    used = replace(state.used(), seconds=log.now())
+    used = state.used(log.now())
     tokens = input_bound(request)
     room = affordable_output(state.budget, used, keep, price, tokens, request.max_output_tokens)
     if isinstance(room, Refusal):
         raise OverBudget(room)
     seconds = state.budget.seconds_left(used, keep)
-    clamped = replace(request, max_output_tokens=room, timeout_s=min(request.timeout_s, max(seconds, 0.1)))
+    if room < request.max_output_tokens or seconds < request.timeout_s:
+        request = replace(request, max_output_tokens=room, timeout_s=min(request.timeout_s, max(seconds, 0.1)))
     worst = Usage(tokens, room)
-    return clamped, Spent(usd=worst_cost_usd(price, worst), input_tokens=tokens, output_tokens=room, model_calls=1)
+    return request, Spent(usd=worst_cost_usd(price, worst), input_tokens=tokens, output_tokens=room, model_calls=1)
 
 
 def retrying(log: RunLog, sleep: Callable[[float], None]) -> Layer:
@@ -198,10 +200,16 @@ def retrying(log: RunLog, sleep: Callable[[float], None]) -> Layer:
 
     def layer(ask: Ask) -> Ask:
         def retrying_ask(question: Question) -> Generator[Event, None, ModelReply]:
+            try:  # a first try that succeeds, as most do, needs no loop: tenacity's takes longer than the rest of them
+                return (yield from ask(question))
+            except ModelError as error:
+                first = error
             for attempt in tries:
                 with attempt:
                     number = attempt.retry_state.attempt_number
-                    return (yield from ask(question if number == 1 else replace(question, attempt=number)))
+                    if number == 1:
+                        raise first
+                    return (yield from ask(replace(question, attempt=number)))
             raise AssertionError("tenacity ends with a result or the last error")
 
         return retrying_ask
