@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from agentnb.alerts import Threshold
 from agentnb.budget import Spent
@@ -20,11 +20,9 @@ from agentnb.checkpoint import load
 from agentnb.cost import Cost, Line
 from agentnb.errors import DamagedRecord, RunNotFound
 from agentnb.events import AlertRaised, BudgetExtended, Record, RunResumed
+from agentnb.shapes import Shape
 from agentnb.state import RunState, Status
 from agentnb.store.base import Store
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 __all__ = ["Receipt", "means_passed", "receipt_of", "receipt_row", "receipts"]
 
@@ -115,7 +113,7 @@ def _kept(store: Store) -> dict[str, Receipt]:
     found = {}
     for run, text in texts.items():
         with suppress(ValueError):
-            receipt: Receipt = _codec().validate_json(text)
+            receipt: Receipt = _shape().parsed(text)
             if receipt.form == _FORM and receipt.status not in (Status.PENDING, Status.IN_PROGRESS):
                 found[run] = receipt
     return found
@@ -147,7 +145,5 @@ _LEAD: Final = "u/"
 
 
 @functools.cache
-def _codec() -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Receipt)
+def _shape() -> Shape:
+    return Shape(Receipt)

@@ -164,7 +164,8 @@ class Queued:
     doubt: str = ""
 
 
-class Memory(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Memory:
     """What prompts know of the steps that they do not show any more.
 
     Attributes:

@@ -12,10 +12,8 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
-from typing import Any
 
 import tenacity
-from pydantic import TypeAdapter
 
 from agentnb.budget import OverBudget, Price, Refusal, Spent, Usage, affordable_output, worst_cost_usd
 from agentnb.cost import uncached
@@ -25,6 +23,7 @@ from agentnb.events import Event, ModelAsked, ModelCached, ModelFailed, ModelRep
 from agentnb.log import RunLog
 from agentnb.models.base import Model, ModelReply, ModelRequest, input_bound
 from agentnb.retry import wait_s
+from agentnb.shapes import Shape
 from agentnb.store.base import ReplyCache
 
 __all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying", "unpriced"]
@@ -278,10 +277,10 @@ def reply_from_text(text: str) -> ModelReply:
     Raises:
         ValueError: it is something else.
     """
-    reply: ModelReply = _form().validate_json(text)
+    reply: ModelReply = _shape().parsed(text)
     return replace(reply, cached=True)
 
 
 @functools.cache
-def _form() -> TypeAdapter[Any]:
-    return TypeAdapter(ModelReply)
+def _shape() -> Shape:
+    return Shape(ModelReply)
