@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any, Literal, Protocol
 
 from agentnb.errors import AgentError, ConfigError
@@ -262,8 +263,8 @@ class Budget:
             extra: the worst case of what is about to happen.
             keep: amounts held back from it, by cap (the slice for the final answer).
         """
-        for name in LIMITS:
-            cap: float | None = getattr(self, name)
+        cap: float | None
+        for name, cap in zip(LIMITS, _amounts(self), strict=True):
             if cap is None:
                 continue
             held = keep.get(name, 0) if keep else 0
@@ -319,6 +320,8 @@ class Budget:
 
 LIMITS = tuple(f.name for f in fields(Budget))
 """The names of all caps, in the order in which they are checked and shown."""
+
+_amounts = attrgetter(*LIMITS)
 _TIMES = ("seconds", "working_seconds")
 
 

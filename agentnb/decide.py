@@ -493,9 +493,10 @@ def rests_on(state: RunState) -> tuple[str, ...]:
 
 
 def _present(state: RunState) -> Step:
-    if state.step is None:
+    step = state.step
+    if step is None:
         raise AssertionError(f"stage {state.stage} has a step")
-    return state.step
+    return step
 
 
 @functools.lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic_core import CoreConfig, CoreSchema, SchemaSerializer, SchemaValidator, core_schema
+from pydantic_core import CoreConfig, CoreSchema, SchemaSerializer, SchemaValidator, core_schema, from_json
 
 __all__ = ["Shape"]
 
@@ -69,7 +69,7 @@ class Shape:
         except ValueError:  # whatever else it was fails again
             plain = self._writer.to_python(value, mode="json", exclude_defaults=brief, warnings=False)
             text = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
-            self.parsed(text)
+            self.read(from_json(text))
             return text
 
 

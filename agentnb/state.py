@@ -355,7 +355,8 @@ class RunState(NamedTuple):
     @property
     def facts(self) -> ToolFacts | None:
         """Of the present step's tool."""
-        return self.head.tools[self.step.tool] if self.step else None
+        step = self.step
+        return self.head.tools[step.tool] if step else None
 
     @property
     def unremembered(self) -> bool:
@@ -363,8 +364,9 @@ class RunState(NamedTuple):
 
         Not where all that is left of the plan can be told in full beside it: then only the answer would read it.
         """
-        since = len(self.outcomes) - self.memory.upto
-        if since + len(self.left) <= TOLD_STEPS:
+        done = len(self.outcomes)
+        since, left = done - self.memory.upto, len(self.plan.steps) - done if self.plan else 0
+        if since + left <= TOLD_STEPS:
             return False
         return since >= self.head.memory.every and self.stage in (Stage.PLAN, Stage.STEP) and self.attempt == 1
 
@@ -381,10 +383,11 @@ class RunState(NamedTuple):
     @property
     def present_call(self) -> str:
         """What tells the call that comes next from every other: plan, step, and what a model filled in."""
-        if self.plan is None or self.step is None:
+        step = self.step
+        if self.plan is None or step is None:
             return ""
         filled = (self.bound.blob or self.bound.text or "") if self.bound else ""
-        return f"v{self.plan.version} {self.step.id} {filled}".rstrip()
+        return f"v{self.plan.version} {step.id} {filled}".rstrip()
 
     @property
     def asks(self) -> QuestionAsked | None:
@@ -424,10 +427,13 @@ class RunState(NamedTuple):
         text came in, with arguments that do not come out of it. A run of another agent does not act by itself: it is
         told, and asks.
         """
-        facts = self.facts
-        if self.step is None or facts is None or not facts.acts or facts.delegates:
+        step = self.step
+        if step is None:
             return ()
-        return self.tainted(self.step, len(self.outcomes), by_model=self.by_model)
+        facts = self.head.tools[step.tool]
+        if not facts.acts or facts.delegates:
+            return ()
+        return self.tainted(step, len(self.outcomes), by_model=self.by_model)
 
     def tainted(self, step: Step, place: int, *, by_model: bool) -> tuple[str, ...]:
         """Why the call of `step`, at `place` in the plan, may come out of untrusted text; () where it does not."""
@@ -459,11 +465,12 @@ class RunState(NamedTuple):
     @property
     def present_tainted(self) -> bool:
         """True where the present step's result is, or comes out of, text that strangers wrote."""
-        if self.step is None:
+        step = self.step
+        if step is None:
             return False
-        read = self.head.tools[self.step.tool].untrusted or self.strange
-        read = read or (self.step.tool == READ_RESULT and self.planned_clean is not None)
-        return read or bool(self.tainted(self.step, len(self.outcomes), by_model=self.by_model))
+        read = self.head.tools[step.tool].untrusted or self.strange
+        read = read or (step.tool == READ_RESULT and self.planned_clean is not None)
+        return read or bool(self.tainted(step, len(self.outcomes), by_model=self.by_model))
 
     def _is_tainted(self, step: str) -> bool:
         place = int(step[1:]) - 1 if len(step) < len("s") + 9 else len(self.outcomes)
