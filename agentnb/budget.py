@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Literal, Protocol
 
 from agentnb.errors import AgentError, ConfigError
@@ -25,6 +25,7 @@ __all__ = [
     "Usage",
     "affordable_output",
     "amount",
+    "nothing",
     "worst_cost_usd",
 ]
 
@@ -66,12 +67,19 @@ class Price(Protocol):
         """The cost of one call in US dollars."""
 
 
+def nothing(usage: Usage) -> float:  # noqa: ARG001 - a Price
+    """What a model costs that is free, or whose price nobody knows: 0 dollars."""
+    return 0.0
+
+
 def worst_cost_usd(price: Price, usage: Usage) -> float:
     """An upper bound in US dollars of a call that uses at most `usage`, however its input is cached.
 
     Terms that make a call cheaper (batch, flex) are below it. Of those that make it dearer, "us" is within it, since an
     account may be set to it; nothing that we send lets a provider keep a cache for an hour, or bill for speed.
     """
+    if price is nothing:
+        return 0.0
     sent, got = usage.input_tokens, usage.output_tokens
     return max(
         price(Usage(sent, got, cache_write_tokens=written, terms=terms))
@@ -263,10 +271,8 @@ class Budget:
             extra: the worst case of what is about to happen.
             keep: amounts held back from it, by cap (the slice for the final answer).
         """
-        cap: float | None
-        for name, cap in zip(LIMITS, _amounts(self), strict=True):
-            if cap is None:
-                continue
+        cap: float
+        for name, cap in filter(itemgetter(1), zip(LIMITS, _amounts(self), strict=True)):  # 0 is no cap
             held = keep.get(name, 0) if keep else 0
             need: float = getattr(extra, name)
             left: float = cap - held - getattr(used, name)

@@ -31,12 +31,17 @@ class Shape:
         TypeError: it is of another sort.
     """
 
-    __slots__ = ("_reader", "_writer")
-
     def __init__(self, kind: Any, *, finite: bool = False) -> None:
-        schema, config = _schema(kind), CoreConfig(allow_inf_nan=not finite)
-        self._reader = SchemaValidator(schema, config)
-        self._writer = SchemaSerializer(schema, config)
+        self._schema = _schema(kind)
+        self._config = CoreConfig(allow_inf_nan=not finite)
+
+    @functools.cached_property
+    def _reader(self) -> SchemaValidator:
+        return SchemaValidator(self._schema, self._config)
+
+    @functools.cached_property
+    def _writer(self) -> SchemaSerializer:
+        return SchemaSerializer(self._schema, self._config)
 
     def read(self, value: object) -> Any:
         """The value that JSON, parsed, stands for.

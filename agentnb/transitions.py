@@ -144,7 +144,7 @@ def apply(state: RunState, record: Record) -> RunState:
     if type(event) not in LEGAL[state.stage]:
         raise IllegalTransition(f"{event.kind} is not legal in stage {state.stage}")
     require(state.suspended is None or isinstance(event, _WHILE_SUSPENDED), "the run is suspended", event)
-    if isinstance(event, (ToolClaimed, ApprovalAnswered, DoubtResolved)):  # leave is held to the time of its record
+    if type(event) in _TIMED:  # leave is held to the time of its record
         state = state.changed({"t": max(state.t, record.t)})
     changes = _APPLY[type(event)](state, event)
     if items := noted(event):
@@ -395,6 +395,9 @@ def _finished(state: RunState, e: RunFinished) -> Changes:
     require(e.status != "completed" or state.step is None, f"{len(state.left)} steps are left", e)
     require(e.status == "cancelled" or state.stage is not Stage.CALL, "a call is not settled", e)
     return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None, **UNTRIED}
+
+
+_TIMED = frozenset({ToolClaimed, ApprovalAnswered, DoubtResolved})
 
 
 _ONE_STEP = Spent(steps=1)

@@ -15,7 +15,7 @@ from functools import reduce
 
 import tenacity
 
-from agentnb.budget import OverBudget, Price, Refusal, Spent, Usage, affordable_output, worst_cost_usd
+from agentnb.budget import OverBudget, Price, Refusal, Spent, Usage, affordable_output, nothing, worst_cost_usd
 from agentnb.cost import uncached
 from agentnb.decide import kept_back
 from agentnb.errors import CassetteError, ConfigError, FailureClass, ModelError, StoreError
@@ -26,7 +26,7 @@ from agentnb.retry import wait_s
 from agentnb.shapes import Shape
 from agentnb.store.base import ReplyCache
 
-__all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying", "unpriced"]
+__all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying"]
 
 MAX_TRIES = 4
 LONGEST_WAIT_S = 60.0
@@ -108,7 +108,7 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
 
     def layer(ask: Ask) -> Ask:
         def metered_ask(question: Question) -> Generator[Event, None, ModelReply]:
-            request, reserved = _reserve(log, price or unpriced, question)
+            request, reserved = _reserve(log, price or nothing, question)
             yield ModelAsked(
                 phase=request.phase,
                 model=request.model,
@@ -144,11 +144,6 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
         return metered_ask
 
     return layer
-
-
-def unpriced(usage: Usage) -> float:  # noqa: ARG001 - a Price
-    """Nothing: what is counted where nobody knows the price."""
-    return 0.0
 
 
 def _charged(price: Price | None, usage: Usage) -> float:
