@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from agentnb.budget import Phase, Usage
 
-__all__ = ["KEY_FORMAT", "Model", "ModelReply", "ModelRequest", "Stop", "input_bound"]
+__all__ = ["KEY_FORMAT", "Model", "ModelReply", "ModelRequest", "Stop", "input_bound", "never"]
 
 KEY_FORMAT = 1
 """Part of every cache key: raised when requests are laid out differently, so that old entries are not found."""
@@ -21,7 +21,8 @@ _PLAIN = json.JSONEncoder()
 Stop = Literal["end", "length", "refusal"]
 
 
-def _never() -> bool:
+def never() -> bool:
+    """False: a request that nobody gives up."""
     return False
 
 
@@ -55,7 +56,7 @@ class ModelRequest:
     context: tuple[str, ...] = ()
     endpoint: str = ""
     timeout_s: float = field(default=120.0, compare=False)
-    cancelled: Callable[[], bool] = field(default=_never, compare=False, repr=False)
+    cancelled: Callable[[], bool] = field(default=never, compare=False, repr=False)
 
     def canonical(self) -> dict[str, Any]:
         """All that decides the answer, as JSON values."""
