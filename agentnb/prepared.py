@@ -127,9 +127,9 @@ def ruled(
         kwargs: the same as the tool takes them. Guards get others where these could be altered: nothing that a guard
             does is to show in what was approved.
     """
-    fixed = all(type(value) in _FIXED for value in kwargs.values())
 
     def call() -> GuardedCall:
+        fixed = all(type(value) in _FIXED for value in kwargs.values())
         own = dict(kwargs) if fixed else tool.validated(copy.deepcopy(dict(given)))
         return GuardedCall(tool.name, own, state)
 
