@@ -4,7 +4,7 @@ A checkpoint is no second truth. It is what the fold gave, made in the same comm
 one that cannot be read, or that another release made, is passed over, and the fold begins at the first record.
 
 Each holds the outcomes since the one before, and the plan where that has changed since: so all of them together take a
-tenth of the journal, however long the run.
+seventh of the journal, however long the run.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from agentnb.values import json_text
 
 __all__ = ["START", "Mark", "checkpoint", "is_due", "load"]
 
-EVERY: Final = 256
-"""Records between two checkpoints: to read and fold as many takes 4 ms."""
+EVERY: Final = 128
+"""Records between two checkpoints: to read and fold as many takes 2 ms, to make one 0.1 ms."""
 AT_REST: Final = 64
 """Records since the last one that are worth one where the run rests or ends."""
 
