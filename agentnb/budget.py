@@ -6,11 +6,10 @@ much there may be of each.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from types import MappingProxyType
+from operator import attrgetter, itemgetter
 from typing import Any, Literal, Protocol
 
 from agentnb.errors import AgentError, ConfigError
@@ -26,6 +25,7 @@ __all__ = [
     "Usage",
     "affordable_output",
     "amount",
+    "nothing",
     "worst_cost_usd",
 ]
 
@@ -67,12 +67,19 @@ class Price(Protocol):
         """The cost of one call in US dollars."""
 
 
+def nothing(usage: Usage) -> float:  # noqa: ARG001 - a Price
+    """What a model costs that is free, or whose price nobody knows: 0 dollars."""
+    return 0.0
+
+
 def worst_cost_usd(price: Price, usage: Usage) -> float:
     """An upper bound in US dollars of a call that uses at most `usage`, however its input is cached.
 
     Terms that make a call cheaper (batch, flex) are below it. Of those that make it dearer, "us" is within it, since an
     account may be set to it; nothing that we send lets a provider keep a cache for an hour, or bill for speed.
     """
+    if price is nothing:
+        return 0.0
     sent, got = usage.input_tokens, usage.output_tokens
     return max(
         price(Usage(sent, got, cache_write_tokens=written, terms=terms))
@@ -254,7 +261,7 @@ class Budget:
 
     def caps(self) -> Mapping[str, float]:
         """The caps that are set, by name."""
-        return _caps(self)
+        return {name: value for name in LIMITS if (value := getattr(self, name)) is not None}
 
     def first_short(self, used: Spent, extra: Spent, keep: Mapping[str, float] | None = None) -> Refusal | None:
         """The first cap that `used` and `extra` together would pass, or None where all hold.
@@ -264,7 +271,8 @@ class Budget:
             extra: the worst case of what is about to happen.
             keep: amounts held back from it, by cap (the slice for the final answer).
         """
-        for name, cap in self.caps().items():
+        cap: float
+        for name, cap in filter(itemgetter(1), zip(LIMITS, _amounts(self), strict=True)):  # 0 is no cap
             held = keep.get(name, 0) if keep else 0
             need: float = getattr(extra, name)
             left: float = cap - held - getattr(used, name)
@@ -274,7 +282,7 @@ class Budget:
 
     def exhausted(self, used: Spent, keep: Mapping[str, float] | None = None) -> Refusal | None:
         """The first time cap that is used up but for `keep`, or None; other caps are held where they are reserved."""
-        for name in ("seconds", "working_seconds"):
+        for name in _TIMES:
             cap: float | None = getattr(self, name)
             held = keep.get(name, 0) if keep else 0
             if cap is not None and getattr(used, name) >= cap - held:
@@ -283,13 +291,18 @@ class Budget:
 
     def seconds_left(self, used: Spent, keep: Mapping[str, float] | None = None) -> float:
         """Seconds that a call may take before a time cap is reached; infinite where none is set."""
-        caps = {name: cap - (keep or {}).get(name, 0) for name, cap in self.caps().items() if name.endswith("seconds")}
-        return min((cap - getattr(used, name) for name, cap in caps.items()), default=math.inf)
+        left = math.inf
+        for name in _TIMES:
+            cap: float | None = getattr(self, name)
+            if cap is not None:
+                held = keep.get(name, 0) if keep else 0
+                left = min(left, cap - held - getattr(used, name))
+        return left
 
     def shortest(self, used: Spent, keep: Mapping[str, float], needed: float) -> Refusal:
         """The time cap that leaves least for something that takes `needed` seconds."""
         left = {name: cap - keep.get(name, 0) - getattr(used, name) for name, cap in self.caps().items()}
-        name = min((name for name in left if name.endswith("seconds")), key=left.__getitem__)
+        name = min((name for name in _TIMES if name in left), key=left.__getitem__)
         return Refusal(name, needed, left[name], self.caps()[name])
 
     def extended(self, **more: float) -> Budget:
@@ -314,11 +327,8 @@ class Budget:
 LIMITS = tuple(f.name for f in fields(Budget))
 """The names of all caps, in the order in which they are checked and shown."""
 
-
-@functools.lru_cache(maxsize=64)
-def _caps(budget: Budget) -> Mapping[str, float]:
-    caps = {name: value for name in LIMITS if (value := getattr(budget, name)) is not None}
-    return MappingProxyType(caps)
+_amounts = attrgetter(*LIMITS)
+_TIMES = ("seconds", "working_seconds")
 
 
 def affordable_output(
@@ -339,7 +349,7 @@ def affordable_output(
         cap that is short.
     """
     least = max(1, wanted // 4)
-    worst = worst_cost_usd(price, Usage(input_tokens, least))
+    worst = 0.0 if budget.usd is None else worst_cost_usd(price, Usage(input_tokens, least))
     smallest = Spent(usd=worst, input_tokens=input_tokens, output_tokens=least, model_calls=1)
     if short := budget.first_short(used, smallest, keep):
         return short

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from functools import reduce
+from operator import add, attrgetter
 from typing import get_args
 
 from agentnb.budget import Phase, Price, Usage
@@ -103,10 +104,10 @@ class Used:
         )
 
     def __add__(self, other: Used) -> Used:
-        return Used(*(getattr(self, name) + getattr(other, name) for name in _NAMES))
+        return Used(*map(add, _amounts(self), _amounts(other)))
 
 
-_NAMES = tuple(f.name for f in fields(Used))
+_amounts = attrgetter(*(f.name for f in fields(Used)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,4 +210,6 @@ def settled(
 
 def uncached(price: Price, usage: Usage) -> float:
     """What `usage` would have cost, in US dollars, had the provider's cache neither read nor written anything."""
-    return price(replace(usage, cache_read_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0))
+    if usage.cache_read_tokens or usage.cache_write_tokens or usage.cache_write_1h_tokens:
+        usage = replace(usage, cache_read_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0)
+    return price(usage)

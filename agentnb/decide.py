@@ -69,6 +69,8 @@ ANSWER_TOKENS: Final = 12_000
 KEPT_MOST: Final = 0.3
 """The largest share of any cap that is held back."""
 _LEFT_SHOWN: Final = 12
+_COMES: Final = {Stage.STEP: Spent(steps=1, tool_calls=1), Stage.CALL: Spent(tool_calls=1)}
+"""What a stage uses at least of what is not reserved."""
 _SAYS_WHY: Final = ("escalated", "unanswered", *REASONS.values())
 _TIMES: Final = {2: "second", 3: "third"}
 _KEPT_SHARE: Final = {
@@ -230,9 +232,9 @@ def _limit(state: RunState) -> Note | None:
     """A limit on time, steps or tool calls; tokens and dollars are checked where they are reserved."""
     if state.stage is Stage.CALL and not state.cleared:
         return None  # a claimed call is settled first
-    extra = {Stage.STEP: Spent(steps=1, tool_calls=1), Stage.CALL: Spent(tool_calls=1)}.get(state.stage, Spent())
     used = state.used()
-    short = state.budget.exhausted(used, kept_back(state.budget)) or state.budget.first_short(used, extra)
+    short = state.budget.exhausted(used, kept_back(state.budget))
+    short = short or state.budget.first_short(used, _COMES.get(state.stage, NOTHING))
     return Note(limit_reached(short, state.stage)) if short else None
 
 
@@ -491,9 +493,10 @@ def rests_on(state: RunState) -> tuple[str, ...]:
 
 
 def _present(state: RunState) -> Step:
-    if state.step is None:
+    step = state.step
+    if step is None:
         raise AssertionError(f"stage {state.stage} has a step")
-    return state.step
+    return step
 
 
 @functools.lru_cache(maxsize=64)

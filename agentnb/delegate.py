@@ -14,7 +14,6 @@ import string
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Protocol, get_args
 
@@ -359,20 +358,15 @@ class Inside:
 
         def known(function: Callable[[], Any], timeout_s: float) -> Any:
             def work() -> Any:
-                with self._entered():
+                token = _INSIDE.set(self)
+                try:
                     return function()
+                finally:
+                    _INSIDE.reset(token)
 
             return run(work, timeout_s)
 
         return known
-
-    @contextmanager
-    def _entered(self) -> Iterator[None]:
-        token = _INSIDE.set(self)
-        try:
-            yield
-        finally:
-            _INSIDE.reset(token)
 
     def call(self, agent: AgentTool, kwargs: Mapping[str, Any]) -> JSON:
         """What a run of `agent` comes to; the same child again, where the call around it is made again.

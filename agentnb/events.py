@@ -800,10 +800,10 @@ Event = (
 INTENTS = (ModelAsked, ToolClaimed, ChildStarted, ApprovalAsked, QuestionAsked, ActionClaimed)
 """Kinds that must be durable before what they announce starts."""
 
-DURABLE_AT_ONCE = (
+DURABLE_AT_ONCE = frozenset({
     *INTENTS, ToolRetried, ChildSettled, CallInDoubt, ActionSettled, AlertRaised,
     RunStarted, RunSuspended, RunResumed, RunRetried, RunForked, RunImported, RunFinished, BudgetExtended,
-)  # fmt: skip
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

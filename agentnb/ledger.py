@@ -93,9 +93,15 @@ def last_entry(store: Store, key: str) -> Entry | None:
         raise DamagedRecord(f"the ledger's entry {place} cannot be read: {error}") from error
 
 
-def rows_of(before: RunState, event: Event) -> dict[str, str]:  # noqa: PLR0911 - a table, one case a kind
+def rows_of(before: RunState, event: Event) -> dict[str, str]:
     """What `event` adds to the ledger and to the list of pending actions, in its own commit."""
     claim = before.claim
+    if (claim and claim.entry) or isinstance(event, (ToolClaimed, ActionProposed, ActionSettled)):
+        return _rows_of(before, event, claim)
+    return {}
+
+
+def _rows_of(before: RunState, event: Event, claim: ToolClaimed | None) -> dict[str, str]:  # noqa: PLR0911 - a table, one case a kind
     match event:
         case ToolClaimed(entry=number) if number and claim is None:
             return _entry(before, event, number, "claimed")

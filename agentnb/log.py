@@ -68,12 +68,14 @@ class _Open(NamedTuple):
 
 def _taken_in(now: _Open, events: Sequence[Event], recorded: Callable[[RunState, Event], Record]) -> _Open:
     """`now`, with `events` waiting."""
-    state, fresh, rows = now.state, list[Record](), {**now.rows}
+    state, waiting, rows = now.state, now.waiting, now.rows
     for event in events:
-        fresh.append(record := recorded(state, event))
-        rows |= rows_of(state, event)
+        record = recorded(state, event)
+        waiting = (*waiting, record)
+        if fresh := rows_of(state, event):
+            rows = {**rows, **fresh}
         state = apply(state, record)
-    return _Open(state, now.mark, (*now.waiting, *fresh), rows)
+    return _Open(state, now.mark, waiting, rows)
 
 
 def _checkpoint(run: str, now: _Open) -> tuple[dict[str, str], Mark]:
@@ -164,7 +166,7 @@ class RunLog:
             clean = [self.redact.value(event) for event in events]
             self._open = _taken_in(self._open, clean, self._record)
             # What the ledger says is read by other runs, and by the next step of this one.
-            at_once = self._open.rows or any(isinstance(event, DURABLE_AT_ONCE) for event in events)
+            at_once = self._open.rows or not DURABLE_AT_ONCE.isdisjoint(map(type, events))
             return self.flush() if at_once else ()
 
     def _record(self, state: RunState, event: Event) -> Record:

@@ -5,6 +5,7 @@ Between two summaries the memory stays as it is to the byte, so that the prompts
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -87,8 +88,11 @@ def memory_text(items: Sequence[Item], upto: int, hidden: int = 0) -> str:
     return "\n".join(parts)
 
 
+@functools.lru_cache(maxsize=256)
 def item_line(item: Item) -> str:
     """One item with where it came from: its text is quoted, for it may be a stranger's.
+
+    Kept: most of a memory is the same from prompt to prompt, and from one summary to the next.
 
     >>> item_line(Item(kind="fact", text="7 shops", by="tool", sources=("s3",)))
     '| s3: 7 shops'

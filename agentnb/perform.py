@@ -173,9 +173,8 @@ class Performer:
         voice, again = self._voice(phase), self._log.state.retried
         request = request_of(
             phase, prompt, self._log.redact, model=voice.ref, thinking_tokens=voice.thinking_tokens,
-            endpoint=voice.endpoint,
+            endpoint=voice.endpoint, cancelled=self._cancelled,
         )  # fmt: skip
-        request = replace(request, cancelled=self._cancelled)
         return (yield from voice.ask(Question(request, request.key(), step, last_word, again=again)))
 
     def _voice(self, phase: Phase) -> Voice:

@@ -39,6 +39,7 @@ LONGEST_MESSAGE: Final = 500
 _PLAIN: Final = frozenset({str, int, float, bool})
 _FIXED: Final = _PLAIN | {type(None), date, datetime, time, timedelta, Decimal, UUID}
 """What nobody can alter."""
+_LARGE: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def prepare_later(
     """
     try:
         args: dict[str, JSON] = resolve(dict(step.args if given is None else given), log.result_of)
-        in_order(args)
+        if not _sure(args):
+            in_order(args)
     except (UnmetReference, NotJSON) as error:
         return ToolRefused(step=step.id, problems=(str(error),))
     return _checked(log, tool, step, args)
@@ -91,7 +93,8 @@ def _checked(
     log: RunLog, tool: Tool, step: Step, given: dict[str, JSON], claimed: Kept | None = None
 ) -> Prepared | ToolRefused:
     try:
-        kwargs = tool.validated(copy.deepcopy(given))  # a tool may alter what it is given; earlier results stay
+        # A tool may alter what it is given; earlier results stay.
+        kwargs = tool.validated(given if _sure(given) else copy.deepcopy(given))
         args = _written(tool, given, kwargs) if claimed is None else given
     except InvalidArguments as error:
         return ToolRefused(step=step.id, problems=error.problems)
@@ -124,13 +127,21 @@ def ruled(
         kwargs: the same as the tool takes them. Guards get others where these could be altered: nothing that a guard
             does is to show in what was approved.
     """
-    fixed = all(type(value) in _FIXED for value in kwargs.values())
 
     def call() -> GuardedCall:
+        fixed = all(type(value) in _FIXED for value in kwargs.values())
         own = dict(kwargs) if fixed else tool.validated(copy.deepcopy(dict(given)))
         return GuardedCall(tool.name, own, state)
 
     return rulings(tool.guards, call)
+
+
+def _sure(args: Mapping[str, JSON]) -> bool:
+    """True where every argument is JSON for sure, and cannot be altered: a text, a truth value, a whole number."""
+    return all(
+        (kind := type(value)) is str or kind is bool or (kind is int and -_LARGE < value < _LARGE)
+        for value in args.values()
+    )
 
 
 def secret_in(log: RunLog, args: Mapping[str, JSON]) -> str:

@@ -110,6 +110,8 @@ NOTHING = Known()
 
 def cut(text: str, limit: int) -> str:
     """The text in at most `limit` bytes of UTF-8, which bound its tokens; lone surrogates become "?"."""
+    if len(text) <= limit and text.isascii():
+        return text
     data = text.encode("utf-8", "replace")
     if len(data) <= limit:
         return data.decode()

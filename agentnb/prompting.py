@@ -12,7 +12,7 @@ from agentnb.errors import IllegalTransition
 from agentnb.executor import bind_question
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
-from agentnb.models.base import ModelRequest
+from agentnb.models.base import ModelRequest, never
 from agentnb.plan import Step
 from agentnb.planner import plan_question
 from agentnb.prompts import Prompt
@@ -28,9 +28,10 @@ def present(log: RunLog) -> Step:
     Raises:
         IllegalTransition: there is none.
     """
-    if log.state.step is None:
+    step = log.state.step
+    if step is None:
         raise IllegalTransition("there is no step to carry out")
-    return log.state.step
+    return step
 
 
 def prompt_of(phase: Phase, log: RunLog, specs: Sequence[ToolSpec], tools: Mapping[str, Tool]) -> Prompt:
@@ -58,7 +59,14 @@ def prompt_of(phase: Phase, log: RunLog, specs: Sequence[ToolSpec], tools: Mappi
 
 
 def request_of(
-    phase: Phase, prompt: Prompt, redact: Callable[[str], str], *, model: str, thinking_tokens: int, endpoint: str
+    phase: Phase,
+    prompt: Prompt,
+    redact: Callable[[str], str],
+    *,
+    model: str,
+    thinking_tokens: int,
+    endpoint: str,
+    cancelled: Callable[[], bool] = never,
 ) -> ModelRequest:
     """The request that asks `prompt`, without secrets.
 
@@ -69,6 +77,7 @@ def request_of(
         model: who is asked, as the user wrote it.
         thinking_tokens: output tokens that it may use before it answers, on top of the answer's own.
         endpoint: the server that is asked, "" for the provider's own.
+        cancelled: True gives the call up.
     """
     return ModelRequest(
         model=model,
@@ -79,4 +88,5 @@ def request_of(
         schema=prompt.schema,
         max_output_tokens=prompt.max_output_tokens + thinking_tokens,
         endpoint=endpoint,
+        cancelled=cancelled,
     ).mapped(redact)

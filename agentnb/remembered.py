@@ -63,8 +63,9 @@ def read_again(state: RunState, outcome: Outcome) -> Changes:
     if not state.read or outcome.status not in ("ok", "empty") or result is None:
         return {}
     gave = mark_of(result.blob or result.text or "")
-    changes: Changes = {"reads": (*state.reads[-_LOOKED_BACK:], (state.read, outcome.step, gave))}
-    before = next((item for item in reversed(state.reads) if item[0] == state.read), None)
+    read = state.read
+    changes: Changes = {"reads": (*state.reads[-_LOOKED_BACK:], (read, outcome.step, gave))}
+    before = next((item for item in reversed(state.reads) if item[0] == read), None)
     if before and before[2] != gave:
         said = f"the same call gave one result in {before[1]} and another in {outcome.step}"
         changes["noted"] = (*state.noted, _item("contradiction", said, "code", before[1], outcome.step))

@@ -13,6 +13,7 @@ __all__ = ["BadReply", "read_reply"]
 
 M = TypeVar("M", bound=BaseModel)
 _SHOWN = 6
+_FINITE = json.JSONEncoder(allow_nan=False)
 
 
 class BadReply(Exception):
@@ -42,9 +43,7 @@ def read_reply(form: type[M], reply: ModelReply) -> M:
         raise BadReply(f"the reply is not a JSON object but: {reply.text[:120]!r}")
     try:
         found = form.model_validate_json(reply.text[start : end + 1])
-        json.dumps(
-            found.model_dump(), allow_nan=False
-        )  # the parser lets NaN and 1e999 pass, a journal cannot keep them
+        _FINITE.encode(found.model_dump())  # the parser lets NaN and 1e999 pass, a journal cannot keep them
     except ValidationError as error:
         raise BadReply(*[_said(item["loc"], item["msg"]) for item in error.errors()[:_SHOWN]]) from None
     except ValueError:

@@ -12,7 +12,7 @@ from functools import partial
 from agentnb.alerts import Alert
 from agentnb.approval import Approver, Notify
 from agentnb.asker import Asker
-from agentnb.budget import Price
+from agentnb.budget import Price, nothing
 from agentnb.cassette import behind
 from agentnb.cost import PHASES
 from agentnb.delegate import AgentTool
@@ -23,7 +23,7 @@ from agentnb.gate import Gate
 from agentnb.log import RunLog
 from agentnb.loop import drive
 from agentnb.models.base import Model
-from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying, unpriced
+from agentnb.models.chain import Layer, Voice, cached, chain, metered, retrying
 from agentnb.models.lineup import Lineup
 from agentnb.models.prices import price_of
 from agentnb.observed import Observer, watched
@@ -226,7 +226,7 @@ class Session:
         better = price_for(strong, None) if price and model.ref != strong.ref else None
         layers: list[Layer] = [retrying(self.log, self._means.sleep or self._sleep), metered(self.log, price, better)]
         if self._means.replies is not None and not model.ref.startswith("scripted"):
-            layers.insert(0, cached(self.log, self._means.replies, price or unpriced, fresh=self._means.fresh))
+            layers.insert(0, cached(self.log, self._means.replies, price or nothing, fresh=self._means.fresh))
         real = behind(model)
         thinking: int = getattr(real, "thinking_tokens", 0)
         endpoint: str = getattr(real, "endpoint", "")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from agentnb.budget import Budget, Spent
 from agentnb.cost import Line
@@ -75,7 +76,10 @@ class Status(StrEnum):
     @property
     def ended(self) -> bool:
         """True where the run does not go on by itself or by a resume."""
-        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.STOPPED)
+        return self in _ENDED
+
+
+_ENDED: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.STOPPED})
 
 
 class Stage(StrEnum):
@@ -160,7 +164,8 @@ class Queued:
     doubt: str = ""
 
 
-class Memory(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Memory:
     """What prompts know of the steps that they do not show any more.
 
     Attributes:
@@ -342,14 +347,16 @@ class RunState(NamedTuple):
     @property
     def step(self) -> Step | None:
         """The step that comes next or is under way, or None where the plan is done or there is none."""
-        if self.plan is None or len(self.outcomes) >= len(self.plan.steps):
+        if self.plan is None:
             return None
-        return self.plan.steps[len(self.outcomes)]
+        done, steps = len(self.outcomes), self.plan.steps
+        return steps[done] if done < len(steps) else None
 
     @property
     def facts(self) -> ToolFacts | None:
         """Of the present step's tool."""
-        return self.head.tools[self.step.tool] if self.step else None
+        step = self.step
+        return self.head.tools[step.tool] if step else None
 
     @property
     def unremembered(self) -> bool:
@@ -357,8 +364,9 @@ class RunState(NamedTuple):
 
         Not where all that is left of the plan can be told in full beside it: then only the answer would read it.
         """
-        since = len(self.outcomes) - self.memory.upto
-        if since + len(self.left) <= TOLD_STEPS:
+        done = len(self.outcomes)
+        since, left = done - self.memory.upto, len(self.plan.steps) - done if self.plan else 0
+        if since + left <= TOLD_STEPS:
             return False
         return since >= self.head.memory.every and self.stage in (Stage.PLAN, Stage.STEP) and self.attempt == 1
 
@@ -375,10 +383,11 @@ class RunState(NamedTuple):
     @property
     def present_call(self) -> str:
         """What tells the call that comes next from every other: plan, step, and what a model filled in."""
-        if self.plan is None or self.step is None:
+        step = self.step
+        if self.plan is None or step is None:
             return ""
         filled = (self.bound.blob or self.bound.text or "") if self.bound else ""
-        return f"v{self.plan.version} {self.step.id} {filled}".rstrip()
+        return f"v{self.plan.version} {step.id} {filled}".rstrip()
 
     @property
     def asks(self) -> QuestionAsked | None:
@@ -418,10 +427,13 @@ class RunState(NamedTuple):
         text came in, with arguments that do not come out of it. A run of another agent does not act by itself: it is
         told, and asks.
         """
-        facts = self.facts
-        if self.step is None or facts is None or not facts.acts or facts.delegates:
+        step = self.step
+        if step is None:
             return ()
-        return self.tainted(self.step, len(self.outcomes), by_model=self.by_model)
+        facts = self.head.tools[step.tool]
+        if not facts.acts or facts.delegates:
+            return ()
+        return self.tainted(step, len(self.outcomes), by_model=self.by_model)
 
     def tainted(self, step: Step, place: int, *, by_model: bool) -> tuple[str, ...]:
         """Why the call of `step`, at `place` in the plan, may come out of untrusted text; () where it does not."""
@@ -453,11 +465,12 @@ class RunState(NamedTuple):
     @property
     def present_tainted(self) -> bool:
         """True where the present step's result is, or comes out of, text that strangers wrote."""
-        if self.step is None:
+        step = self.step
+        if step is None:
             return False
-        read = self.head.tools[self.step.tool].untrusted or self.strange
-        read = read or (self.step.tool == READ_RESULT and self.planned_clean is not None)
-        return read or bool(self.tainted(self.step, len(self.outcomes), by_model=self.by_model))
+        read = self.head.tools[step.tool].untrusted or self.strange
+        read = read or (step.tool == READ_RESULT and self.planned_clean is not None)
+        return read or bool(self.tainted(step, len(self.outcomes), by_model=self.by_model))
 
     def _is_tainted(self, step: str) -> bool:
         place = int(step[1:]) - 1 if len(step) < len("s") + 9 else len(self.outcomes)
@@ -499,10 +512,11 @@ class RunState(NamedTuple):
         settled = next((item.settled for item in self.queue if item.action.step == step), None)
         return settled if settled and settled.status == "done" else None
 
-    def used(self) -> Spent:
-        """Spent and reserved together, with the run's clock: what a budget is held against."""
-        used = self.spent.plus(self.reserved, self.t)
-        return used if self.held is NOTHING else used.plus(self.held, self.t)
+    def used(self, t: float | None = None) -> Spent:
+        """Spent and reserved together, with the run's clock, or with `t`: what a budget is held against."""
+        seconds = self.t if t is None else t
+        used = self.spent.plus(self.reserved, seconds)
+        return used if self.held is NOTHING else used.plus(self.held, seconds)
 
     def child(self, key: str) -> Child | None:
         """The child that the call under `key` is, or None."""
@@ -513,6 +527,15 @@ class RunState(NamedTuple):
         """The last child that is not settled, or None."""
         return next((child for child in reversed(self.children) if child.spent is None), None)
 
+    def changed(self, changes: Mapping[str, Any]) -> RunState:
+        """This state with those fields changed. `_replace` takes thrice as long, and there is one for each record."""
+        values = list(self)
+        for name, value in changes.items():
+            values[_PLACES[name]] = value
+        return RunState._make(values)
+
+
+_PLACES: Final = {name: place for place, name in enumerate(RunState._fields)}
 
 NEW = RunState()
 """The state before the first record."""

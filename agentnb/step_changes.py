@@ -225,7 +225,7 @@ def claimed(state: RunState, e: ToolClaimed) -> Changes:
     require(let or not state.gated, "exactly this call was not approved", e)
     mark = call_mark(e.tool, e.args)
     marked = {"call": mark, "read": ""} if facts_of(state, step).acts else {"call": "", "read": mark_of(mark)}
-    spent = state.spent + Spent(tool_calls=1)
+    spent = state.spent + _ONE_CALL
     fresh: Changes = {"approved": "", "approval": None, "cleared": False, "doubt": "", "given_up": False}
     return {"claim": e, "claimed_at": state.seq + 1, "stage": Stage.CALL, "spent": spent, **marked, **fresh}
 
@@ -361,7 +361,7 @@ def simulated(state: RunState, e: CallSimulated) -> Changes:
     require(state.head.dry, "this is no dry run", e)
     require(not state.gaps, "a person has to be asked first", e)
     back = ToolReturned(step=e.step, status="ok", seconds=0, result=e.result, message="simulated: nothing was done")
-    spent = state.spent + Spent(tool_calls=1)
+    spent = state.spent + _ONE_CALL
     return {**_judgeable(state, back), "call": call_mark(e.tool, e.args), "mark": _mark(e, back), "spent": spent}
 
 
@@ -406,6 +406,7 @@ def refused(state: RunState, e: ToolRefused) -> Changes:
     return {**CLEAN, **read, "stage": Stage.STEP, **again}
 
 
+_ONE_CALL: Final = Spent(tool_calls=1)
 _NOT_SELECTED: Final = "not selected"
 _SOURCES: Final = 8
 """Steps with untrusted text that are named."""

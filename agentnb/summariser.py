@@ -84,7 +84,8 @@ def memory_now(log: RunLog) -> str:
 
 def _shortened(item: Item, room: int) -> Item:
     """A tool's fact in at most `room` bytes; what a person or a model has put into words stays whole."""
-    return replace(item, text=cut(item.text, room)) if item.by == "tool" else item
+    text = cut(item.text, room) if item.by == "tool" else item.text
+    return item if text == item.text else replace(item, text=text)
 
 
 def _summary(log: RunLog, items: Sequence[Item], *, by: Any) -> MemorySummarised:

@@ -144,12 +144,12 @@ def apply(state: RunState, record: Record) -> RunState:
     if type(event) not in LEGAL[state.stage]:
         raise IllegalTransition(f"{event.kind} is not legal in stage {state.stage}")
     require(state.suspended is None or isinstance(event, _WHILE_SUSPENDED), "the run is suspended", event)
-    if isinstance(event, (ToolClaimed, ApprovalAnswered, DoubtResolved)):  # leave is held to the time of its record
-        state = state._replace(t=max(state.t, record.t))
+    if type(event) in _TIMED:  # leave is held to the time of its record
+        state = state.changed({"t": max(state.t, record.t)})
     changes = _APPLY[type(event)](state, event)
     if items := noted(event):
         changes["noted"] = (*changes.get("noted", state.noted), *items)
-    return state._replace(seq=record.seq, at=record.at, t=max(state.t, record.t), **changes)
+    return state.changed({**changes, "seq": record.seq, "at": record.at, "t": max(state.t, record.t)})
 
 
 def _start(_: RunState, e: RunStarted) -> Changes:
@@ -308,7 +308,7 @@ def _judged(state: RunState, e: StepJudged) -> Changes:
     outcome = _outcome(state, step, got, e.finding)
     outcomes = state.outcomes.with_last(outcome)
     changes = _next_step(more=state.plan is not None and len(outcomes) < len(state.plan.steps))
-    changes |= {"outcomes": outcomes, "spent": state.spent + Spent(steps=1)}
+    changes |= {"outcomes": outcomes, "spent": state.spent + _ONE_STEP}
     changes |= read_again(state, outcome)
     if e.verdict == "revise":
         changes |= {"stage": Stage.PLAN, "why": e.reason}
@@ -395,6 +395,12 @@ def _finished(state: RunState, e: RunFinished) -> Changes:
     require(e.status != "completed" or state.step is None, f"{len(state.left)} steps are left", e)
     require(e.status == "cancelled" or state.stage is not Stage.CALL, "a call is not settled", e)
     return {"status": Status(e.status), "stage": Stage.DONE, "finished": e, "suspended": None, **UNTRIED}
+
+
+_TIMED = frozenset({ToolClaimed, ApprovalAnswered, DoubtResolved})
+
+
+_ONE_STEP = Spent(steps=1)
 
 
 _WHILE_SUSPENDED = (

@@ -417,11 +417,12 @@ from agentnb.events import RunResumed, RunStarted
 from agentnb.log import RunLog
 from agentnb.store.disk import DiskStore
 
-store = DiskStore(sys.argv[1])
+store, begun = DiskStore(sys.argv[1]), threading.Barrier(8)
 
 def work():
     log = RunLog(store, store.new_run_id())
     log.append(RunStarted(run=log.run, task="t", model="m", cheap_model="m", tools={}, budget=Budget()))
+    begun.wait()
     for n in range(100_000):
         log.append(RunResumed(process=n))
         sys.stdout.write(f"{log.run} {log.state.seq}\\n")

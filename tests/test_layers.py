@@ -19,7 +19,7 @@ LAYERS = """
     errors
     budget when whole_file
     alerts cost
-    plan trail policy redact stops
+    plan trail policy redact stops shapes
     failures retry breaker values recovery
     checks events
     codec state settings terms

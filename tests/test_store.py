@@ -111,6 +111,19 @@ def test_another_journal_mode_in_the_file_is_not_taken_over(store: DiskStore) ->
     again.close()
 
 
+def test_opening_it_again_writes_nothing(store: DiskStore) -> None:
+    """diskcache alone would write its settings, and what it needs to evict, in thirty commits at every opening."""
+    run = started(store)
+    store.close()
+    database = Path(store.place) / "journal" / "cache.db"
+    before = database.read_bytes()
+    again = DiskStore(store.place)
+    assert list(again.read(run)) == [rec(0)]
+    assert again._cache._con.total_changes == 0
+    again.close()
+    assert database.read_bytes() == before
+
+
 def test_large_values_stay_inside_the_database(store: DiskStore) -> None:
     """Five megabytes make no file of their own: files of diskcache do not survive a power cut."""
     run = started(store)

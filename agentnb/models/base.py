@@ -10,17 +10,19 @@ from typing import Any, Literal, Protocol
 
 from agentnb.budget import Phase, Usage
 
-__all__ = ["KEY_FORMAT", "Model", "ModelReply", "ModelRequest", "Stop", "input_bound"]
+__all__ = ["KEY_FORMAT", "Model", "ModelReply", "ModelRequest", "Stop", "input_bound", "never"]
 
 KEY_FORMAT = 1
 """Part of every cache key: raised when requests are laid out differently, so that old entries are not found."""
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+_PLAIN = json.JSONEncoder()
 
 Stop = Literal["end", "length", "refusal"]
 
 
-def _never() -> bool:
+def never() -> bool:
+    """False: a request that nobody gives up."""
     return False
 
 
@@ -54,7 +56,7 @@ class ModelRequest:
     context: tuple[str, ...] = ()
     endpoint: str = ""
     timeout_s: float = field(default=120.0, compare=False)
-    cancelled: Callable[[], bool] = field(default=_never, compare=False, repr=False)
+    cancelled: Callable[[], bool] = field(default=never, compare=False, repr=False)
 
     def canonical(self) -> dict[str, Any]:
         """All that decides the answer, as JSON values."""
@@ -77,9 +79,15 @@ class ModelRequest:
         return "\n\n".join((*self.context, self.prompt))
 
     def mapped(self, change: Callable[[str], str]) -> ModelRequest:
-        """This request with `change` made to each of its texts, and to the address: a path may hold a key."""
-        system, prompt, context = change(self.system), change(self.prompt), tuple(map(change, self.context))
-        return replace(self, system=system, prompt=prompt, context=context, endpoint=change(self.endpoint))
+        """This request with `change` made to each of its texts, and to the address: a path may hold a key.
+
+        The same object where that changes nothing.
+        """
+        was = (self.system, self.prompt, self.endpoint, *self.context)
+        system, prompt, endpoint, *context = now = tuple(map(change, was))
+        if now == was:
+            return self
+        return replace(self, system=system, prompt=prompt, endpoint=endpoint, context=tuple(context))
 
     def key(self) -> str:
         """SHA-256 over the canonical request, in hex: what caches and cassettes look up.
@@ -146,10 +154,10 @@ def input_bound(request: ModelRequest) -> int:
     reservation is settled to the true count as soon as the reply is there, so the slack is only ever held for the
     length of one call.
     """
-    schema = len(json.dumps(request.schema)) if request.schema is not None else 0
-    return (
-        len(request.system.encode("utf-8", "surrogatepass"))
-        + len(request.user.encode("utf-8", "surrogatepass"))
-        + schema
-        + _PER_CALL_TOKENS
-    )
+    schema = len(_PLAIN.encode(request.schema)) if request.schema is not None else 0
+    return _size(request.system) + _size(request.user) + schema + _PER_CALL_TOKENS
+
+
+def _size(text: str) -> int:
+    """Bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

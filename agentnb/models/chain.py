@@ -12,12 +12,10 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
-from typing import Any
 
 import tenacity
-from pydantic import TypeAdapter
 
-from agentnb.budget import OverBudget, Price, Refusal, Spent, Usage, affordable_output, worst_cost_usd
+from agentnb.budget import OverBudget, Price, Refusal, Spent, Usage, affordable_output, nothing, worst_cost_usd
 from agentnb.cost import uncached
 from agentnb.decide import kept_back
 from agentnb.errors import CassetteError, ConfigError, FailureClass, ModelError, StoreError
@@ -25,9 +23,10 @@ from agentnb.events import Event, ModelAsked, ModelCached, ModelFailed, ModelRep
 from agentnb.log import RunLog
 from agentnb.models.base import Model, ModelReply, ModelRequest, input_bound
 from agentnb.retry import wait_s
+from agentnb.shapes import Shape
 from agentnb.store.base import ReplyCache
 
-__all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying", "unpriced"]
+__all__ = ["Ask", "Question", "Voice", "cached", "chain", "metered", "provider", "retrying"]
 
 MAX_TRIES = 4
 LONGEST_WAIT_S = 60.0
@@ -109,7 +108,7 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
 
     def layer(ask: Ask) -> Ask:
         def metered_ask(question: Question) -> Generator[Event, None, ModelReply]:
-            request, reserved = _reserve(log, price or unpriced, question)
+            request, reserved = _reserve(log, price or nothing, question)
             yield ModelAsked(
                 phase=request.phase,
                 model=request.model,
@@ -120,7 +119,8 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
             )
             began = log.clock.monotonic()
             try:
-                reply = _clean((yield from ask(replace(question, request=request))), log)
+                sent = question if request is question.request else replace(question, request=request)
+                reply = _clean((yield from ask(sent)), log)
             except ModelError as error:
                 seconds = log.clock.monotonic() - began
                 yield ModelFailed(failure=error.failure, message=str(error), seconds=seconds, unbilled=error.unbilled)
@@ -146,11 +146,6 @@ def metered(log: RunLog, price: Price | None, strong: Price | None = None) -> La
     return layer
 
 
-def unpriced(usage: Usage) -> float:  # noqa: ARG001 - a Price
-    """Nothing: what is counted where nobody knows the price."""
-    return 0.0
-
-
 def _charged(price: Price | None, usage: Usage) -> float:
     """Dollars of a call; the most that they can be where its provider has not counted, 0 where nobody knows a price."""
     if price is None:
@@ -162,15 +157,16 @@ def _reserve(log: RunLog, price: Price, question: Question) -> tuple[ModelReques
     """The request as the budget lets it go out, and what is reserved for it."""
     request, state = question.request, log.state
     keep = {} if question.last_word else kept_back(state.budget)
-    used = replace(state.used(), seconds=log.now())
+    used = state.used(log.now())
     tokens = input_bound(request)
     room = affordable_output(state.budget, used, keep, price, tokens, request.max_output_tokens)
     if isinstance(room, Refusal):
         raise OverBudget(room)
     seconds = state.budget.seconds_left(used, keep)
-    clamped = replace(request, max_output_tokens=room, timeout_s=min(request.timeout_s, max(seconds, 0.1)))
+    if room < request.max_output_tokens or seconds < request.timeout_s:
+        request = replace(request, max_output_tokens=room, timeout_s=min(request.timeout_s, max(seconds, 0.1)))
     worst = Usage(tokens, room)
-    return clamped, Spent(usd=worst_cost_usd(price, worst), input_tokens=tokens, output_tokens=room, model_calls=1)
+    return request, Spent(usd=worst_cost_usd(price, worst), input_tokens=tokens, output_tokens=room, model_calls=1)
 
 
 def retrying(log: RunLog, sleep: Callable[[float], None]) -> Layer:
@@ -198,10 +194,16 @@ def retrying(log: RunLog, sleep: Callable[[float], None]) -> Layer:
 
     def layer(ask: Ask) -> Ask:
         def retrying_ask(question: Question) -> Generator[Event, None, ModelReply]:
+            try:  # a first try that succeeds, as most do, needs no loop: tenacity's takes longer than the rest of them
+                return (yield from ask(question))
+            except ModelError as error:
+                first = error
             for attempt in tries:
                 with attempt:
                     number = attempt.retry_state.attempt_number
-                    return (yield from ask(question if number == 1 else replace(question, attempt=number)))
+                    if number == 1:
+                        raise first
+                    return (yield from ask(replace(question, attempt=number)))
             raise AssertionError("tenacity ends with a result or the last error")
 
         return retrying_ask
@@ -270,10 +272,10 @@ def reply_from_text(text: str) -> ModelReply:
     Raises:
         ValueError: it is something else.
     """
-    reply: ModelReply = _form().validate_json(text)
+    reply: ModelReply = _shape().parsed(text)
     return replace(reply, cached=True)
 
 
 @functools.cache
-def _form() -> TypeAdapter[Any]:
-    return TypeAdapter(ModelReply)
+def _shape() -> Shape:
+    return Shape(ModelReply)

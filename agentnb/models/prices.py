@@ -10,7 +10,7 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from agentnb.budget import Price, Usage
+from agentnb.budget import Price, Usage, nothing
 from agentnb.errors import MissingPackage
 from agentnb.models.network import host_of
 
@@ -52,7 +52,7 @@ def price_of(ref: str, base_url: str | None = None) -> Price | None:
     """
     provider, _, name = ref.partition(":")
     if provider in ("local", "scripted"):
-        return _free
+        return nothing
     if provider not in _LISTED or not name:
         return None
     host, variable = _LISTED[provider]
@@ -60,10 +60,6 @@ def price_of(ref: str, base_url: str | None = None) -> Price | None:
     if address and host_of(address) != host:
         return None
     return _listed(provider, name)
-
-
-def _free(usage: Usage) -> float:  # noqa: ARG001 - the protocol has it
-    return 0.0
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import secrets
 import time
 from collections import OrderedDict
@@ -79,9 +80,9 @@ class DiskStore:
         self._grown = False
         with self._guard():
             self._bring_up()
-            self._database = self._folder / "journal" / "cache.db"
-            self._wal = self._database.with_name("cache.db-wal")
-            self._inode = self._database.stat().st_ino
+            self._database = str(self._folder / "journal" / "cache.db")
+            self._wal = f"{self._database}-wal"
+            self._inode = os.stat(self._database).st_ino  # noqa: PTH116 - looked at after every commit
 
     @property
     def place(self) -> str:
@@ -303,7 +304,7 @@ class DiskStore:
 
     def _kept(self, key: str, value: str) -> bool:
         now = time.time()
-        return bool(self._cache._sql(ADD, (key, now, now, value)).rowcount)  # noqa: SLF001 - see ADD
+        return bool(self._cache._con.execute(ADD, (key, now, now, value)).rowcount)  # noqa: SLF001 - see ADD
 
     def _tip(self, run: str, seq: int) -> str:
         """The seal of the commit before record `seq`; the one that this process made last, where it did."""
@@ -317,7 +318,7 @@ class DiskStore:
     def _require_in_place(self) -> None:
         """Raise StoreError where the database was taken away meanwhile: the system lets us write on, to nowhere."""
         try:
-            there = self._database.stat().st_ino == self._inode and self._wal.exists()
+            there = os.stat(self._database).st_ino == self._inode and bool(os.stat(self._wal))  # noqa: PTH116
         except FileNotFoundError:
             there = False
         if not there:
@@ -384,10 +385,8 @@ class DiskStore:
                 raise _RolledBack
             self._rows(f"PRAGMA cache_size = {PAGES}")
 
-    @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
-        with clear_errors(self._folder):
-            yield
+    def _guard(self) -> clear_errors:
+        return clear_errors(self._folder)
 
     def _committed(self, work: Callable[[], T]) -> T:
         """What `work` returns, which may use `_rows`, `_kept` and `_added`, once it is synced to the disk."""
