@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -31,6 +32,7 @@ from agentnb.summary import Summary
 from agentnb.tools import Tool
 from agentnb.trace import Trace
 from agentnb.traced import Texts, trace_of
+from agentnb.when import When, stretch
 from agentnb.why import Why, why
 
 __all__ = ["Reader", "Seen"]
@@ -182,6 +184,27 @@ class Seen:
     def audit(self) -> Audit:
         """What it did, and was kept from doing: each call raw, and in sentences without raw data; see `Audit`."""
         return Audit(self.keeper.store, self.id, bare=self.keeper.replaying)
+
+    def at(self, when: When) -> Trace:
+        """What went on at a moment of the run, with all that it is a part of.
+
+        Args:
+            when: "15:47", "tuesday 3:47 pm", "2026-11-24 15:47:12" or a datetime: local time where it has no zone. A
+                minute or an hour is taken as a whole.
+
+        Raises:
+            ConfigError: it is no time, nothing went on then, or a replay shows the run, which has no clock.
+        """
+        trace = self.trace
+        first, last = self.state.at - self.state.t, self.state.at
+        start, end = stretch(when, last)
+        found = trace.between(start, max(end, start + 1))
+        if not found:
+            began, ended = (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for at in (first, last))
+            raise ConfigError(
+                f"nothing went on in {self.id} at {when}: it began at {began} and was last at work at {ended}"
+            )
+        return found
 
     @property
     def informed(self) -> Informed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pandas as pd
@@ -179,6 +180,16 @@ def test_a_moment_of_the_run_shows_what_went_on(run: Run) -> None:
     assert wait in list(found)
     assert [span.op for span in found][:1] == ["invoke_agent"]
     assert not run.trace.between(0, 1)
+
+
+def test_a_time_of_the_day_is_that_of_the_run(run: Run) -> None:
+    """Whenever it is looked at; the minute is taken whole, and what is outside says from when to when it went."""
+    began = dt.datetime.fromtimestamp(1_000_000)  # noqa: DTZ006 - as a person types it
+    assert len(run.at(f"{began:%H:%M}")) == len(run.trace)
+    assert len(run.at(f"{began:%Y-%m-%d %H:%M}")) == len(run.trace)
+    assert run.at(began)[0].op == "invoke_agent"
+    with pytest.raises(ConfigError, match=r"nothing went on in r\d+-\w+ at 1971-01-01: it was at work from 1970-01-"):
+        run.at("1971-01-01")
 
 
 def test_the_runs_inside_a_run_stand_where_they_were_called(store: DiskStore) -> None:

@@ -281,9 +281,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
     ),
     "replay": Command("RUN", "a run as it was, event by event, with no call of anything", (_RUN, _STORE)),
     "trace": Command(
-        "RUN [STEP]",
+        "RUN [STEP] [--at TIME]",
         "all that a run did: calls, tries, waits and decisions, with what went in and came out",
-        (_RUN, _OF_STEP, _STORE),
+        (_RUN, _OF_STEP, _spec("--at", metavar="TIME", help="what went on then: 15:47, or tuesday-15:47"), _STORE),
     ),
     "why": Command(
         "RUN [STEP]", "the facts and decisions that led to a step, or to the answer", (_RUN, _OF_STEP, _STORE)

@@ -55,7 +55,8 @@ def seen(desk: Desk, args: Namespace) -> Seen:
 
 def trace(desk: Desk, args: Namespace) -> None:
     """All that a run did, or what it did for one step."""
-    found = seen(desk, args).trace
+    run = seen(desk, args)
+    found = run.at(args.at) if args.at else run.trace
     if not args.step:
         show(found)
         return
