@@ -13,6 +13,7 @@ from agentnb.budget import Spent
 from agentnb.checkpoint import load
 from agentnb.compare import Comparison, compare
 from agentnb.cost import Cost, Saved
+from agentnb.drawn import Drawn
 from agentnb.dryrun import Effect, effects_of
 from agentnb.errors import ConfigError
 from agentnb.events import Record
@@ -64,7 +65,7 @@ class Reader(Protocol):
         """All that may have been asked."""
 
 
-class Seen:
+class Seen(Drawn):
     """What is known about a run.
 
     Attributes:
@@ -147,6 +148,11 @@ class Seen:
     def effects(self) -> tuple[Effect, ...]:
         """Of a dry run: every call that it would have made; see `execute`."""
         return effects_of(self._log(), self.events)
+
+    @property
+    def bare(self) -> bool:
+        """True where models answer from a cassette: then no ids, clocks and durations are shown."""
+        return self.keeper.replaying
 
     @property
     def events(self) -> list[Record]:

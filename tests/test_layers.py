@@ -86,6 +86,14 @@ LAYERS = """
     audit_file audit_card
     verified
     audit
+    palette
+    picture
+    scale
+    blocks curve lanes stretch svg span_words
+    timeline cost_curve
+    notebook.figure
+    notebook.figures
+    drawn
     session
     wiring family
     fork resume seen

@@ -1,0 +1,70 @@
+"""What of a run can be seen as a figure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from agentnb.cost_curve import Against
+from agentnb.events import Record
+from agentnb.timeline import Window
+from agentnb.trace import Trace
+
+if TYPE_CHECKING:
+    from agentnb.notebook.figure import Figure
+
+__all__ = ["Drawn"]
+
+
+class Drawn(ABC):
+    """A run that can be drawn. Plotly is imported where a figure is asked for: nobody else waits for it."""
+
+    id: str
+
+    @property
+    @abstractmethod
+    def bare(self) -> bool:
+        """True where a replay shows it: then nothing is shown that one replay has otherwise than the next."""
+
+    @property
+    @abstractmethod
+    def events(self) -> list[Record]:
+        """All records, oldest first."""
+
+    @property
+    @abstractmethod
+    def trace(self) -> Trace:
+        """All that it did, and the runs inside it."""
+
+    def timeline(
+        self, *, start: float | None = None, end: float | None = None, step: str = "", dark: bool | None = None
+    ) -> Figure:
+        """What it did when, as a Plotly figure: steps, calls of models and tools, waiting, retries, decisions.
+
+        Args:
+            start: seconds on the run's clock, where to begin; None for its beginning.
+            end: likewise, where to end.
+            step: a step by its id, to be seen alone: "s40".
+            dark: whether the page is dark; None takes colours for both.
+
+        Raises:
+            ConfigError: `start` is after `end`, or there is no such step.
+        """
+        from agentnb.notebook.figures import timeline
+
+        return timeline(self.trace, Window(start, end, step), bare=self.bare, dark=dark)
+
+    def cost_curve(self, *, against: Against = "time", dark: bool | None = None) -> Figure:
+        """What it had cost at each moment, as a Plotly figure: by phase, reserved and saved, against each cap.
+
+        Args:
+            against: "time", or "steps" that were finished.
+            dark: whether the page is dark; None takes colours for both.
+
+        Raises:
+            ConfigError: `against` is neither.
+        """
+        from agentnb.notebook.figures import cost_curve
+
+        run = "" if self.bare else self.id
+        return cost_curve(self.events, run=run, against=against, bare=self.bare, dark=dark)
