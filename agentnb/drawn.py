@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from agentnb.cost_curve import Against
+from agentnb.errors import ConfigError
 from agentnb.events import Record
+from agentnb.informed import Informed
 from agentnb.timeline import Window
 from agentnb.trace import Trace
 
@@ -35,6 +37,11 @@ class Drawn(ABC):
     @abstractmethod
     def trace(self) -> Trace:
         """All that it did, and the runs inside it."""
+
+    @property
+    @abstractmethod
+    def informed(self) -> Informed:
+        """What informed what."""
 
     def timeline(
         self, *, start: float | None = None, end: float | None = None, step: str = "", dark: bool | None = None
@@ -68,3 +75,23 @@ class Drawn(ABC):
 
         run = "" if self.bare else self.id
         return cost_curve(self.events, run=run, against=against, bare=self.bare, dark=dark)
+
+    def graph(self, what: str = "", *, dark: bool | None = None) -> Figure:
+        """What informed what, as a Plotly figure: task, plans, steps, people, other runs and the answer.
+
+        Args:
+            what: a step by its id, a plan ("plan 2") or "answer": only what led to it; "" for all.
+            dark: whether the page is dark; None takes colours for both.
+
+        Raises:
+            ConfigError: the run has nothing of that name; says what it has.
+        """
+        from agentnb.notebook.figures import graph
+
+        found = self.informed
+        if what:
+            try:
+                found = found.leading_to(what)
+            except KeyError as error:
+                raise ConfigError(f"{error.args[0]}") from None
+        return graph(found, run="" if self.bare else self.id, what=what, dark=dark)

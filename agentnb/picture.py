@@ -12,8 +12,23 @@ from dataclasses import dataclass, replace
 from agentnb.palette import Ink
 
 __all__ = [
-    "Area", "Arrows", "Axis", "Bars", "Boxes", "EndLabel", "Layer", "Line", "Marks", "Panel", "Picture", "Place",
-    "Rule", "end_labels", "placed", "stepped",
+    "WIDTH",
+    "Area",
+    "Arrows",
+    "Axis",
+    "Bars",
+    "Boxes",
+    "EndLabel",
+    "Layer",
+    "Line",
+    "Marks",
+    "Panel",
+    "Picture",
+    "Place",
+    "Rule",
+    "end_labels",
+    "placed",
+    "stepped",
 ]  # fmt: skip
 
 WIDTH = 900
@@ -150,11 +165,17 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrows:
-    """Arrows from point to point: (x, y) of both ends of each."""
+    """Arrows along points: a curve first and last, and a straight piece between two curves.
+
+    Attributes:
+        paths: the points of each, (x, y), an even number.
+        down: True of arrows that leave and arrive upright, False of those that run to the right.
+    """
 
     name: str
     ink: Ink
-    ends: Sequence[tuple[float, float, float, float]]
+    paths: Sequence[Sequence[tuple[float, float]]]
+    down: bool = False
     dashed: bool = False
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from agentnb.markdown import clean
 from agentnb.palette import EITHER, INKS, Ink, Theme
 from agentnb.picture import (
+    WIDTH,
     Area,
     Arrows,
     Bars,
@@ -31,8 +32,6 @@ from agentnb.scale import ticks_of
 __all__ = ["svg"]
 
 _FONT: Final = 'font-family="system-ui,\'Segoe UI\',Roboto,Helvetica,Arial,sans-serif" font-size="12"'
-_LETTER: Final = 6.4
-"""Pixels of a letter at 12 pixels, on average."""
 _TICK_EVERY: Final = 90
 """Pixels from one tick to the next, at least; upright half of it."""
 _NO_XML: Final = dict.fromkeys(plane << 16 | last for plane in range(17) for last in (0xFFFE, 0xFFFF))
@@ -54,12 +53,13 @@ def svg(picture: Picture, theme: Theme | None = None) -> str:
     """
     places, height = placed(picture)
     colours = theme or EITHER | {"text": "currentColor"}
+    fits = "max-width:100%;height:auto" if picture.width <= WIDTH else ""  # a wide one is scrolled, not made small
     size = f'width="{_n(picture.width)}" height="{_n(height)}" viewBox="0 0 {_n(picture.width)} {_n(height)}"'
     body = "\n".join("".join(_panel(place, colours)) for place in places)
     told = _text(f"{picture.said}\n{picture.text}", lines=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="agentnb-figure" role="img" {size} {_FONT}'
-        f' fill="{colours["text"]}" style="max-width:100%;height:auto">\n'
+        f' fill="{colours["text"]}" style="{fits}">\n'
         f"<title>{_text(picture.title)}</title><desc>{told}</desc>\n"
         f"<style>.agentnb-figure{{color:var(--jp-content-font-color1,inherit)}}"
         f".agentnb-figure:root{{color:{EITHER['text']}}}</style>{_hatches(picture)}\n"
@@ -178,30 +178,40 @@ def _boxes(boxes: Boxes, place: Place, theme: Theme) -> Iterator[str]:
         abs(place.y(boxes.height) - place.y(0)),
     )
     dash = ' stroke-dasharray="4 3"' if boxes.dashed else ""
-    room = int((wide - 12) / _LETTER)
     for x, y, (first, second) in zip(boxes.x, boxes.y, boxes.words, strict=True):
         left, top = place.x(x) - wide / 2, place.y(y) - high / 2
         yield (
             f'<rect x="{_n(left)}" y="{_n(top)}" width="{_n(wide)}" height="{_n(high)}" rx="6"'
             f' fill="{theme[boxes.ink]}" fill-opacity=".12" stroke="{theme[boxes.ink]}"{dash}/>'
             f'<text x="{_n(left + 8)}" y="{_n(place.y(y) + (-3 if second else 4))}" font-weight="600">'
-            f"{_text(_short(first, room))}</text>"
+            f"{_text(first)}</text>"
         )
         if second:
             below = f'x="{_n(left + 8)}" y="{_n(place.y(y) + 13)}"'
-            yield f'<text {below} opacity=".75">{_text(_short(second, room))}</text>'
+            yield f'<text {below} opacity=".75">{_text(second)}</text>'
 
 
 def _arrows(arrows: Arrows, place: Place, theme: Theme) -> Iterator[str]:
     lines, heads = [], []
-    for x0, y0, x1, y1 in arrows.ends:
-        a, b, c, d = place.x(x0), place.y(y0), place.x(x1), place.y(y1)
-        bend = (c - a) / 2
-        lines.append(f"M{_n(a)} {_n(b)}C{_n(a + bend)} {_n(b)} {_n(c - bend)} {_n(d)} {_n(c - 6)} {_n(d)}")
-        heads.append(f"M{_n(c)} {_n(d)}l-7-4v8z")
+    for path in arrows.paths:
+        points = [(place.x(x), place.y(y)) for x, y in path]
+        x, y = points[-1]
+        points[-1] = (x, y - 6) if arrows.down else (x - 6, y)
+        lines.append(f"M{_n(points[0][0])} {_n(points[0][1])}")
+        for n in range(0, len(points), 2):
+            lines.append(f"L{_n(points[n][0])} {_n(points[n][1])}")
+            lines.append(_bent(points[n], points[n + 1], down=arrows.down))
+        heads.append(f"M{_n(x)} {_n(y)}{'l-4-7h8z' if arrows.down else 'l-7-4v8z'}")
     dash = ' stroke-dasharray="4 3"' if arrows.dashed else ""
     yield f'<path d="{"".join(lines)}" fill="none" stroke="{theme[arrows.ink]}" stroke-width="1.4"{dash}/>'
     yield f'<path d="{"".join(heads)}" fill="{theme[arrows.ink]}"/>'
+
+
+def _bent(start: tuple[float, float], end: tuple[float, float], *, down: bool) -> str:
+    """A curve that leaves and arrives along the way of its arrow."""
+    (a, b), (c, d) = start, end
+    handles = (a, (b + d) / 2, c, (b + d) / 2) if down else ((a + c) / 2, b, (a + c) / 2, d)
+    return f"C{' '.join(map(_n, (*handles, c, d)))}"
 
 
 def _fill(layer: Bars | Area, theme: Theme) -> str:
@@ -227,10 +237,6 @@ def _hatches(picture: Picture) -> str:
 def _text(text: str, *, lines: bool = False) -> str:
     said = clean(text).translate(_NO_XML)
     return escape(said if lines else said.replace("\n", " "), quote=True)
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: max(0, most - 1)]}…"
 
 
 def _n(value: float) -> str:

@@ -89,8 +89,8 @@ LAYERS = """
     palette
     picture
     scale
-    blocks curve lanes stretch svg span_words
-    timeline cost_curve
+    blocks curve lanes layered stretch svg span_words
+    timeline cost_curve graph
     notebook.figure
     notebook.figures
     drawn

@@ -43,7 +43,7 @@ def everything(text: str) -> Picture:
           for sign in ("diamond", "circle", "cross", "tick")),
         Rule(at=2, label=text), Rule(at=3, label=text, upright=True),
         Boxes(name=text, ink="teal", x=[3], y=[3], width=2, height=1, words=[(text, text)], dashed=True, hover=[text]),
-        Arrows(name=text, ink="grey", ends=[(0, 0, 5, 5)]),
+        Arrows(name=text, ink="grey", paths=[[(0, 0), (5, 5)], [(0, 0), (2, 2), (3, 2), (5, 5)]]),
     )  # fmt: skip
     x = Axis(low=0, high=10, title=text, prefix="$", suffix=text)
     panel = Panel(x=x, y=Axis(low=-1, high=10, title=text, ticks=((1, text),)), layers=layers, title=text)

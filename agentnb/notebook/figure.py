@@ -18,6 +18,7 @@ import plotly.io as pio
 from agentnb.markdown import clean
 from agentnb.palette import DARK, EITHER, LIGHT, Theme
 from agentnb.picture import (
+    WIDTH,
     Area,
     Arrows,
     Bars,
@@ -89,7 +90,7 @@ def figure(picture: Picture, *, dark: bool | None = None) -> Figure:
     """
     theme = _theme(dark=dark)
     places, height = placed(picture)
-    drawing = _Drawing(theme, picture.width, height)
+    drawing = _Drawing(theme, places, picture.width, height)
     for number, place in enumerate(places, start=1):
         drawing.add(place, "" if number == 1 else str(number))
     made = Figure(data=drawing.traces, layout=drawing.layout(picture))
@@ -107,24 +108,23 @@ def _theme(*, dark: bool | None) -> Theme:
 class _Drawing:
     """The traces and the layout, as they come together."""
 
-    def __init__(self, theme: Theme, width: float, height: float) -> None:
+    def __init__(self, theme: Theme, places: Sequence[Place], width: float, height: float) -> None:
         self.theme, self.width, self.height = theme, width, height
         self.traces: list[dict[str, Any]] = []
         self.axes: dict[str, Any] = {}
         self.shapes: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
-        self._left = self._right = self._top = 0.0
+        self._left, self._top = places[0].left, places[0].top
+        self._right = max(place.left + place.width for place in places)
+        self._bottom = max(place.top + place.height for place in places)
         self._scales: dict[tuple[float, ...], str] = {}
         """The first panel with each scale: who zooms into one zooms into those below it too."""
 
     def add(self, place: Place, axis: str) -> None:
         """Draw one panel on the axes of that number."""
         panel = place.panel
-        if not axis:
-            self._left, self._top = place.left, place.top
         scale = (panel.x.low, panel.x.high, place.left, place.width)
         follows = self._scales.setdefault(scale, axis)
-        self._right = max(self._right, place.left + place.width)
         moves = {"matches": f"x{follows}"} if follows != axis else {}
         self.axes[f"xaxis{axis}"] = self._axis(panel, place, axis, upright=False) | moves
         self.axes[f"yaxis{axis}"] = self._axis(panel, place, axis, upright=True)
@@ -147,9 +147,11 @@ class _Drawing:
         """What is around the traces; call it when every panel is drawn."""
         text = {"color": self.theme["text"], "family": _FONT, "size": 12}
         title = f"<b>{_html(picture.title)}</b><br><span style='font-size:12px'>{_html(picture.said)}</span>"
-        margin = {"l": self._left, "r": self.width - self._right, "t": self._top, "b": 44, "autoexpand": False}
+        margin = {"l": self._left, "r": self.width - self._right, "t": self._top,
+                  "b": self.height - self._bottom, "autoexpand": False}  # fmt: skip
         return {
-            "template": "none", "font": text, "height": self.height + 10, "margin": margin,
+            "template": "none", "font": text, "height": self.height, "margin": margin,
+            "width": self.width if self.width > WIDTH else None,
             "title": {"text": title, "x": 0, "xref": "container", "y": 1, "yref": "container", "yanchor": "top",
                       "pad": {"l": 10, "t": 12}, "font": {"size": 16}},
             "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "barmode": "overlay",
@@ -180,10 +182,10 @@ class _Drawing:
     def _domain(self, place: Place, *, upright: bool) -> list[float]:
         """Which part of the room inside the margins the panel takes."""
         if upright:
-            room = self.height + 10 - self._top - 44
+            room = self._bottom - self._top
             bottom = 1 - (place.top + place.height - self._top) / room
             return [max(0.0, round(bottom, 5)), min(1.0, round(bottom + place.height / room, 5))]
-        room = self.width - self._left - (self.width - self._right)
+        room = self._right - self._left
         start = (place.left - self._left) / room
         return [max(0.0, round(start, 5)), min(1.0, round(start + place.width / room, 5))]
 
@@ -269,25 +271,34 @@ class _Drawing:
                "text": words, "textposition": "middle center", **_hover(boxes.hover)}  # fmt: skip
 
     def _arrows(self, arrows: Arrows) -> Iterator[dict[str, Any]]:
-        x: list[float] = []
-        y: list[float] = []
-        for x0, y0, x1, y1 in arrows.ends:
-            for n in range(_BEND + 1):
-                t = n / _BEND
-                x.append(x0 + (x1 - x0) * (3 * t * (1 - t) / 2 + t**3 + 3 * t * t * (1 - t) / 2))
-                y.append(y0 + (y1 - y0) * (3 * t * t - 2 * t**3))
-            x.append(float("nan"))
-            y.append(float("nan"))
+        points: list[tuple[float, float]] = []
+        for path in arrows.paths:
+            for start, end in zip(path[::2], path[1::2], strict=True):
+                points += _bent(start, end, down=arrows.down)
+            points.append((float("nan"), float("nan")))
         line = {"color": self.theme[arrows.ink], "width": 1.4, "dash": "dash" if arrows.dashed else "solid"}
-        yield {"type": "scatter", "mode": "lines", "x": _typed(x), "y": _typed(y), "line": line,
-               "hoverinfo": "skip"}  # fmt: skip
-        heads = {"symbol": "triangle-right", "size": 8, "color": self.theme[arrows.ink]}
-        yield {"type": "scatter", "mode": "markers", "x": _typed([end[2] for end in arrows.ends]),
-               "y": _typed([end[3] for end in arrows.ends]), "marker": heads, "hoverinfo": "skip"}  # fmt: skip
+        yield {"type": "scatter", "mode": "lines", "x": _typed([x for x, _ in points]),
+               "y": _typed([y for _, y in points]), "line": line, "hoverinfo": "skip"}  # fmt: skip
+        heads = {"symbol": "arrow", "angle": 180 if arrows.down else 90, "size": 9, "color": self.theme[arrows.ink]}
+        ends = [path[-1] for path in arrows.paths]
+        yield {"type": "scatter", "mode": "markers", "x": _typed([x for x, _ in ends]),
+               "y": _typed([y for _, y in ends]), "marker": heads, "hoverinfo": "skip"}  # fmt: skip
 
 
 _BEND: Final = 12
 """Pieces of a bent line."""
+
+
+def _bent(start: tuple[float, float], end: tuple[float, float], *, down: bool) -> list[tuple[float, float]]:
+    """Points of a curve that leaves and arrives along the way of its arrow."""
+    (x0, y0), (x1, y1) = start, end
+    found = []
+    for n in range(_BEND + 1):
+        t = n / _BEND
+        along, across = 1.5 * t * (1 - t) + t**3, 3 * t * t - 2 * t**3
+        x, y = (across, along) if down else (along, across)
+        found.append((x0 + (x1 - x0) * x, y0 + (y1 - y0) * y))
+    return found
 
 
 def _typed(values: Sequence[float]) -> dict[str, str]:

@@ -8,12 +8,14 @@ from agentnb.cost_curve import Against
 from agentnb.cost_curve import cost_curve as cost_picture
 from agentnb.curve import curve
 from agentnb.events import Record
+from agentnb.graph import graph as graph_picture
+from agentnb.informed import Informed
 from agentnb.notebook.figure import Figure, figure
 from agentnb.span import Span
 from agentnb.timeline import Window
 from agentnb.timeline import timeline as timeline_picture
 
-__all__ = ["cost_curve", "timeline"]
+__all__ = ["cost_curve", "graph", "timeline"]
 
 
 def timeline(
@@ -50,3 +52,15 @@ def cost_curve(
         DamagedRecord: the records are not those of a run.
     """
     return figure(cost_picture(curve(records, bare=bare), run=run, against=against, bare=bare), dark=dark)
+
+
+def graph(found: Informed, *, run: str = "", what: str = "", dark: bool | None = None) -> Figure:
+    """What informed what in a run.
+
+    Args:
+        found: as `informed` gives it, or what led to a part of it.
+        run: its id; "" shows none.
+        what: the part that it led to, for the title.
+        dark: as of `timeline`.
+    """
+    return figure(graph_picture(found, run=run, what=what), dark=dark)
