@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from agentnb.beside import Side
 from agentnb.cost_curve import Against
+from agentnb.curve import curve
 from agentnb.errors import ConfigError
 from agentnb.events import Record
 from agentnb.informed import Informed
@@ -95,3 +97,18 @@ class Drawn(ABC):
             except KeyError as error:
                 raise ConfigError(f"{error.args[0]}") from None
         return graph(found, run="" if self.bare else self.id, what=what, dark=dark)
+
+    def beside(self, other: Drawn, *, dark: bool | None = None) -> Figure:
+        """This run and another on one scale, as a Plotly figure; `diff` has the same as a table.
+
+        Args:
+            other: a run.
+            dark: whether the page is dark; None takes colours for both.
+        """
+        from agentnb.notebook.figures import beside
+
+        names = ("this run", "the other run") if self.bare else (self.id, other.id)
+        return beside(self._side(names[0]), other._side(names[1]), bare=self.bare, dark=dark)
+
+    def _side(self, name: str) -> Side:
+        return Side(name, self.trace, curve(self.events, bare=self.bare))

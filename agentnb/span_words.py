@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -93,7 +94,10 @@ def _values(span: Span, most: int) -> Iterator[str]:
 
 
 def _held(kept: Kept) -> str:
-    return kept.text if kept.text is not None else f"{number(kept.size)} characters"
+    """A value as JSON, a text as it is."""
+    if kept.text is None:
+        return f"{number(kept.size)} characters"
+    return str(json.loads(kept.text)) if kept.text.startswith('"') else kept.text
 
 
 def _amounts(span: Span) -> str:

@@ -17,7 +17,7 @@ from agentnb.span_words import told_of, told_together, totals
 from agentnb.stretch import Stretch, stretch_of
 from agentnb.wording import count, money, number, seconds
 
-__all__ = ["Window", "timeline", "timeline_panel"]
+__all__ = ["Window", "lanes_table", "paced", "timeline", "timeline_panel"]
 
 _BARS: Final = 1500
 """Drawn at most; what is more is put together."""
@@ -62,18 +62,31 @@ def timeline(spans: Iterable[Span], window: Window | None = None, *, bare: bool 
     spans = list(spans)
     start, end = _bounds(spans, window or Window())
     shown = [span for span in spans if _until(span, end) >= start and span.start <= end]
-    panel, said = timeline_panel(shown, start, end, bare=bare)
+    panel, said = timeline_panel(shown, paced([shown], start, end), end, bare=bare)
     root = next((span for span in spans if span.parent is None), None)
     name = "" if bare or root is None else f" of {line(root.run, 60)}"
     part = f", step {line((window or Window()).step, 12)}" if window and window.step else ""
-    return Picture(title=f"Timeline{name}{part}", said=said, rows=((panel,),), text=_table(shown, bare=bare))
+    return Picture(title=f"Timeline{name}{part}", said=said, rows=((panel,),), text=lanes_table(shown, bare=bare))
+
+
+def paced(runs: Iterable[Sequence[Span]], start: float, end: float) -> Stretch:
+    """The axis of time for these runs: a pause is drawn short where none of them was doing anything."""
+    worked = [(span.start, _until(span, end)) for spans in runs for span in spans if span.op in WORK]
+    return stretch_of(worked, start, end)
 
 
 def timeline_panel(
-    spans: Sequence[Span], start: float, end: float, *, bare: bool = False, title: str = ""
+    spans: Sequence[Span], stretch: Stretch, end: float, *, bare: bool = False, title: str = ""
 ) -> tuple[Panel, str]:
-    """The lanes of these spans between two moments, and what they come to in one line."""
-    stretch = stretch_of([(span.start, _until(span, end)) for span in spans if span.op in WORK], start, end)
+    """The lanes of these spans, and what they come to in one line.
+
+    Args:
+        spans: what is drawn.
+        stretch: the axis of time.
+        end: when what goes on is cut off, in seconds.
+        bare: as of `timeline`.
+        title: above the lanes.
+    """
     lanes = lanes_of(spans)
     bits, marks = _bits(lanes, stretch, end)
     blocks = fitted(bits, stretch.length, _BARS)
@@ -162,7 +175,8 @@ def _word(spans: Sequence[Span], *, bare: bool) -> str:
     first, last = spans[0], spans[-1]
     if first.op in ("wait", "rest"):
         return "" if bare or first.open else seconds(sum(span.seconds for span in spans))
-    return line(first.name if len(spans) == 1 else f"{first.name}–{last.name}", 24)
+    one, other = (span.step or span.name for span in (first, last))
+    return line(one if len(spans) == 1 else f"{one}–{other}", 24)
 
 
 def _told(spans: Sequence[Span], most: int, *, bare: bool) -> str:
@@ -187,7 +201,7 @@ def _said(spans: Sequence[Span], bits: int, blocks: int, *, bare: bool) -> str:
     return " · ".join(filter(None, parts)) if spans else "nothing has happened yet"
 
 
-def _table(spans: Sequence[Span], *, bare: bool) -> str:
+def lanes_table(spans: Sequence[Span], *, bare: bool) -> str:
     """How often each thing was done, how often it failed, what it took and cost."""
     heads = ["what", "how often", "failed", *([] if bare else ["in all"]), "used"]
     rows = [

@@ -12,6 +12,7 @@ import nbformat
 import plotly.graph_objects as go
 import plotly.io as pio
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from agentnb.agent import Agent
 from agentnb.models.scripted import ScriptedModel
@@ -33,7 +34,9 @@ def in_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bundle(found: Figure) -> dict[str, Any]:
-    return found._repr_mimebundle_()
+    """What IPython sends to the front end."""
+    data, _ = DisplayFormatter().format(found)  # type: ignore[no-untyped-call]
+    return dict(data)
 
 
 def size(found: Figure) -> int:

@@ -91,6 +91,7 @@ LAYERS = """
     scale
     blocks curve lanes layered stretch svg span_words
     timeline cost_curve graph
+    beside
     notebook.figure
     notebook.figures
     drawn
@@ -111,7 +112,7 @@ LAYERS = """
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
         notebook.fetching notebook.finding notebook.desk notebook.going_on notebook.keeping notebook.viewing
         notebook.auditing
-        notebook.taping notebook.telling
+        notebook.drawing notebook.taping notebook.telling
         notebook.commands notebook.magics
 """
 """One row a line, top to bottom; a deeper indented line goes on with the row above it. Not all of them exist yet."""

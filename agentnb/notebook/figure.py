@@ -60,7 +60,9 @@ class Figure(go.Figure):
         return self
 
     _ipython_display_ = None
-    """Plotly's own would show its own MIME type alone; without it a notebook takes the bundle below."""
+    _repr_html_ = None
+    """Plotly's own would show its own MIME type alone, and add a page that loads its script from elsewhere; without
+    them a notebook takes the bundle below, with whatever the user's renderer puts into it."""
 
     def _repr_mimebundle_(self, *args: Any, **options: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_(*args, **options)

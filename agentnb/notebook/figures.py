@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from agentnb.beside import Side
+from agentnb.beside import beside as beside_picture
 from agentnb.cost_curve import Against
 from agentnb.cost_curve import cost_curve as cost_picture
 from agentnb.curve import curve
@@ -15,7 +17,7 @@ from agentnb.span import Span
 from agentnb.timeline import Window
 from agentnb.timeline import timeline as timeline_picture
 
-__all__ = ["cost_curve", "graph", "timeline"]
+__all__ = ["beside", "cost_curve", "graph", "timeline"]
 
 
 def timeline(
@@ -64,3 +66,15 @@ def graph(found: Informed, *, run: str = "", what: str = "", dark: bool | None =
         dark: as of `timeline`.
     """
     return figure(graph_picture(found, run=run, what=what), dark=dark)
+
+
+def beside(one: Side, other: Side, *, bare: bool = False, dark: bool | None = None) -> Figure:
+    """Two runs on one scale: what each did when, and what both cost.
+
+    Args:
+        one: a run.
+        other: another.
+        bare: as of `timeline`.
+        dark: likewise.
+    """
+    return figure(beside_picture(one, other, bare=bare), dark=dark)
