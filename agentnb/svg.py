@@ -32,7 +32,12 @@ from agentnb.scale import ticks_of
 __all__ = ["svg"]
 
 _FONT: Final = 'font-family="system-ui,\'Segoe UI\',Roboto,Helvetica,Arial,sans-serif" font-size="12"'
-_TICK_EVERY: Final = 90
+_STYLE: Final = (
+    ".agentnb-figure{color:var(--jp-content-font-color1,inherit)}"
+    f".agentnb-figure:root{{color:{EITHER['text']}}}"
+    ".agentnb-figure:root text{opacity:1}"  # on its own it has no words to make paler
+)
+_TICK_EVERY: Final = 70
 """Pixels from one tick to the next, at least; upright half of it."""
 _NO_XML: Final = dict.fromkeys(plane << 16 | last for plane in range(17) for last in (0xFFFE, 0xFFFF))
 """Code points that are no characters, and that no XML may hold."""
@@ -61,8 +66,7 @@ def svg(picture: Picture, theme: Theme | None = None) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" class="agentnb-figure" role="img" {size} {_FONT}'
         f' fill="{colours["text"]}" style="{fits}">\n'
         f"<title>{_text(picture.title)}</title><desc>{told}</desc>\n"
-        f"<style>.agentnb-figure{{color:var(--jp-content-font-color1,inherit)}}"
-        f".agentnb-figure:root{{color:{EITHER['text']}}}</style>{_hatches(picture)}\n"
+        f"<style>{_STYLE}</style>{_hatches(picture)}\n"
         f'<text x="10" y="22" font-size="16" font-weight="600">{_text(picture.title)}</text>'
         f'<text x="10" y="42" opacity=".75">{_text(picture.said)}</text>\n{body}\n</svg>'
     )

@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -144,6 +145,21 @@ def test_figures_of_a_run_are_the_same_each_time(store: DiskStore) -> None:
     run = ran(store)
     for draw in (run.timeline, run.cost_curve):
         assert json.dumps(bundle(draw())) == json.dumps(bundle(draw()))
+
+
+def test_two_replays_of_a_run_show_the_same_to_the_byte(tmp_path: Path) -> None:
+    """No id, no clock: a notebook's outputs are compared exactly."""
+    lines = [plan(step("add", a=1, b=2)), verdict(finding="it is 3"), answer()]
+    tape = tmp_path / "tape.jsonl"
+    Agent(ScriptedModel(lines), tools=[add], store=tmp_path / "first", cassette=tape, mode="record").run("add")
+    shown = []
+    for name in ("second", "third"):
+        agent = Agent(ScriptedModel([]), tools=[add], store=tmp_path / name, cassette=tape, mode="replay")
+        run = agent.run("add")
+        figures = (run.timeline(), run.cost_curve(), run.graph(), run.beside(run))
+        shown.append([bundle(found) for found in figures])
+        assert run.id not in json.dumps(shown)
+    assert json.dumps(shown[0]) == json.dumps(shown[1])
 
 
 def test_plotly_is_imported_where_a_figure_is_asked_for() -> None:

@@ -8,13 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentnb.agent import Agent
 from agentnb.blocks import fitted
 from agentnb.errors import ConfigError
+from agentnb.models.scripted import ScriptedModel
 from agentnb.picture import Bars, Marks, Picture
 from agentnb.span import Span
+from agentnb.spans import spans_of
+from agentnb.state import Status
+from agentnb.store.disk import DiskStore
 from agentnb.stretch import stretch_of
+from agentnb.svg import svg
 from agentnb.timeline import Window, timeline
-from tests.figures import HOSTILE, Told, layers, told, words
+from tests.figures import HOSTILE, Told, layers, parsed, told, words
+from tests.parts import answer, broken, note, plan, step
 
 
 def lanes(picture: Picture) -> list[str]:
@@ -149,6 +156,18 @@ def test_a_run_that_has_hardly_begun_has_a_figure_too(spans: list[Span]) -> None
     found = timeline(spans)
     assert found.text
     assert all(panel.x.high > panel.x.low for panel in found)
+
+
+def test_a_run_has_a_figure_after_each_of_its_records(store: DiskStore) -> None:
+    """Whatever goes on, waits, failed or was refused then."""
+    lines = [plan(step("broken"), step("note", text="x")), plan(step("note", text="x")), answer()]
+    agent = Agent(ScriptedModel(lines), tools=[broken, note], store=store)
+    run = agent.run("note")
+    assert run.status is Status.AWAITING_APPROVAL
+    run.approve()
+    for upto in range(len(run.events) + 1):
+        for bare in (False, True):
+            assert parsed(svg(timeline(spans_of(run.events[:upto], bare=bare), bare=bare))).tag.endswith("svg")
 
 
 def test_a_bare_timeline_has_no_id_and_no_time_but_those_of_models() -> None:
