@@ -130,7 +130,7 @@ class Marks:
     x: Sequence[float]
     y: Sequence[float]
     sign: str = "diamond"
-    """"diamond", "circle", "cross" or "tick"."""
+    """"diamond", "circle", "square", "cross" or "tick"; "" where only the words stand."""
     words: Sequence[str] = ()
     """What stands at the right of each."""
     hover: Sequence[str] = ()

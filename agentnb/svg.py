@@ -44,6 +44,7 @@ _NO_XML: Final = dict.fromkeys(plane << 16 | last for plane in range(17) for las
 _SIGNS: Final = {
     "diamond": "M{x} {y}m0-5l5 5-5 5-5-5z",
     "circle": "M{x} {y}m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+    "square": "M{x} {y}m-5-5h10v10h-10z",
     "cross": "M{x} {y}m-5-3l2-2 3 3 3-3 2 2-3 3 3 3-2 2-3-3-3 3-2-2 3-3z",
     "tick": "M{x} {y}m-1-7h2v14h-2z",
 }
@@ -92,10 +93,10 @@ def _axes(place: Place, theme: Theme) -> Iterator[str]:
     x, y = place.panel.x, place.panel.y
     right, bottom = place.left + place.width, place.top + place.height
     lines = [f"M{_n(place.left)} {_n(bottom)}H{_n(right)}"]
-    across = ticks_of(x, max(2, int(place.width / _TICK_EVERY)))
+    across = ticks_of(x, max(3, int(place.width / _TICK_EVERY)))
     if x.grid:
         lines += [f"M{_n(place.x(value))} {_n(place.top)}V{_n(bottom)}" for value, _ in across]
-    up = ticks_of(y, max(2, int(place.height / _TICK_EVERY * 2)))
+    up = ticks_of(y, max(3, int(place.height / _TICK_EVERY * 2)))
     if y.grid:
         lines += [f"M{_n(place.left)} {_n(place.y(value))}H{_n(right)}" for value, _ in up]
     yield f'<path d="{"".join(lines)}" stroke="{theme["faint"]}" fill="none"/>'
@@ -158,8 +159,9 @@ def _bars(bars: Bars, place: Place, theme: Theme) -> Iterator[str]:
 
 def _marks(marks: Marks, place: Place, theme: Theme) -> Iterator[str]:
     spots = [(place.x(x), place.y(y)) for x, y in zip(marks.x, marks.y, strict=True)]
-    shape = "".join(_SIGNS[marks.sign].format(x=_n(x), y=_n(y)) for x, y in spots)
-    yield f'<path d="{shape}" fill="{theme[marks.ink]}"/>'
+    if marks.sign:
+        shape = "".join(_SIGNS[marks.sign].format(x=_n(x), y=_n(y)) for x, y in spots)
+        yield f'<path d="{shape}" fill="{theme[marks.ink]}"/>'
     for word, (x, y) in zip(marks.words, spots, strict=False):
         yield f'<text x="{_n(x + 8)}" y="{_n(y + 4)}">{_text(word)}</text>'
 

@@ -33,6 +33,7 @@ def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cells]:
         ("graph {r.id} s1", "What led to s1 of r1"),
         ("curve {r.id}", "Cost of r1"),
         ("curve {r.id} --steps", "Cost of r1"),
+        ("dashboard --status completed", "How runs go\n1 run"),
     ],
 )
 def test_a_line_draws_a_run(cells: Cells, line: str, says: str) -> None:

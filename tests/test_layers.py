@@ -89,7 +89,7 @@ LAYERS = """
     palette
     picture
     scale
-    blocks curve lanes layered stretch svg span_words
+    blocks curve dashboard lanes layered stretch svg span_words
     timeline cost_curve graph
     beside
     notebook.figure

@@ -40,7 +40,7 @@ def everything(text: str) -> Picture:
         Line(name=text, ink="green", x=[0, 5, 10], y=[0, 1, 2], dashed=True, label=text, hover=[text] * 3),
         Area(name=text, ink="orange", x=[0, 5, 10], low=[0, 0, 0], high=[1, 2, 3], hatch="/", label=text),
         *(Marks(name=text, ink="red", x=[1], y=[1], sign=sign, words=[text], hover=[text])
-          for sign in ("diamond", "circle", "cross", "tick")),
+          for sign in ("diamond", "circle", "square", "cross", "tick", "")),
         Rule(at=2, label=text), Rule(at=3, label=text, upright=True),
         Boxes(name=text, ink="teal", x=[3], y=[3], width=2, height=1, words=[(text, text)], dashed=True, hover=[text]),
         Arrows(name=text, ink="grey", paths=[[(0, 0), (5, 5)], [(0, 0), (2, 2), (3, 2), (5, 5)]]),

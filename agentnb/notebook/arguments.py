@@ -290,6 +290,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "a figure of what a run cost as time went on, against each cap",
         (_RUN, _spec("--steps", action="store_true", help="along finished steps instead of time"), _STORE),
     ),
+    "dashboard": Command("[--status S] [--since WHEN]", "a figure of how the runs go", (*_CHOICE, _STORE)),
     "why": Command(
         "RUN [STEP]", "the facts and decisions that led to a step, or to the answer", (_RUN, _OF_STEP, _STORE)
     ),

@@ -167,6 +167,7 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "cassette": taping.cassette,
     "cost": keeping.cost,
     "curve": drawing.curve,
+    "dashboard": finding.dashboard,
     "doctor": keeping.doctor,
     "export": keeping.export,
     "graph": drawing.graph,

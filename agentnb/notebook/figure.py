@@ -37,7 +37,7 @@ from agentnb.svg import svg
 __all__ = ["Figure", "figure"]
 
 _FONT: Final = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
-_SIGNS: Final = {"diamond": "diamond", "circle": "circle", "cross": "x", "tick": "line-ns"}
+_SIGNS: Final = {"diamond": "diamond", "circle": "circle", "cross": "x", "square": "square", "tick": "line-ns"}
 Drawing = Bars | Line | Area | Marks | Boxes | Arrows
 """What becomes traces."""
 _MATHS: Final = "&#36;"
@@ -240,13 +240,16 @@ class _Drawing:
                 "hoverinfo": "skip", **fill}  # fmt: skip
 
     def _marks(self, marks: Marks) -> dict[str, Any]:
+        found = {"type": "scatter", "x": _typed(marks.x), "y": _typed(marks.y), "cliponaxis": False,
+                 **_hover(marks.hover)}  # fmt: skip
+        if marks.words:
+            found |= {"text": [_html(word) for word in marks.words], "textposition": "middle right"}
+        if not marks.sign:
+            return found | {"mode": "text"}
         sign: dict[str, Any] = {"symbol": _SIGNS[marks.sign], "size": 8, "color": self.theme[marks.ink]}
         if marks.sign == "tick":
             sign |= {"size": 14, "line": {"width": 2, "color": self.theme[marks.ink]}}
-        words = {"text": [_html(word) for word in marks.words], "textposition": "middle right"}
-        return {"type": "scatter", "mode": "markers+text" if marks.words else "markers",
-                "x": _typed(marks.x), "y": _typed(marks.y), "marker": sign, "cliponaxis": False,
-                **(words if marks.words else {}), **_hover(marks.hover)}  # fmt: skip
+        return found | {"mode": "markers+text" if marks.words else "markers", "marker": sign}
 
     def _rule(self, rule: Rule, axis: str) -> None:
         along, across = ("y", "x") if rule.upright else ("x", "y")

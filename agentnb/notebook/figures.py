@@ -9,15 +9,17 @@ from agentnb.beside import beside as beside_picture
 from agentnb.cost_curve import Against
 from agentnb.cost_curve import cost_curve as cost_picture
 from agentnb.curve import curve
+from agentnb.dashboard import dashboard as dashboard_picture
 from agentnb.events import Record
 from agentnb.graph import graph as graph_picture
 from agentnb.informed import Informed
+from agentnb.metrics import Metrics
 from agentnb.notebook.figure import Figure, figure
 from agentnb.span import Span
 from agentnb.timeline import Window
 from agentnb.timeline import timeline as timeline_picture
 
-__all__ = ["beside", "cost_curve", "graph", "timeline"]
+__all__ = ["beside", "cost_curve", "dashboard", "graph", "timeline"]
 
 
 def timeline(
@@ -78,3 +80,14 @@ def beside(one: Side, other: Side, *, bare: bool = False, dark: bool | None = No
         dark: likewise.
     """
     return figure(beside_picture(one, other, bare=bare), dark=dark)
+
+
+def dashboard(metrics: Metrics, *, bare: bool = False, dark: bool | None = None) -> Figure:
+    """How runs go: how they ended, what waits, what went wrong where, how long it took, how dear it was.
+
+    Args:
+        metrics: of the runs.
+        bare: as of `timeline`.
+        dark: likewise.
+    """
+    return figure(dashboard_picture(metrics, bare=bare), dark=dark)
