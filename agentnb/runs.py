@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
-from typing import Final, Unpack, overload
+from typing import TYPE_CHECKING, Final, Unpack, overload
 
 from agentnb.checkpoint import load
 from agentnb.chosen import Chosen, Order, Which, chosen, ordered
@@ -15,11 +15,15 @@ from agentnb.listing import Listing
 from agentnb.markdown import line
 from agentnb.measures import measured
 from agentnb.metrics import Metrics
+from agentnb.named import run_named
 from agentnb.run import Keeper, Run
 from agentnb.standing import is_decided, reason, waits
 from agentnb.state import RunState, Status
 from agentnb.store.base import Progress, Store
 from agentnb.wording import age, money, number
+
+if TYPE_CHECKING:
+    from agentnb.notebook.figure import Figure
 
 __all__ = ["Runs", "picked", "table"]
 
@@ -72,6 +76,32 @@ class Runs(Sequence[Run]):
         """How they go, in plain numbers: rates, latencies, what waits for a person, costs and their drift."""
         self._index.catch_up()
         return measured(self._index, self._which, self._keeper.clock.wall())
+
+    def dashboard(self, *, dark: bool | None = None) -> Figure:
+        """How they go, as a Plotly figure: how they ended, what waits, what went wrong, how long, how dear.
+
+        Args:
+            dark: whether the page is dark; None takes colours for both.
+        """
+        from agentnb.notebook.figures import dashboard
+
+        return dashboard(self.metrics(), bare=self._keeper.replaying, dark=dark)
+
+    def compare(self, one: Run | str, other: Run | str, *, dark: bool | None = None) -> Figure:
+        """Two runs on one scale, as a Plotly figure; see `Run.beside`, and `Run.diff` for a table.
+
+        Args:
+            one: a run, or a run's id, or the beginning of one: "r7".
+            other: another.
+            dark: whether the page is dark; None takes colours for both.
+
+        Raises:
+            RunNotFound: no such run in this store.
+        """
+        return self._named(one).beside(self._named(other), dark=dark)
+
+    def _named(self, run: Run | str) -> Run:
+        return Run(self._keeper, run_named(self._keeper.store, run)) if isinstance(run, str) else run
 
     @property
     def ids(self) -> Sequence[str]:

@@ -14,6 +14,7 @@ from agentnb.budget import Spent
 from agentnb.checkpoint import load
 from agentnb.compare import Comparison, compare
 from agentnb.cost import Cost, Saved
+from agentnb.drawn import Drawn
 from agentnb.dryrun import Effect, effects_of
 from agentnb.errors import ConfigError
 from agentnb.events import Record
@@ -66,7 +67,7 @@ class Reader(Protocol):
         """All that may have been asked."""
 
 
-class Seen:
+class Seen(Drawn):
     """What is known about a run.
 
     Attributes:
@@ -151,6 +152,11 @@ class Seen:
         return effects_of(self._log(), self.events)
 
     @property
+    def bare(self) -> bool:
+        """True where models answer from a cassette: then no ids, clocks and durations are shown."""
+        return self.keeper.replaying
+
+    @property
     def events(self) -> list[Record]:
         """All records, oldest first."""
         return list(self.keeper.store.read(self.id))
@@ -201,9 +207,7 @@ class Seen:
         found = trace.between(start, max(end, start + 1))
         if not found:
             began, ended = (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) for at in (first, last))
-            raise ConfigError(
-                f"nothing went on in {self.id} at {when}: it began at {began} and was last at work at {ended}"
-            )
+            raise ConfigError(f"nothing went on in {self.id} at {when}: it was at work from {began} to {ended}")
         return found
 
     @property

@@ -88,6 +88,15 @@ LAYERS = """
     audit_file audit_card
     verified
     audit
+    palette
+    picture
+    scale
+    blocks curve dashboard lanes layered stretch svg span_words
+    timeline cost_curve graph
+    beside
+    notebook.figure
+    notebook.figures
+    drawn
     session
     wiring family
     fork resume seen
@@ -105,7 +114,7 @@ LAYERS = """
         notebook.arguments notebook.panel notebook.pump notebook.cell notebook.completion notebook.doctor
         notebook.fetching notebook.finding notebook.desk notebook.going_on notebook.keeping notebook.viewing
         notebook.auditing
-        notebook.taping notebook.telling
+        notebook.drawing notebook.taping notebook.telling
         notebook.commands notebook.magics
 """
 """One row a line, top to bottom; a deeper indented line goes on with the row above it. Not all of them exist yet."""

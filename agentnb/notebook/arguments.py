@@ -285,6 +285,16 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "all that a run did: calls, tries, waits and decisions, with what went in and came out",
         (_RUN, _OF_STEP, _spec("--at", metavar="TIME", help="what went on then: 15:47, or tuesday-15:47"), _STORE),
     ),
+    "timeline": Command("RUN [STEP]", "a figure of what a run did when, or of one step", (_RUN, _OF_STEP, _STORE)),
+    "graph": Command(
+        "RUN [STEP]", "a figure of what informed what, or of what led to a step", (_RUN, _OF_STEP, _STORE)
+    ),
+    "curve": Command(
+        "RUN [--steps]",
+        "a figure of what a run cost as time went on, against each cap",
+        (_RUN, _spec("--steps", action="store_true", help="along finished steps instead of time"), _STORE),
+    ),
+    "dashboard": Command("[--status S] [--since WHEN]", "a figure of how the runs go", (*_CHOICE, _STORE)),
     "why": Command(
         "RUN [STEP]", "the facts and decisions that led to a step, or to the answer", (_RUN, _OF_STEP, _STORE)
     ),

@@ -12,7 +12,7 @@ from agentnb.errors import ConfigError
 from agentnb.family import told
 from agentnb.listing import Listing
 from agentnb.models.weights import KNOWN, fetch, present
-from agentnb.notebook import auditing, finding, going_on, keeping, taping, viewing
+from agentnb.notebook import auditing, drawing, finding, going_on, keeping, taping, viewing
 from agentnb.notebook.arguments import COMMANDS, command_arguments, help_of, in_store, parser_of, wants_help
 from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.doctor import why_not
@@ -166,8 +166,11 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "pending": going_on.pending,
     "cassette": taping.cassette,
     "cost": keeping.cost,
+    "curve": drawing.curve,
+    "dashboard": finding.dashboard,
     "doctor": keeping.doctor,
     "export": keeping.export,
+    "graph": drawing.graph,
     "gc": keeping.gc,
     "import": keeping.take_in,
     "extend": going_on.extend,
@@ -181,6 +184,7 @@ _COMMANDS: Mapping[str, Callable[[Desk, Namespace], None]] = {
     "search": finding.search,
     "show": _show,
     "tools": _tools,
+    "timeline": drawing.timeline,
     "trace": viewing.trace,
     "why": viewing.why,
 }

@@ -10,8 +10,10 @@ from agentnb.chosen import Chosen, Which, chosen, ordered
 from agentnb.errors import ConfigError
 from agentnb.index import Index
 from agentnb.listing import Listing
+from agentnb.measures import measured
 from agentnb.notebook.arguments import in_store
 from agentnb.notebook.desk import Desk
+from agentnb.notebook.drawing import show_figure
 from agentnb.notebook.fetching import Counting
 from agentnb.notebook.host import host_of
 from agentnb.notebook.listing import show
@@ -19,7 +21,7 @@ from agentnb.query import Query
 from agentnb.runs import picked, table
 from agentnb.search import search as searched
 
-__all__ = ["runs", "search"]
+__all__ = ["dashboard", "runs", "search"]
 
 
 def runs(desk: Desk, args: Namespace) -> None:
@@ -36,6 +38,16 @@ def runs(desk: Desk, args: Namespace) -> None:
         with Counting(host_of(desk.shell)) as progress:
             found = picked(Index(store), which, order, progress)
     show(table(store, found, now=now, shown=args.limit, bare=desk.replaying, flag=in_store(args)))
+
+
+def dashboard(desk: Desk, args: Namespace) -> None:
+    """Draw how the runs that are meant go."""
+    index, which = Index(desk.store(args)), _chosen(args)
+    with Counting(host_of(desk.shell)) as progress:
+        index.catch_up(progress)
+    from agentnb.notebook.figures import dashboard as drawn
+
+    show_figure(drawn(measured(index, which, time.time()), bare=desk.replaying))
 
 
 def search(desk: Desk, args: Namespace) -> None:

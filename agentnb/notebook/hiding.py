@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-__all__ = ["hidden", "hiding"]
+__all__ = ["Redact", "hidden", "hiding", "in_force"]
 
 Redact = Callable[[str], str]
 
@@ -31,4 +31,9 @@ def hiding(redact: Callable[[], Redact]) -> Iterator[None]:
 
 def hidden(text: str) -> str:
     """`text` without what is secret here."""
-    return _IN_FORCE.get()()(text)
+    return in_force()(text)
+
+
+def in_force() -> Redact:
+    """What takes out of a text what is secret here; for many texts, since it looks through the notebook to be made."""
+    return _IN_FORCE.get()()

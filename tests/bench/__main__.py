@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench import gate, load, loop, many, panel, prompt_cache, resume, search, telemetry, tokens
+from tests.bench import figures, gate, load, loop, many, panel, prompt_cache, resume, search, telemetry, tokens
 from tests.bench.measuring import RESULTS, Options, Row, Target, machine, save, table
 
 __all__ = ["BENCHMARKS", "QUICK", "Benchmark", "main", "run"]
@@ -23,7 +23,7 @@ class Benchmark:
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: Benchmark((module.__doc__ or "").strip(), module.rows, module.TARGETS)
-    for module in (loop, many, gate, panel, prompt_cache, load, resume, search, telemetry, tokens)
+    for module in (loop, many, gate, panel, prompt_cache, load, resume, search, telemetry, tokens, figures)
 }
 
 QUICK = Options(repeats=1, most=100)
