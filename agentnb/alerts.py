@@ -212,6 +212,8 @@ class Alert:
             raise ConfigError(f"there is no metric{of} {self.metric!r}: there are {', '.join(names)}")
         if self.above is None and self.below is None:
             raise ConfigError(f"an alert on {self.metric} needs a bound: give above= or below=")
+        if self.last == 1 and not self.within_s and self.metric not in METRICS_NOW:
+            raise ConfigError(f"an alert on {self.metric} is of several runs: give last=50, or within_s=")
 
     @property
     def thresholds(self) -> tuple[Threshold, ...]:

@@ -250,6 +250,8 @@ def test_an_alert_on_the_queue_needs_no_second_run(store: DiskStore) -> None:
         (lambda: alert("success_rate", above=1, model="m"), "there is no metric of a model"),
         (lambda: alert("success_rate", above=-1), "says nothing: give a number above 0"),
         (lambda: alert("success_rate", above=1, window="soon"), "is no length of time"),
+        (lambda: Alert(metric="success_rate", below=0.9), "is of several runs: give last=50"),
+        (lambda: alert("success_rate", below=0.9, last=1), "is of several runs"),
         (lambda: Alert(usd=1, above=2), "are of a metric: give metric="),
         (lambda: measured("successrate>1"), "'successrate' is none of success_rate"),
         (lambda: measured("success_rate>much"), "is not a number: write e.g. success_rate>0.10"),
