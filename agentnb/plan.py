@@ -258,6 +258,8 @@ def literal(value: JSON) -> JSON:
 def _strings(value: JSON) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif value is None or isinstance(value, (int, float)):
+        return  # before it is asked whether it is a mapping, which takes ten times as long
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _strings(item)
