@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.utils.capture import capture_output
 
 from agentnb import Agent, ScriptedModel, Step
 from agentnb.errors import ConfigError
+from agentnb.notebook.fetching import Counting
+from agentnb.notebook.host import Host
 from agentnb.run import Run
 from agentnb.store.disk import DiskStore
 from tests.cells import Cells, adding, notebook_in
@@ -232,6 +235,27 @@ def test_the_table_of_runs_is_chosen_and_sorted(cells: Cells) -> None:
     assert "the first 1 of 3" in cells.line("runs -n 1")
     assert "runs are not sorted by 'price'" in " ".join(cells.line_error("runs --sort price"))
     assert cells.line("runs --min-usd 1") == f"Runs in {Path('.agentnb').absolute()}"
+
+
+@pytest.mark.usefixtures("cells")
+def test_progress_is_shown_after_a_second_and_then_gone(capsys: pytest.CaptureFixture[str]) -> None:
+    """As text at a terminal, as a bar in a notebook, and not at all where nobody looks."""
+    with Counting(Host("a terminal", "tty")) as quick:
+        quick(1, 2)
+        quick(2, 2)
+    assert not capsys.readouterr().out
+    with Counting(Host("a terminal", "tty"), "values") as slow:
+        slow._next = 0.0
+        slow(1, 2000)
+    assert capsys.readouterr().out == "\r\x1b[K1 of 2 000 values\r\x1b[K"
+    with capture_output() as shown, Counting(Host("JupyterLab", "widgets")) as bar:
+        bar._next = 0.0
+        bar(1, 2000)
+    first, last = (output.data for output in shown.outputs)
+    assert first["text/html"] == (
+        '<label>1 of 2 000 runs <progress value="1" max="2000">1 of 2 000 runs</progress></label>'
+    )
+    assert last == {"text/plain": ""}
 
 
 def test_what_was_taken_away_is_found_no_more(cells: Cells) -> None:
