@@ -89,7 +89,7 @@ def _values(span: Span, most: int) -> Iterator[str]:
         yield line(f"in: {brief_args(span.args)}", most)
     if span.result:
         yield line(f"out: {_held(span.result)}", most)
-    if span.text:
+    if span.text and span.text not in span.name:  # a step's name ends with its title
         yield line(span.text, most)
 
 
