@@ -42,7 +42,7 @@ from agentnb.runner import Runner, run_here
 from agentnb.runs import Runs
 from agentnb.search import Found, search
 from agentnb.session import Means, Session
-from agentnb.settings import DEFAULT_MODEL, Mode
+from agentnb.settings import DEFAULT_MODEL, Mode, Settings
 from agentnb.slices import Slice, checked
 from agentnb.state import RunState
 from agentnb.stops import DEFAULT_STOPS, NO_STOPS, Stops
@@ -74,7 +74,8 @@ class Agent:
         stops: when a run is stopped that goes round in circles or finds nothing new; None for never.
         store: where runs are kept: a folder, or a store object.
         cassette: file of recorded model calls, see `mode`.
-        mode: "auto", "live", "replay", "record" or "new", see `Settings`.
+        mode: "auto", "live", "replay", "record" or "new", see `Settings`; with a cassette, "auto" is what the variable
+            AGENTNB_MODE says.
         fresh: True asks models anew instead of taking replies from the prompt cache.
         secrets: texts by name that are never recorded, sent to a model or shown: `[redacted:NAME]` stands in their
             place. Keys in the environment and those given to models need not be named.
@@ -148,6 +149,8 @@ class Agent:
         self._named = dict(secrets or {})
         Redactor(self._named)  # raises where one cannot be used
         tape = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None
+        if tape is not None and mode == "auto":
+            mode = Settings.of(os.environ).mode
         self._wiring = Wiring(tape, mode, lambda: self.redact)
         self.lineup = self._wiring.lineup(model, cheap_model, phases or {})
         self._given = (model, cheap_model, phases or {})

@@ -944,3 +944,22 @@ def test_tags_are_texts(store: DiskStore, tags: Any) -> None:
     with pytest.raises(ConfigError, match="are no texts by name"):
         Agent(ScriptedModel([]), tools=[add], store=store).run("add", tags=tags)
     assert store.runs() == []
+
+
+def test_an_agent_with_a_cassette_records_and_replays_as_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a notebook that makes its runs in Python is recorded and replayed like its cells; no other agent is."""
+    tape = tmp_path / "tape.jsonl"
+    monkeypatch.setenv("AGENTNB_MODE", "record")
+    script = ScriptedModel([answer("recorded")], ref="local:smollm2")
+    assert Agent(script, store=tmp_path / "a", cassette=tape).run("x", plan=[]).output == "recorded"
+    monkeypatch.setenv("AGENTNB_MODE", "replay")
+    again = Agent(ScriptedModel([], ref="local:smollm2"), store=tmp_path / "b", cassette=tape)
+    assert again.run("x", plan=[]).output == "recorded"
+    assert again.replaying
+    assert not Agent(ScriptedModel([answer()]), store=tmp_path / "c").replaying
+    asked = Agent(
+        ScriptedModel([answer("live")], ref="local:smollm2"), store=tmp_path / "d", cassette=tape, mode="live"
+    )
+    assert asked.run("x", plan=[]).output == "live"
