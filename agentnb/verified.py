@@ -113,7 +113,7 @@ def verify_audit(file: Path | str, *, head: str = "") -> Verified:
     said = f"{many} {'entry' if many == 1 else 'entries'}{f', {view} view' if view in COLUMNS else ''}"
     compared = "" if head else "It was compared with no head: one who wrote all of it anew would not be found"
     notes = tuple(filter(None, (said, compared)))
-    return Verified(str(file), ends[-1].hash if ends else "", tuple(wrong), notes, compared=bool(head) and same)
+    return Verified(Path(file).name, ends[-1].hash if ends else "", tuple(wrong), notes, compared=bool(head) and same)
 
 
 def _wrong(one: Broken, first: int) -> Wrong:
