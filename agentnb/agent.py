@@ -146,6 +146,8 @@ class Agent:
         self.runner = runner
         self.sleep = sleep
         self.telemetry = telemetry
+        if not isinstance(secrets, Mapping | None):
+            raise ConfigError('secrets= is no mapping: give texts by name, e.g. {"crm": text}')
         self._named = dict(secrets or {})
         Redactor(self._named)  # raises where one cannot be used
         tape = cassette if isinstance(cassette, Cassette) else Cassette(cassette) if cassette else None

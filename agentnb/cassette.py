@@ -171,7 +171,9 @@ def _difference(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     near = slice(max(0, at - 20), at + 40)
     was, now = (" ".join(text[near].split()) for text in (a, b))  # as one line, with no escapes in it
-    return f"differs in {first} at character {at}: {was!r} was recorded, {now!r} is asked{also}"
+    # what to do follows the first colon and space of an error's text, so the texts that it tells have none
+    was, now = (repr(text).replace(": ", ":\u00a0") for text in (was, now))
+    return f"differs in {first} at character {at}, where {was} was recorded and {now} is asked{also}"
 
 
 class Replaying:

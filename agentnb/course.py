@@ -162,6 +162,8 @@ class Course:
         """Why a step has no outcome: what was begun is told from what nobody came to."""
         if step in self._found_out:
             return self.notes[step]
+        if state.returned is not None and state.returned.step == step:
+            return "called, and the result not judged"
         if state.claim is None or state.claim.step != step:
             return "not reached"
         if state.may_have_acted:

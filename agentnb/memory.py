@@ -73,8 +73,12 @@ def known(log: RunLog) -> Known:
 
 
 def room_for_memory(state: RunState) -> int:
-    """Bytes that the items of a summary may have together."""
-    return state.head.memory.tokens * BYTES_A_TOKEN - _RECENT_BYTES - _PLAN_BYTES
+    """Bytes that the items of a summary may have together: what the plan and the last steps leave, at least a third.
+
+    Without that third a small memory would hold nothing at all, for the last steps may take all of its bound.
+    """
+    whole = state.head.memory.tokens * BYTES_A_TOKEN
+    return max(whole - _RECENT_BYTES - _PLAN_BYTES, whole // 3)
 
 
 def memory_text(items: Sequence[Item], upto: int, hidden: int = 0) -> str:

@@ -186,7 +186,7 @@ class MemoryPolicy:
 
     Attributes:
         tokens: the most that a prompt says of the run: its memory, the plan and the last steps; three bytes of text
-            count as one token. At least 2000.
+            count as one token. At least 2000; below 3600 long last steps may pass it, for a third is the memory's.
         every: finished steps after which the memory is summarised, from 2 to 12: so many a prompt tells one by one. The
             prompts between two of these begin alike, which a provider's cache reads at a tenth of the price.
         by: "model": the cheap model writes the summary of a plan that a model made, and code does where it cannot;

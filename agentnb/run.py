@@ -331,7 +331,8 @@ class Run(Seen):
         log = innermost(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
         state, asked = log.state, log.state.approval
         if asked is None or not asked_now(state):
-            raise ConfigError(f"nothing in {self.id} waits for a decision: it is {state.status}")
+            way = f"a question does; `%agent answer {self.id} TEXT`, or `answer(…)`" if state.asks else ""
+            raise ConfigError(f"nothing in {self.id} waits for a decision: {way or f'it is {state.status}'}")
         if self._shown not in ("", asked.binding):
             raise ConfigError(
                 f"{log.run} asks about another call by now, {asked.step} {asked.tool}: look at `pending`, then decide"
@@ -352,7 +353,9 @@ class Run(Seen):
         log = innermost(self.keeper.store, self.id, self.keeper.clock, self.keeper.redact)
         asked = log.state.asks
         if asked is None:
-            raise ConfigError(f"nothing in {self.id} waits for an answer: it is {log.state.status}")
+            decides = log.state.approval is not None and asked_now(log.state)
+            way = f"a call does; `%agent approve {self.id}`, or `approve()`" if decides else ""
+            raise ConfigError(f"nothing in {self.id} waits for an answer: {way or f'it is {log.state.status}'}")
         if self._shown not in ("", _asked_in(log.state)):
             raise ConfigError(f"{log.run} asks something else by now, before {asked.step}: look at `pending` first")
         answer = log.redact.value(_sound(answer))

@@ -105,9 +105,9 @@ def _merged(ours: Path, theirs: Path, to: Path, prefer: Literal["ours", "theirs"
     if both and prefer is None:
         named = ", ".join(f"{mine.calls[key][0].phase} {key}" for key in sorted(both)[:5])
         more = f" and {len(both) - 5} more" if len(both) > 5 else ""  # noqa: PLR2004 - as many as are named
+        same = "the same request" if len(both) == 1 else f"the same {len(both)} requests"
         raise CassetteError(
-            f"{ours} and {theirs} have other replies to the same {len(both)} requests, {named}{more}: say whose hold,"
-            " --ours or --theirs"
+            f"{ours} and {theirs} have other replies to {same}, {named}{more}: say whose hold, --ours or --theirs"
         )
     texts = {**mine.texts, **other.texts}
     calls = {**other.calls, **mine.calls} if prefer != "theirs" else {**mine.calls, **other.calls}

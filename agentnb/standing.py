@@ -197,9 +197,13 @@ def waits_for(state: RunState) -> str:
 
 
 def _more(limit: LimitReached, steps_left: int) -> str:
-    """How much to extend a cap by: what was short, with the part of it that is kept back, or half the cap again."""
+    """How much to extend a cap by: what was short, with the part of it that is kept back, or half the cap again.
+
+    Of steps and of tool calls as many as there are steps left: each makes at most one of the one, and one of the other
+    where nothing has to be tried again.
+    """
     short = max(0.0, limit.needed - limit.left)
-    if limit.limit == "steps":
+    if limit.limit in ("steps", "tool_calls"):
         return str(max(1, steps_left))
     if limit.limit.endswith("calls"):
         return str(math.ceil(max(short, limit.cap / 2)))

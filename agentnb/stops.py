@@ -75,7 +75,7 @@ class Stops:
             name, _, value = part.partition("=")
             name = name.strip().replace("-", "_")
             if name not in _SHORTEST or not (value.strip().isdecimal() or value.strip().lower() == "none"):
-                raise ConfigError(f"{part!r} is no stop: write e.g. {' or '.join(f'{known}=5' for known in _SHORTEST)}")
+                raise ConfigError(f"{part!r} names no rule: write e.g. repeats=3,cycles=none,no-progress=8")
             found[name] = None if value.strip().lower() == "none" else int(value)
         return cls(**found)
 

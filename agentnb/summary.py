@@ -336,7 +336,7 @@ class Tally:
                 note=self._course.notes.get(step.id, "") or (outcome.message if outcome else ""),
                 finding=outcome.finding if outcome else "",
                 assumes=assumed_by(step, self._resting[1]),
-                seconds=None if self.bare or place > len(outcomes) else self._seconds[step.id],
+                seconds=None if self.bare or not (outcome or step.id in self._seconds) else self._seconds[step.id],
                 usd=self._usd[step.id],
             )
             found.append(line)

@@ -34,7 +34,8 @@ __all__ = ["HOW", "Call", "Tape", "alone", "problems_of", "read", "short", "writ
 
 FORMAT: Final = 2
 HOW: Final = (
-    "record it with a model at hand: set AGENTNB_MODE=record (or %config AgentMagics.mode) and run the notebook"
+    "record it with a model at hand: run the notebook with AGENTNB_MODE=record (or %config AgentMagics.mode), or with"
+    " AGENTNB_MODE=new, which asks only for what is missing"
 )
 _LARGEST_FILE: Final = 64 << 20
 _DIGITS: Final = 16
@@ -354,4 +355,6 @@ def _why(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         return f"a call's {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if isinstance(error, json.JSONDecodeError):  # its own words name a line 1, for every line is read alone
+        return f"no JSON from its character {error.pos + 1} on"
     return str(error)

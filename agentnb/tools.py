@@ -357,6 +357,8 @@ def _returned(function: Callable[..., Any]) -> Mapping[str, JSON]:
 
 
 def _made(function: Callable[..., Any], name: str, options: Mapping[str, Any]) -> Tool:
+    if name and not (isinstance(name, str) and name.isidentifier()):
+        raise ToolDefinitionError(f"name={name!r} is no name of a tool: write one of letters, digits and _")
     name = name or getattr(function, "__name__", "")
     named_so = isinstance(name, str) and name.isidentifier()
     if not callable(function) or isinstance(function, type) or not named_so:

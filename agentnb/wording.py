@@ -177,18 +177,24 @@ def facts(s: Summary) -> list[str]:
     if s.status is Status.IN_PROGRESS:
         waits = any(step.mark == "waiting" for step in s.steps)  # while somebody is asked nothing is drawn anew
         return [fact for fact in (whence, s.now, "" if s.bare or waits else seconds(s.spent.seconds), cost(s)) if fact]
-    ended, every = ended_steps(s), marks_of(s).total()
-    steps = count(every, "step") if ended == every else f"{number(ended)} of {count(every, 'step')}"
     waiting = sum(action.status in ("waits", "in_doubt") for action in s.actions)
     queue = f"{count(waiting, 'action')} {'waits' if waiting == 1 else 'wait'} for you" if waiting else ""
-    return [fact for fact in (whence, steps if s.steps else "", queue, _times(s), cost(s)) if fact]
+    return [fact for fact in (whence, _steps(s), queue, _times(s), cost(s)) if fact]
 
 
 def child_title(s: Summary) -> str:
     """A run inside another on one line: as what it was called, how it is, and what it came to."""
     _, word, _, why = headline(s)
     state = f"{s.agent or 'an agent'}: {word.lower()}" + (f", {why}" if why else "")
-    return " · ".join(filter(None, (state, count(marks_of(s).total(), "step") if s.steps else "", cost(s), s.run)))
+    return " · ".join(filter(None, (state, _steps(s), cost(s), s.run)))
+
+
+def _steps(s: Summary) -> str:
+    """How many steps there are, and how many of them have come to their end; "" where there are none."""
+    ended, every = ended_steps(s), marks_of(s).total()
+    if not s.steps:
+        return ""
+    return count(every, "step") if ended == every else f"{number(ended)} of {count(every, 'step')}"
 
 
 def marks_of(s: Summary) -> Marks:

@@ -210,7 +210,7 @@ def test_an_empty_answer_is_none(make: Make) -> None:
     assert run.status is Status.AWAITING_ANSWER
     with pytest.raises(ConfigError, match="is empty"):
         run.answer(" ")
-    with pytest.raises(ConfigError, match="waits for a decision"):
+    with pytest.raises(ConfigError, match=f"waits for a decision: a question does; `%agent answer {run.id} TEXT`"):
         run.approve()
 
 

@@ -106,13 +106,14 @@ def test_a_request_asked_again_gets_the_next_answer_and_the_last_one_for_ever(pa
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"prompt": "What is that?"}, "prompt at character 8: 'What is it?' was recorded, 'What is that?' is asked"),
-        ({"system": "the new rules"}, "system at character 4: 'the rules' was recorded, 'the new rules' is asked"),
-        ({"model": "local:y"}, "model at character 6: 'local:x' was recorded, 'local:y' is asked"),
-        ({"max_output_tokens": 1000}, "max_output_tokens at character 2: '1024' was recorded, '1000' is asked"),
-        ({"temperature": None}, "temperature at character 0: '0.0' was recorded, 'None' is asked"),
+        ({"prompt": "What is that?"}, "at character 8, where 'What is it?' was recorded and 'What is that?' is asked"),
+        ({"system": "the new rules"}, "system at character 4, where 'the rules' was recorded"),
+        ({"model": "local:y"}, "model at character 6, where 'local:x' was recorded and 'local:y' is asked"),
+        ({"max_output_tokens": 1000}, "tokens at character 2, where '1024' was recorded and '1000' is asked"),
+        ({"temperature": None}, "temperature at character 0, where '0.0' was recorded and 'None' is asked"),
         ({"schema": None}, "schema at character 0"),
-        ({"prompt": "What is it? More"}, "prompt at character 11: 'What is it?' was recorded"),
+        ({"prompt": "What is it: no"}, "where 'What is it?' was recorded and 'What is it:\u00a0no' is asked"),
+        ({"prompt": "What is it? More"}, "prompt at character 11, where 'What is it?' was recorded"),
     ],
 )
 def test_a_request_that_was_never_asked_says_where_it_differs_from_the_nearest(
@@ -151,7 +152,7 @@ CONTEXT = replace(REQUEST, context=("the plan", "the memory of it"))
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (replace(CONTEXT, context=("the plan", "the memory of that")), "differs in context[1] at character 14: "),
+        (replace(CONTEXT, context=("the plan", "the memory of that")), "differs in context[1] at character 14, where "),
         (replace(CONTEXT, context=("the plan",)), "was recorded with context[1], 'the memory of it'"),
         (replace(CONTEXT, context=(*CONTEXT.context, "more")), "was recorded without context[2], 'more'"),
         (replace(CONTEXT, context=()), "was recorded with context[0], 'the plan' (and in context[1])"),
@@ -199,10 +200,10 @@ def call_with(**change: Any) -> Callable[[str], str]:
         (edited('"input_tokens": 10', '"input_tokens": 11'), "line 5: a call does not have the checksum"),
         (edited('"agentnb_cassette": 2', '"agentnb_cassette": 3'), "line 1: not a cassette of format 2 or older"),
         (edited('{"agentnb_cassette": 2}\n', ""), "line 1: not a cassette of format 2 or older"),
-        (lambda text: "x" + text, "line 1: Expecting value"),
+        (lambda text: "x" + text, "line 1: no JSON from its character 1 on"),
         (lambda text: "<<<<<<< HEAD\n" + text, "line 1"),
         (lambda text: text[:-20] + "\n", "line 6: "),
-        (lambda text: text + "\n", "line 7: Expecting value"),
+        (lambda text: text + "\n", "line 7: no JSON from its character 1 on"),
         (lambda text: text + "[]\n", "line 7: something comes after the end"),
         (lines(lambda rows: rows[:-1]), "line 5: the line that ends a cassette does not come: it was cut off"),
         (lines(lambda rows: [*rows[:4], rows[5]]), "line 5: 1 calls were written, and 0 are there"),

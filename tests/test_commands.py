@@ -307,7 +307,9 @@ def test_a_replay_that_lacks_a_reply_says_so_once_and_shortly(cells: Cells) -> N
     cells.names["m"] = scripted(plan(step("add", a=1, b=2)), verdict(finding="it is 3"), answer("3"))
     cells.cell("--model m --tools add", "Add one and two.")
     cells.set("mode = 'replay'")
-    error = " ".join(cells.error("--model m --tools add", "Add two\nand three."))
+    what, todo = cells.error("--model m --tools add", "Add two: and\nthree.")
+    assert todo.startswith("record it with a model at hand")
+    error = f"{what} {todo}"
     assert "Suspended: an error stopped it" in cells.text
     assert "the cassette c.jsonl has no reply to this plan request" in cells.text
     assert not any(part in cells.text for part in ("CassetteMiss", "was recorded", "resume", "RUN"))

@@ -49,6 +49,7 @@ def test_a_phase_has_another_model_by_flag_and_by_setting(cells: Cells) -> None:
         ("--phase critique", "write PHASE=MODEL"),
         ("--alert dollars=1", "is no alert write NAME=NUMBER"),
         ("--alert usd=much", "'much' is not a number"),
+        ("--alert usd", "write e.g. usd=0.10"),
         ("--alert warnings", "there is no such variable"),
         ("--alert number", "holds a int give an Alert"),
     ],

@@ -153,7 +153,7 @@ def test_its_arguments_come_from_the_words_of_its_task() -> None:
         ({"task": "do {0}"}, "has no argument"),
         ({"task": "do {"}, "cannot be read"),
         ({"description": " "}, "no description"),
-        ({"name": "two words"}, "not a function with a name"),
+        ({"name": "two words"}, "name='two words' is no name of a tool"),
     ],
 )
 def test_what_makes_no_tool_is_refused(options: dict[str, Any], said: str) -> None:

@@ -251,6 +251,15 @@ def test_a_prompt_is_no_longer_after_ten_times_as_many_steps() -> None:
     assert longest[500] < MemoryPolicy().tokens * 3 + 8000
 
 
+def test_the_smallest_memory_holds_facts() -> None:
+    """The least bound that can be set leaves room for what was found: the newest of it."""
+    agent = Agent(Clerk(), tools=[look], store=MemoryStore(), budget=FREE, memory=MemoryPolicy(tokens=2000))
+    run = agent.run("Look.", plan=looking(60))
+    assert run.state.memory.hidden
+    assert len(run.state.memory.items) > 5
+    assert "| s60: " in run.memory
+
+
 def test_the_bound_is_the_users() -> None:
     """A smaller memory makes shorter prompts, and hides more."""
     sizes = []

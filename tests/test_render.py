@@ -760,6 +760,15 @@ def test_outputs_can_be_saved() -> None:
     assert json.dumps([as_html(bad), as_text(bad)], ensure_ascii=False).encode()
 
 
+def test_a_run_inside_that_stopped_says_how_far_it_came() -> None:
+    """Its line tells the steps that have ended from those that there are, as the record of a whole run does."""
+    first, *later = COMPLETED.steps
+    half = replace(COMPLETED, status=Status.STOPPED, reason="reached its limit of 1 step", agent="research")
+    half = replace(half, steps=(first, *(replace(step, mark="todo") for step in later)))
+    told = replace(COMPLETED, children=(("s1", half),))
+    assert "↳ research: stopped, reached its limit of 1 step · 1 of 4 steps · " in as_text(told)
+
+
 def test_of_many_runs_inside_each_is_one_line() -> None:
     """A record stays small, whatever went on inside of it: the steps of few are shown, of many they are looked up."""
 

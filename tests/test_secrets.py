@@ -254,6 +254,13 @@ def test_a_cassette_that_holds_a_secret_gives_it_to_nobody(tmp_path: Path) -> No
     assert leaks_below(tmp_path / "s") == []
 
 
+def test_secrets_are_given_by_name() -> None:
+    """A list of them is refused, and not shown."""
+    with pytest.raises(ConfigError, match="secrets= is no mapping: give texts by name") as caught:
+        Agent(ScriptedModel([]), secrets=[C["task"]])  # type: ignore[arg-type]  # the mistake
+    assert leaks(str(caught.value)) == []
+
+
 def test_an_argument_is_never_a_secret(tmp_path: Path) -> None:
     """In a plan of one's own, as a default, from a model that saw what stands for one, or in a person's edit."""
     mine = [{"tool": "write_down", "args": {"text": C["edit"]}}]

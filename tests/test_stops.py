@@ -154,7 +154,7 @@ def test_rules_as_text() -> None:
     """As a flag has them; an odd one is named."""
     assert Stops.of("repeats=3, cycles=none,no-progress=8") == Stops(repeats=3, cycles=None, no_progress=8)
     assert Stops.of("none") == NO_STOPS
-    with pytest.raises(ConfigError, match="'loops=3' is no stop"):
+    with pytest.raises(ConfigError, match="'loops=3' names no rule"):
         Stops.of("loops=3")
 
 
@@ -294,4 +294,5 @@ def test_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         cells.names["broken"] = broken
         cells.cell("it --model model --tools broken --stops none", "do it")
         assert cells.names["it"].state.head.stops == NO_STOPS
-        assert "'loops=3' is no stop" in "".join(cells.error("it --model model --stops loops=3"))
+        assert "'loops=3' names no rule" in "".join(cells.error("it --model model --stops loops=3"))
+        assert "--stops repeats=0 is no whole number" in cells.error("it --model model --stops repeats=0")[0]

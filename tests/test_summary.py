@@ -39,6 +39,7 @@ from agentnb.state import Status
 from agentnb.summary import Summary, Tally, summarise
 from agentnb.transitions import fold
 from agentnb.wording import cost
+from tests.conftest import FakeClock
 from tests.parts import MemoryStore, add, answer, bind, broken, note, plan, step, table, verdict
 
 
@@ -730,6 +731,32 @@ def test_a_call_that_was_begun_is_not_said_to_be_unreached() -> None:
     assert read.summary.undone == ("slow_read: begun, and not finished", "slow_read: not reached")
     assert "known" not in repr(read)
     assert (read.summary.next, read.pending) == ("", ())
+
+
+def test_a_call_whose_result_a_limit_left_unjudged_is_said_to_be_made(fake_clock: FakeClock) -> None:
+    """The time was up between the call and its check: the result is handed over, so the step was reached."""
+
+    @tool(effect="read")
+    def slow(n: int) -> int:
+        """Take three seconds."""
+        fake_clock.sleep(3)
+        return n
+
+    steps = [Step(tool="slow", args={"n": n}, check=Check(non_empty=True)) for n in (7, 8)]
+    it = run(plan=steps, tools=[slow], budget=Budget(seconds=2), clock=fake_clock.clock())
+    assert it.summary.undone == ("slow: called, and the result not judged", "slow: not reached")
+    assert it.output == "- slow: 7"
+
+
+def test_what_goes_on_past_a_limit_of_calls_is_enough_for_the_steps_that_are_left() -> None:
+    """As many calls as steps; and a step that nobody began has taken no time, not even none of it."""
+    it = run(
+        answer(),
+        plan=[Step(tool="add", args={"a": n, "b": 1}, check=Check(non_empty=True)) for n in range(5)],
+        budget=Budget(tool_calls=1),
+    )
+    assert it.summary.next == f"%agent extend {it.id} --tool-calls 4"
+    assert [line.seconds is None for line in it.summary.steps] == [False, True, True, True, True]
 
 
 def test_what_is_found_out_after_the_end_is_said_and_the_clock_stands() -> None:

@@ -352,7 +352,7 @@ def test_tools_come_in_a_list(given: Any) -> None:
         ({"timeout_s": float("nan")}, "must be a number of seconds above 0"),
         ({"timeout_s": float("inf")}, "must be a number of seconds above 0"),
         ({"timeout_s": "60"}, "must be a number of seconds above 0"),
-        ({"name": "two words"}, "is not a function with a name"),
+        ({"name": "two words"}, "name='two words' is no name of a tool"),
         ({"tries": 0}, "tries=0 must be a whole number, 1 or more"),
         ({"tries": 1.5}, "tries=1.5 must be a whole number"),
         ({"guards": ["max_value"]}, "the guard 'max_value' is not a function"),
@@ -375,7 +375,7 @@ def test_tools_come_in_a_list(given: Any) -> None:
         ({"once_per": 3}, "once_per=3 is no list"),
         ({"reconcile": lambda *args: args}, r"reconcile= takes \*args, and gets its arguments by name"),
         ({"refresh": lambda n, /: n}, "refresh= takes n, and gets its arguments by name"),
-        ({"name": 7}, "is not a function with a name"),
+        ({"name": 7}, "name=7 is no name of a tool"),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], said: str) -> None:

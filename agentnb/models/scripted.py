@@ -31,7 +31,8 @@ class ScriptedModel:
 
     Args:
         lines: the replies.
-        ref: the name it goes by; its price is 0.
+        ref: the name it goes by. "scripted", or one like "scripted:cheap", costs nothing, and none of its replies is
+            taken from the prompt cache; under another name it is a model like others, whose price is not known.
         price: what a test wants it to charge; see `budget.Price`.
 
     Attributes:

@@ -131,7 +131,7 @@ def _stops(text: str) -> Stops:
     try:
         return Stops.of(text)
     except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(str(error).removeprefix("stops ")) from None  # the flag's name stands before
 
 
 def _name(text: str) -> str:

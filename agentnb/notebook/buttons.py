@@ -164,7 +164,7 @@ class _Question(_Row):
     def __init__(self, request: QuestionRequest, press: Callable[[Press], None]) -> None:
         from ipywidgets import HBox, Text
 
-        hint = "The plan is made anew with it" if request.replans else "The call is made with it"
+        hint = f"What you know: the {'plan is made anew' if request.replans else 'call is made'} with it"
         layout, style = {"flex": "1 1 240px", "width": "auto"}, {"description_width": "auto"}
 
         def said(answers: Press) -> None:

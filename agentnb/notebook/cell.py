@@ -12,7 +12,7 @@ from agentnb import standing
 from agentnb.agent import Agent
 from agentnb.approval import Approver
 from agentnb.budget import LIMITS, Budget
-from agentnb.errors import AgentError
+from agentnb.errors import AgentError, ConfigError
 from agentnb.notebook.arguments import UNLIMITED, in_store
 from agentnb.notebook.cell_error import CellError, in_two_lines
 from agentnb.notebook.expand import expand
@@ -139,6 +139,8 @@ def carry_out(
     """
     names = shell.user_ns
     require_free(args.name, names)
+    if args.replay and args.record:
+        raise ConfigError("--record and --replay exclude each other: give the one that is meant")
     mode = "replay" if args.replay else {"all": "record", "new": "new"}.get(args.record or "")
     chosen = settings.with_(store=args.store, cassette=args.cassette, mode=mode)
     task = expand(text, params_named(args.params, names), names)

@@ -133,7 +133,9 @@ def reject(desk: Desk, args: Namespace) -> None:
 def answer(desk: Desk, args: Namespace) -> None:
     """Answer what a call rests on, and go on."""
     if not args.why:
-        raise ConfigError(f"what: write `%agent answer {args.run} TEXT`, or `%agent go-on {args.run}` to do without")
+        raise ConfigError(
+            f"the answer is missing: write `%agent answer {args.run} TEXT`, or `%agent go-on {args.run}` to do without"
+        )
     _decide(desk, args, lambda run: run.answer(args.why))
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from agentnb.errors import ConfigError
 
@@ -100,9 +100,20 @@ def models_in(names: Names) -> list[str]:
 
 
 def model_named(text: str, names: Names) -> str | Model:
-    """The model object, or the reference, in the variable `text`; any other text is a reference itself."""
+    """The model object, or the reference, in the variable `text`; any other text is a reference itself.
+
+    Raises:
+        ConfigError: it is neither, and very like the name of a model object.
+    """
+    from agentnb.models.resolve import PROVIDERS
+
     value: Any = names.get(text)
-    return value if isinstance(value, str) or _is_model(value) else text
+    if isinstance(value, str) or _is_model(value):
+        return cast("str | Model", value)
+    here = models_in(names)
+    if text.isidentifier() and text not in PROVIDERS and (meant := _nearest(text, here)):
+        raise ConfigError(f"no model {text!r}{meant}: the model objects here are {', '.join(here)}")
+    return text
 
 
 def model_of_run(ref: str, names: Names) -> str | Model:
@@ -121,11 +132,11 @@ def alerts_named(texts: Iterable[str], names: Names) -> list[Alert]:
     Raises:
         ConfigError: a word that is neither.
     """
-    from agentnb.alerts import Alert, measured
+    from agentnb.alerts import Alert, Measure, measured
 
     found: list[Alert] = []
     for text in texts:
-        if not text.isidentifier():
+        if not text.isidentifier() or (text in get_args(Measure) and text not in names):
             found.append(measured(text))
             continue
         value = _defined(text, names, "--alert")

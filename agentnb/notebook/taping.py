@@ -39,8 +39,8 @@ def _verify(desk: Desk, _: Namespace, words: Sequence[str]) -> None:
     _say(path, found)
     if found.problems:
         line, why = found.problems[0]
-        more = f", and {len(found.problems) - 1} more problems" if len(found.problems) > 1 else ""
-        raise CassetteError(f"{path}, line {line}, is not sound, {why}{more}: restore the file, or record it anew")
+        more = f", and so are {len(found.problems) - 1} more" if len(found.problems) > 1 else ""
+        raise CassetteError(f"{path}, line {line}, is not sound ({why}){more}: restore the file, or record it anew")
 
 
 def _say(path: Path, found: Verified) -> None:
