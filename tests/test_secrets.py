@@ -6,6 +6,7 @@ import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,14 @@ def leaks_below(folder: Path) -> list[str]:
     """The same of every file, SQLite's and its write-ahead log included."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files
-    return sorted({f"{name} in {path.name}" for path in files for name in leaks(path.read_bytes().decode("latin-1"))})
+    return sorted({f"{name} in {path.name}" for path in files for name in leaks(_read(path))})
+
+
+def _read(path: Path) -> str:
+    """What is in a file; nothing in one that SQLite has taken away meanwhile, whose content is in the database."""
+    with suppress(FileNotFoundError):
+        return path.read_bytes().decode("latin-1")
+    return ""
 
 
 def shown(run: Run) -> str:
