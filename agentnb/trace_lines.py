@@ -32,13 +32,14 @@ _TEXT: Final = 500
 """Characters of what went in, and of what came out, in the table."""
 _NAME: Final = 60
 _STYLE: Final = (
-    ".agentnb .trace{width:100%;border-collapse:collapse}"
-    ".agentnb .trace :is(td,th){text-align:right;white-space:nowrap;vertical-align:top;padding:1px 0 1px 14px}"
-    ".agentnb .trace :is(td,th):nth-child(2){text-align:left;white-space:normal;width:100%;padding-left:8px}"
+    ".agentnb.agentnb .trace{width:100%;table-layout:auto;border-collapse:collapse;margin:0}"
+    ".agentnb.agentnb .trace :is(td,th){text-align:right;white-space:nowrap;vertical-align:top;padding:1px 0 1px 14px}"
+    ".agentnb.agentnb .trace th:first-child{padding:1px 4px 1px 0;min-width:14px}"
+    ".agentnb.agentnb .trace :is(td,th):nth-child(2){text-align:left;white-space:normal;width:100%;padding-left:8px}"
     ".agentnb .trace summary{color:inherit}"
     ".agentnb .trace pre{text-align:left;max-height:16em;overflow:auto}"
+    ".agentnb.agentnb .trace b{font-weight:400}.agentnb.agentnb .trace .group b{font-weight:600}"
     ".agentnb .trace .bad :is(th,b,small){color:color-mix(in srgb,#e5383b 70%,currentColor)}"
-    ".agentnb .trace b{font-weight:400}.agentnb .trace .group b{font-weight:600}"
 )
 
 
