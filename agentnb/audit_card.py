@@ -47,7 +47,8 @@ _HEADS: Final = {
 }
 
 _STYLE: Final = (
-    ".agentnb.agentnb .audit{width:100%;margin:0}.agentnb.agentnb .audit :is(td,th){padding:6px 14px 6px 0}"
+    ".agentnb.agentnb .audit{width:100%;margin:0;table-layout:auto}"
+    ".agentnb.agentnb .audit :is(td,th){padding:6px 14px 6px 0}"
     ".agentnb.agentnb .audit>*>*>:last-child{padding-right:0}.agentnb.agentnb .audit [scope=row]{color:inherit}"
     ".agentnb.agentnb .audit tbody tr{border-top:1px solid var(--line)}.agentnb .audit th{white-space:nowrap}"
     ".agentnb.agentnb .audit small{display:block;color:var(--dim)}"

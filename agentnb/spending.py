@@ -33,7 +33,7 @@ _P95: Final = 0.95
 _NAME: Final = 32
 _HEADS: Final = ("Runs", "Dollars", "Mean", "p95", "Tokens")
 _STYLE: Final = (
-    ".agentnb.agentnb .spent{width:100%}.agentnb .spent th:first-child{min-width:90px}"
+    ".agentnb.agentnb .spent{width:100%;table-layout:auto}.agentnb .spent th:first-child{min-width:90px}"
     ".agentnb.agentnb .spent>*>*>:last-child{padding-right:0}.agentnb .wide{overflow-x:auto}"
 )
 """What only this card has; the style sheet of all cards travels in every saved output."""
