@@ -189,7 +189,8 @@ class _Weaver:
 
     def _planned(self, event: PlanMade, seq: int) -> None:
         name = f"plan {event.version}"
-        self._node(Node(name, "plan", name, "; ".join(filter(None, (f"by the {event.by}", event.reason))), seq=seq))
+        by = "" if event.by in event.reason else f"by the {event.by}"
+        self._node(Node(name, "plan", name, "; ".join(filter(None, (by, event.reason))), seq=seq))
         self._edge("task", name, "" if event.version > 1 else "asks for it")
         self._edge(self._plan, name, "takes its place")
         self._edge(*self._because(name))
