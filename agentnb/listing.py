@@ -15,7 +15,7 @@ _UNBROKEN = 24
 _CELL = "text-align:left;vertical-align:top;padding:2px 18px 2px 0"
 _HEAD = f"{_CELL};white-space:nowrap"
 _CAPTION = "text-align:left;padding:0 0 4px;color:inherit;font-weight:600"
-_BAD = "color:var(--jp-error-color0,#c62828)"
+_BAD = "color:color-mix(in srgb,#e5383b 70%,currentColor)"
 _NUMBER = re.compile(r"[<$]{0,2}[\d\u202f ,.]*\d( ?(kB|MB|days|h|min|s))?")
 
 
@@ -61,7 +61,7 @@ class Listing:
         note = f"<p>{escape(self.note)}</p>" if self.note else ""
         caption = f'<caption style="{_CAPTION}">{escape(self.caption)}</caption>'
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return f'<div class="agentnb"><div>{table}</div>{note}</div>'
+        return f'<div class="agentnb"><div style="overflow-x:auto">{table}</div>{note}</div>'
 
     def _numbers(self) -> frozenset[int]:
         """The columns, counted from 0, that hold nothing but numbers; they are read against their right end."""

@@ -37,7 +37,7 @@ _STYLE: Final = (
     ".agentnb.agentnb .trace th:first-child{padding:1px 4px 1px 0;min-width:14px}"
     ".agentnb.agentnb .trace :is(td,th):nth-child(2){text-align:left;white-space:normal;width:100%;padding-left:8px}"
     ".agentnb .trace summary{color:inherit}"
-    ".agentnb .trace pre{text-align:left;max-height:16em;overflow:auto}"
+    ".agentnb .trace pre{text-align:left}"
     ".agentnb.agentnb .trace b{font-weight:400}.agentnb.agentnb .trace .group b{font-weight:600}"
     ".agentnb .trace .bad :is(th,b,small){color:color-mix(in srgb,#e5383b 70%,currentColor)}"
 )

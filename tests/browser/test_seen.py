@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from agentnb.agent import Agent
+from agentnb.models.scripted import ScriptedModel
 from agentnb.render import as_html
+from agentnb.run import Run
+from agentnb.runs import Runs
 from agentnb.state import Status
 from tests.browser.test_quickstart import SHOTS
+from tests.parts import MemoryStore, answer, bind, broken, note, plan, step, table, verdict
 from tests.test_render import ACTIONS, COMPLETED, DRY, FULL, RUNNING
 from tests.test_steps import long_run
 
@@ -23,6 +29,34 @@ if TYPE_CHECKING:
 Axe: type[Any] = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed").Axe
 
 pytestmark = pytest.mark.browser
+
+
+@cache
+def seen() -> tuple[Agent, Run]:
+    """An agent, and its run with a failure, a new plan, a bound argument and an approval, and another one beside it."""
+    failing = plan(step("broken"), step("note", text="x"))
+    better = plan(step("table", "Count", rows=4), step("note", text="$? x"))
+    script = [failing, better, verdict(finding="four rows"), bind(text="four"), answer("**Four.**"), answer("none")]
+    agent = Agent(ScriptedModel(script), tools=[table, broken, note], store=MemoryStore())
+    made = agent.run("Count the rows and note how many", tags={"task_type": "count"}).approve(by="ada")
+    agent.run("nothing", plan=[], tags={"task_type": "none"})
+    return agent, made
+
+
+def run() -> Run:
+    """The first of the two runs."""
+    return seen()[1]
+
+
+def runs() -> Runs:
+    """Both."""
+    return seen()[0].runs()
+
+
+def html(view: Any) -> str:
+    """A view as it is put into a cell's output."""
+    return str(view._repr_html_())
+
 
 VIEWS: Mapping[str, Callable[[], str]] = {
     "panel": lambda: as_html(replace(RUNNING, inside="research: step 2 of 4: calling query")),
@@ -36,6 +70,18 @@ VIEWS: Mapping[str, Callable[[], str]] = {
     "record-that-rests": lambda: as_html(
         replace(RUNNING, status=Status.SUSPENDED, reason="stopped by you", now="", actions=ACTIONS)
     ),
+    "trace": lambda: html(run().trace),
+    "why": lambda: html(run().why()),
+    "runs": lambda: html(runs()),
+    "search": lambda: html(seen()[0].search("rows")),
+    "diff": lambda: html(run().diff(runs()[0])),
+    "audit": lambda: html(run().audit),
+    "audit-technical": lambda: run().audit.table("technical").as_html(),
+    "timeline": lambda: run().timeline().svg,
+    "cost-curve": lambda: run().cost_curve().svg,
+    "graph": lambda: run().graph().svg,
+    "beside": lambda: run().beside(runs()[0]).svg,
+    "dashboard": lambda: runs().dashboard().svg,
 }
 """Each in the form in which it is put into a cell's output."""
 
