@@ -247,12 +247,11 @@ class _Weaver:
                 said, why = event.text, {"go_on": "goes on without an answer"}.get(event.decision, "")
             case DoubtResolved():
                 said, why = event.reason, f"finds that it {'happened' if event.happened else 'did not happen'}"
-        self._node(Node(name, "person", who(event.by), said, seq=seq))
-        if why:
-            self._edge(name, event.step, why)
-        else:  # the rest of the plan is made anew with it, or the run ends
-            no = isinstance(event, ApprovalAnswered)
-            self._edge(name, event.step, "rejects it" if no else "answers what it rests on")
+        no = isinstance(event, ApprovalAnswered)
+        does = why or ("rejects it" if no else "answers what it rests on")
+        self._node(Node(name, "person", who(event.by), f"{does}: {said}" if said else does, seq=seq))
+        self._edge(name, event.step, does)
+        if not why:  # the rest of the plan is made anew with it, or the run ends
             self._cause = event.step if no else name, first_line(said)
 
     def _of_a_step(self, event: Event) -> None:  # noqa: C901, PLR0912 - a table, one case a kind
@@ -293,7 +292,8 @@ class _Weaver:
         status = "" if event.verdict == "continue" else "failed"
         found = event.finding or (event.reason if status else "")
         was = self.nodes[event.step].said if event.step in self.nodes else ""
-        self._say(event.step, "; ".join(filter(None, (was, first_line(found)))), status)
+        more = "" if first_line(found) in was else first_line(found)
+        self._say(event.step, "; ".join(filter(None, (was, more))), status)
         if event.verdict == "revise":
             self._cause = event.step, f"made it necessary: {event.reason}"
 
