@@ -8,7 +8,7 @@ from html import escape
 from typing import Final
 
 from agentnb.listing import aligned, columns
-from agentnb.markdown import line
+from agentnb.markdown import clean, line
 from agentnb.notes import brief_args, first_line
 from agentnb.preview import cut_text
 from agentnb.render import style_sheet
@@ -204,6 +204,7 @@ def _row(row: Line, numbers: Sequence[str], texts: Callable[[Span], tuple[str, s
 
 def _folded(went_in: str, came_out: str) -> Iterator[str]:
     """Of a long prompt its end is shown: all of a run's begin alike."""
+    went_in, came_out = clean(went_in), clean(came_out)
     more = len(went_in) - _TEXT
     shown = went_in if more <= 0 else f"{number(more)} characters before …{went_in[more:]}"
     for name, text in (("in", shown), ("out", cut_text(came_out, _TEXT))):

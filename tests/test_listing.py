@@ -39,3 +39,12 @@ def test_a_table_of_nothing_is_a_sentence() -> None:
     """Escaped, as all that it holds."""
     empty = Listing("No <runs>", (), (), "make one")
     assert (empty.as_text(), empty.as_html()) == ("No <runs>\nmake one", "<p>No &lt;runs&gt;. make one</p>")
+
+
+def test_nothing_in_a_table_steers_a_terminal_or_turns_the_reading_order() -> None:
+    """Whoever makes a table may forget to clean a cell; its title, heads and note may be a stranger's text too."""
+    hostile = "a\x1b[2Jb\u202ec\x9b1md\x07"
+    made = Listing(hostile, (hostile, hostile), [(hostile, hostile)], hostile)
+    for shown in (made.as_text(), made.as_html(), Listing(hostile, (), (), hostile).as_html()):
+        assert "abcd" in shown
+        assert not {*"\x1b\u202e\x9b\x07"} & {*shown}

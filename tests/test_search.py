@@ -23,7 +23,7 @@ from tests.cells import Cells, adding, notebook_in
 from tests.conftest import FakeClock
 from tests.parts import MemoryStore, add, answer, broken, note, plan, step, table, verdict
 
-HOSTILE = "<script>alert(1)</script> & <b>kite</b> \ue001"
+HOSTILE = "<script>alert(1)</script> & <b>kite</b> \ue001\x1b[31m\u202e"
 
 
 def ran(store: Any, task: str, said: str = "done", steps: list[Step] | None = None, **how: Any) -> Run:
@@ -192,6 +192,7 @@ def test_a_table_marks_what_matches_and_escapes_the_rest(store: DiskStore) -> No
     assert "<script>" not in page
     assert "&lt;b&gt;<mark>kite</mark>&lt;/b&gt;" in page
     assert "<b>«kite»</b>" in repr(found)
+    assert not {*"\x1b\u202e"} & {*page, *repr(found)}
     assert f"{run.id}  " in repr(found)
     assert repr(finder(store).search("zebra")) == 'Nothing found for "zebra"'
     assert "&quot;zebra&quot;" in finder(store).search("zebra").as_html()

@@ -143,7 +143,7 @@ def test_the_tree_is_read_as_text_and_as_html(run: Run) -> None:
     assert "characters before …" in html, "the end of a prompt can be unfolded"
 
 
-@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\u202ecod"])
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\u202ecod", "\x1b[2Jcod"])
 def test_hostile_text_is_escaped(store: DiskStore, hostile: str) -> None:
     """From a task, a title, an argument, a result."""
     agent = Agent(ScriptedModel([answer(hostile)]), tools=[note], store=store, approve="auto")
@@ -151,6 +151,7 @@ def test_hostile_text_is_escaped(store: DiskStore, hostile: str) -> None:
     html = run.trace._repr_html_()
     assert "<script" not in html
     assert "<img" not in html
+    assert not {*"\x1b\u202e"} & {*html, *repr(run.trace)}
 
 
 def test_a_long_run_is_told_in_short(store: DiskStore) -> None:
