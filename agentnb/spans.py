@@ -322,7 +322,8 @@ class Spans:
             case RunForked():
                 self._leave()
                 self.all = [
-                    replace(span, shared=True, usd=0.0) if span.parent is not None else span for span in self.all
+                    replace(span, shared=True, usd=0.0, saved_usd=0.0) if span.parent is not None else span
+                    for span in self.all
                 ]
                 self._moment(record, "forked", f"from {event.origin} at {event.at}", parent=0)
                 self._steps |= {step.id: (step.tool, step.title) for step in event.steps or ()}

@@ -16,8 +16,8 @@ from agentnb.errors import AgentError, ConfigError
 from agentnb.events import Kept
 from agentnb.plan import JSON
 from agentnb.preview import dump
-from agentnb.span import Span
-from agentnb.trace_lines import HTML_LINES, TEXT_LINES, WRONG, Line, kept, tree_html, tree_text
+from agentnb.span import WRONG, Span
+from agentnb.trace_lines import HTML_LINES, TEXT_LINES, Line, kept, tree_html, tree_text
 from agentnb.wording import count
 
 __all__ = ["Backend", "Source", "Trace", "joined"]
@@ -189,7 +189,8 @@ class Trace(Sequence[Span]):
 
         Returns:
             One row a span: `at` in UTC, `start_s` on the run's clock, `seconds` empty while a span goes on, money in US
-            dollars, `input` and `output` as text.
+            dollars, `input` and `output` as text. A run inside this one has a row with its tokens and dollars in all,
+            and rows for its calls: add up those of `op == "chat"`.
 
         Raises:
             ConfigError: no such backend, or its package is not installed.
@@ -272,10 +273,14 @@ class Trace(Sequence[Span]):
 
     @cached_property
     def _totals(self) -> Mapping[tuple[str, int], tuple[float, int]]:
-        """Dollars and tokens of each span with all its parts; a run inside another has its own sum already."""
+        """Dollars and tokens of each span with all its parts, as the run was charged with them.
+
+        A run inside another has its own sum already; what a fork shares, the run paid for that it was forked from.
+        """
         found: dict[tuple[str, int], tuple[float, int]] = {}
         for span in reversed(self.spans):
-            usd, tokens = span.usd, 0 if span.cached else span.input_tokens + span.output_tokens
+            unpaid = span.cached or span.shared
+            usd, tokens = span.usd, 0 if unpaid else span.input_tokens + span.output_tokens
             if not span.child:
                 for part in self.parts(span):
                     more = found[part.run, part.id]
@@ -302,6 +307,7 @@ def joined(spans: Sequence[Span], inside: Mapping[str, Sequence[Span]]) -> tuple
         for part in inside.get(span.child, ()) if span.child else ():
             if part.parent is not None:  # its root is the call itself
                 end = None if part.end is None else part.end + span.start
-                yield replace(part, start=part.start + span.start, end=end)
+                moved = replace(part, start=part.start + span.start, end=end)
+                yield replace(moved, shared=True, usd=0.0, saved_usd=0.0) if span.shared else moved
 
     return tuple(span for root in parts.get(None, ()) for span in walk(root))

@@ -12,20 +12,17 @@ from agentnb.markdown import clean, line
 from agentnb.notes import brief_args, first_line
 from agentnb.preview import cut_text
 from agentnb.render import style_sheet
-from agentnb.span import Span
+from agentnb.span import WRONG, Span
 from agentnb.wording import count, money, number, seconds
 
-__all__ = ["HTML_LINES", "TEXT_LINES", "WRONG", "Line", "kept", "tree_html", "tree_text"]
+__all__ = ["HTML_LINES", "TEXT_LINES", "Line", "kept", "tree_html", "tree_text"]
 
 TEXT_LINES, HTML_LINES = 60, 120
 """Lines that are shown of a long tree."""
 
-WRONG: Final = frozenset({"failed", "refused", "in_doubt", "lost", "reject", "stop", "length", "refusal"})
-"""How a span stands that a reader looks for."""
-
 _ICONS: Final = {
     "open": "●", "empty": "–", "simulated": "≈", "proposed": "◇", "suspended": "‖", "stopped": "■", "cancelled": "■",
-    "in_doubt": "?", "lost": "?",
+    "in_doubt": "?", "lost": "?", "withdrawn": "○", "dropped": "✗",
 }  # fmt: skip
 _GROUPS: Final = frozenset({"invoke_agent", "plan", "step", "summarise", "answer"})
 _TEXT: Final = 500

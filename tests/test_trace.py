@@ -18,9 +18,11 @@ from agentnb.spans import Spans, spans_of
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool, tool
 from agentnb.trace_lines import kept
+from agentnb.wording import money, number
 from tests.conftest import FakeClock
 from tests.parts import add, answer, bind, note, plan, step, table, verdict
 from tests.test_decide import Walk, walks
+from tests.test_family import three_deep
 
 
 @settings(max_examples=150, deadline=None)
@@ -162,6 +164,20 @@ def test_a_long_run_is_told_in_short(store: DiskStore) -> None:
     assert len(trace) > 60
     assert len(repr(trace).splitlines()) <= 63
     assert "more spans" in repr(trace)
+
+
+def test_a_fork_is_not_charged_with_what_it_shares(store: DiskStore) -> None:
+    """Neither with its model calls, nor with those of runs inside it: the sums are those of the run."""
+    run = three_deep(store)
+    fork = run.fork("s2")
+    for one in (run, fork):
+        trace = one.trace
+        found = sum(row["usd"] for row in trace.rows() if row["op"] == "chat")
+        assert found == pytest.approx(one.spent.usd)
+        total = repr(trace).splitlines()[2]
+        assert number(one.spent.tokens) in total
+        assert money(one.spent.usd) in total
+    assert fork.spent.usd < run.spent.usd / 2
 
 
 def test_what_is_left_out_is_counted() -> None:
