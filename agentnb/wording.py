@@ -23,6 +23,7 @@ __all__ = [
     "asks",
     "call",
     "child_title",
+    "clock",
     "cost",
     "count",
     "dollars",
@@ -265,6 +266,16 @@ def seconds(value: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min".replace(",", " ")  # noqa: PLR2004
+
+
+def clock(value: float) -> str:
+    """A duration as a clock shows it, which keeps its width: "0:14", "1:05", "2:31:10".
+
+    >>> clock(9070), clock(65.5)
+    ('2:31:10', '1:05')
+    """
+    minutes, rest = divmod(int(value), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"  # noqa: PLR2004
 
 
 def age(value: float) -> str:
