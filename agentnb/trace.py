@@ -159,7 +159,7 @@ class Trace(Sequence[Span]):
             "op": span.op,
             "name": span.name,
             "step": span.step or None,
-            "at": dt.datetime.fromtimestamp(span.at, dt.UTC) if span.at else None,
+            "at": _moment(span.at),
             "start_s": span.start,
             "seconds": seconds,
             "status": span.status,
@@ -287,6 +287,14 @@ class Trace(Sequence[Span]):
                     usd, tokens = usd + more[0], tokens + more[1]
             found[span.run, span.id] = usd, tokens
         return found
+
+
+def _moment(at: float) -> dt.datetime | None:
+    """Seconds since 1970 in UTC; None of none, and where no calendar has it: a run in a file may have any number."""
+    try:
+        return dt.datetime.fromtimestamp(at, dt.UTC) if at else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def joined(spans: Sequence[Span], inside: Mapping[str, Sequence[Span]]) -> tuple[Span, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from agentnb.budget import amount
 from agentnb.course import ActionLine, EffectLine
@@ -37,6 +38,7 @@ __all__ = [
     "lists",
     "mark_of",
     "marks_of",
+    "minute",
     "money",
     "number",
     "priced",
@@ -276,6 +278,17 @@ def clock(value: float) -> str:
     """
     minutes, rest = divmod(int(value), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"  # noqa: PLR2004
+
+
+def minute(at: float) -> str:
+    """A moment, in seconds since 1970, as local time to the minute: "2026-11-26 15:47"; "" where no calendar has it.
+
+    A run that came in a file may have any number there.
+    """
+    try:
+        return f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"  # noqa: DTZ006 - local time is meant
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def age(value: float) -> str:

@@ -184,6 +184,18 @@ def test_other_scripts(store: DiskStore) -> None:
 # ---------------------------------------------------------------------------------------------------- how it is shown
 
 
+@pytest.mark.parametrize("at", [1e18, -1e18, 1e300, 253402300800.0])
+def test_a_run_of_no_possible_time_hides_no_other(store: DiskStore, fake_clock: FakeClock, at: float) -> None:
+    """One that came in a file may have any number there; it is found as well, without a time."""
+    fake_clock.now = at
+    odd, run = ran(store, "a kite", clock=fake_clock.clock()), ran(store, "a kite")
+    found = repr(finder(store).search("kite"))
+    assert odd.id in found
+    assert run.id in found
+    assert {row["at"] for row in odd.trace.rows()} == {None}
+    assert len(odd.trace.to_frame()) == len(odd.trace)
+
+
 def test_a_table_marks_what_matches_and_escapes_the_rest(store: DiskStore) -> None:
     """In HTML, and between « and » in text."""
     run = ran(store, HOSTILE)
