@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentnb.agent import Agent
-from agentnb.checks import Check
 from agentnb.errors import ConfigError
 from agentnb.informed import Edge, Informed, Node, informed
 from agentnb.models.scripted import ScriptedModel
-from agentnb.plan import Step
+from agentnb.plan import Check, Step
 from agentnb.store.disk import DiskStore
 from tests.parts import add, answer, bind, broken, note, plan, step, verdict
 from tests.test_decide import Walk, walks
