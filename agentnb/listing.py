@@ -40,10 +40,10 @@ class Listing:
     def as_text(self) -> str:
         """Aligned columns under the caption."""
         lines = [[_one_line(cell) for cell in row] for row in (self.columns, *self.rows)]
-        widths, numbers = [max(map(len, column)) for column in zip(*lines, strict=True)], self._numbers()
+        widths, numbers = [max(map(columns, column)) for column in zip(*lines, strict=True)], self._numbers()
         table = [
             "  ".join(
-                cell.rjust(width) if place in numbers else cell.ljust(width)
+                cell.rjust(width) if place in numbers else cell + " " * (width - columns(cell))
                 for place, (cell, width) in enumerate(zip(line, widths, strict=True))
             ).rstrip()
             for line in lines

@@ -211,11 +211,7 @@ class Spans:
                 )  # fmt: skip
                 self.all[place] = replace(self.all[place], end=self._now, status="ok")
 
-    def _called(
-        self,
-        record: Record,
-        event: ToolClaimed | ToolReturned | ToolRetried | CallInDoubt | DoubtResolved | ReadRepeated,
-    ) -> None:
+    def _called(self, record: Record, event: _Called) -> None:
         match event:
             case ToolClaimed():
                 self._end("tool", "lost")

@@ -41,6 +41,12 @@ def test_a_table_of_nothing_is_a_sentence() -> None:
     assert (empty.as_text(), empty.as_html()) == ("No <runs>\nmake one", "<p>No &lt;runs&gt;. make one</p>")
 
 
+def test_letters_that_take_two_columns_are_counted_as_two() -> None:
+    """What stands behind them begins in one column of a terminal."""
+    one, other = Listing("x", ("a", "b"), [("東京", "y"), ("kyoto", "z")]).as_text().splitlines()[2:]
+    assert (one, other) == ("東京   y", "kyoto  z")
+
+
 def test_nothing_in_a_table_steers_a_terminal_or_turns_the_reading_order() -> None:
     """Whoever makes a table may forget to clean a cell; its title, heads and note may be a stranger's text too."""
     hostile = "a\x1b[2Jb\u202ec\x9b1md\x07"
