@@ -38,6 +38,7 @@ from agentnb.events import (
 from agentnb.markdown import line
 from agentnb.notes import brief_args, brief_result, first_line, name_of, refused, returned
 from agentnb.plan import Step, references
+from agentnb.wording import without_runs
 
 __all__ = ["Edge", "Informed", "Node", "informed"]
 
@@ -317,9 +318,15 @@ class _Weaver:
 _UNDONE: Final = frozenset({"todo", "failed", "in_doubt"})
 
 
-def informed(records: Iterable[Record]) -> Informed:
-    """What informed what in a run with these records."""
+def informed(records: Iterable[Record], *, bare: bool = False) -> Informed:
+    """What informed what in a run with these records; `bare` without ids of runs, which each replay has otherwise."""
     weaver = _Weaver()
     for record in records:
         weaver.add(record)
-    return Informed(tuple(weaver.nodes.values()), tuple(weaver.edges.values()))
+    if not bare:
+        return Informed(tuple(weaver.nodes.values()), tuple(weaver.edges.values()))
+    same = without_runs
+    nodes = [replace(n, id=same(n.id), title=same(n.title), said=same(n.said)) for n in weaver.nodes.values()]
+    edges = [Edge(same(e.source), same(e.target), same(e.why)) for e in weaver.edges.values()]
+    one_each = {(edge.source, edge.target): edge for edge in edges}
+    return Informed(tuple({node.id: node for node in nodes}.values()), tuple(one_each.values()))

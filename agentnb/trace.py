@@ -18,7 +18,7 @@ from agentnb.plan import JSON
 from agentnb.preview import dump
 from agentnb.span import WRONG, Span
 from agentnb.trace_lines import HTML_LINES, TEXT_LINES, Line, kept, tree_html, tree_text
-from agentnb.wording import count
+from agentnb.wording import count, without_runs
 
 __all__ = ["Backend", "Source", "Trace", "joined"]
 
@@ -151,6 +151,7 @@ class Trace(Sequence[Span]):
     def _row(self, span: Span) -> dict[str, Any]:
         parent = self.parent(span)
         seconds = None if span.open else span.seconds
+        same = without_runs if self.bare else str
         return {
             "run": None if self.bare else span.run,
             "span": span.id,
@@ -175,10 +176,10 @@ class Trace(Sequence[Span]):
             "from_cache": span.cached,
             "failure": span.failure or None,
             "by": span.by or None,
-            "key": span.key or None,
+            "key": None if self.bare and span.op != "chat" else span.key or None,  # a tool's holds the run's id
             "input": self.input(span),
-            "output": self.output(span),
-            "text": span.text or None,
+            "output": self.output(span) if span.result is not None else same(span.text) or None,
+            "text": same(span.text) or None,
         }
 
     def to_frame(self, backend: Backend = "pandas") -> Any:

@@ -47,6 +47,7 @@ __all__ = [
     "tokens",
     "told",
     "used_of",
+    "without_runs",
 ]
 
 STATES = {
@@ -124,6 +125,13 @@ def shown(summary: Summary) -> Summary:
 
 _RUN = re.compile(r"\br[1-9][0-9]*-[a-z]+\b")
 """An id of a run, as a store gives them."""
+
+
+def without_runs(text: str) -> str:
+    """`text` with OTHER in place of each id of a run, which one replay has otherwise than the next."""
+    return _RUN.sub("OTHER", text)
+
+
 _FOR_A_WHILE = re.compile(r" for another [0-9]+ s\b")
 """How long a tool is still left alone."""
 
@@ -133,7 +141,7 @@ def _replayed(s: Summary) -> Summary:
 
     def same(text: str) -> str:
         text = text.replace(s.run, "RUN") if s.run else text  # as `%agent` calls it in its help: its commands need one
-        return _FOR_A_WHILE.sub(" for a while", _RUN.sub("OTHER", text))
+        return _FOR_A_WHILE.sub(" for a while", without_runs(text))
 
     return replace(
         s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -12,8 +13,11 @@ from hypothesis import given, settings
 from agentnb.agent import Agent
 from agentnb.errors import ConfigError, FailureClass, ToolFailure
 from agentnb.models.scripted import ScriptedModel
+from agentnb.notebook.viewing import Shelf
 from agentnb.plan import Step
+from agentnb.redact import Redactor
 from agentnb.run import Run
+from agentnb.seen import Seen
 from agentnb.spans import Spans, spans_of
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool, tool
@@ -178,6 +182,18 @@ def test_a_fork_is_not_charged_with_what_it_shares(store: DiskStore) -> None:
         assert number(one.spent.tokens) in total
         assert money(one.spent.usd) in total
     assert fork.spent.usd < run.spent.usd / 2
+
+
+def test_a_replay_shows_no_id_of_another_run(store: DiskStore) -> None:
+    """Of the run that it was forked from, or that it is inside of: each replay has another."""
+    run = three_deep(store)
+    shelf = Shelf(store, Redactor(), replaying=True, tools={}, models=[])
+    for one in (run.fork("s2"), *run.children):
+        seen = Seen(shelf, one.id)
+        shown = [repr(seen.trace), seen.trace.as_html(), repr(seen.why("s1")), seen.informed.mermaid]
+        shown += [seen.timeline().svg, str(seen.timeline()), str(seen.graph().to_dict()), str(seen.trace.rows())]
+        for text in shown:
+            assert re.search(r"\br\d+-[a-z]+\b", text) is None
 
 
 def test_what_is_left_out_is_counted() -> None:
