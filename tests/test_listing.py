@@ -31,7 +31,7 @@ def test_numbers_end_below_each_other_and_texts_begin_so() -> None:
 def test_what_is_wrong_is_seen_and_the_caption_can_be_read() -> None:
     """Crosses have the colour of errors, and nothing else has; Jupyter greys captions by itself."""
     html = RUNS.as_html()
-    assert html.count("--jp-error-color0") == 2
+    assert html.count("#e5383b") == 2
     assert "color:inherit" in html.partition("</caption>")[0]
 
 
