@@ -14,7 +14,7 @@ import time
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -69,7 +69,7 @@ _INSERT: Final[Mapping[str, str]] = {
 
 
 class Index:
-    """The index of one store; safe to use from any thread. Made when it is first asked.
+    """The index of one store; safe to use from any thread, and after a fork. Made when it is first asked.
 
     Args:
         store: whose runs. It is kept as `index.sqlite` in the store's folder; in memory where there is none, or where
@@ -79,10 +79,25 @@ class Index:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.file = store.folder / "index.sqlite" if store.folder else None
-        self._lock = threading.RLock()
         self._raw: sqlite3.Connection | None = None
+        self._parents: sqlite3.Connection | None = None
         self._under_way: dict[str, Entry] = {}
         self._kinds: dict[Kind, int] = {}
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._parents = self._raw  # not closed: that would let go of what the process that was forked holds
+        self._raw = None
+        self._remember_nothing()
+
+    @property
+    def _alone(self) -> AbstractContextManager[object]:
+        """What one thread of this process holds; a fork has a lock and a connection of its own."""
+        if self._pid != os.getpid():
+            self._begin_anew()
+        return self._lock
 
     def catch_up(self, progress: Progress | None = None) -> None:
         """Take in all records that are new.
@@ -93,7 +108,7 @@ class Index:
         Raises:
             StoreError: the store cannot be read, or the index is locked by another process for over 10 s.
         """
-        with self._lock:
+        with self._alone:
             self._repaired(lambda: self._catch_up(progress))
 
     def rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
@@ -120,7 +135,7 @@ class Index:
                 self._catch_up(None)
                 return ask()
 
-        with self._lock:
+        with self._alone:
             return self._repaired(again)
 
     def is_behind(self, seconds: float) -> bool:
@@ -134,7 +149,7 @@ class Index:
 
     def close(self) -> None:
         """Close the database; it opens again when it is asked."""
-        with self._lock:
+        with self._alone:
             if self._raw is not None:
                 self._raw.close()
             self._raw = None

@@ -7,8 +7,9 @@ call, a plan is made anew because of one step.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final, Literal
 
 from agentnb.approval import who
@@ -37,6 +38,7 @@ from agentnb.events import (
 from agentnb.markdown import line
 from agentnb.notes import brief_args, brief_result, first_line, name_of, refused, returned
 from agentnb.plan import Step, references
+from agentnb.wording import without_runs
 
 __all__ = ["Edge", "Informed", "Node", "informed"]
 
@@ -79,7 +81,7 @@ class Edge:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Informed:
     """A graph without cycles: what comes later was informed by what came before.
 
@@ -97,14 +99,25 @@ class Informed:
         Raises:
             KeyError: there is none; says which there are.
         """
-        for node in self.nodes:
-            if node.id == name:
-                return node
-        raise KeyError(f"nothing is called {name!r}; there are {', '.join(node.id for node in self.nodes)}")
+        if name in self._named:
+            return self._named[name]
+        raise KeyError(f"nothing is called {name!r}; there are {', '.join(self._named)}")
+
+    @cached_property
+    def _named(self) -> Mapping[str, Node]:
+        return {node.id: node for node in self.nodes}
+
+    @cached_property
+    def _into(self) -> Mapping[str, Sequence[Edge]]:
+        """The edges to each node: a run whose arguments are filled in has as many as the square of its steps."""
+        found: dict[str, list[Edge]] = {}
+        for edge in self.edges:
+            found.setdefault(edge.target, []).append(edge)
+        return found
 
     def sources(self, name: str) -> tuple[Edge, ...]:
         """What informed that node."""
-        return tuple(edge for edge in self.edges if edge.target == name)
+        return tuple(self._into.get(name, ()))
 
     def leading_to(self, name: str) -> Informed:
         """The part of it that led to that node, itself included."""
@@ -211,8 +224,9 @@ class _Weaver:
         return source, target, why
 
     def _new_steps(self, steps: Iterable[Step], seq: int) -> None:
+        steps = tuple(steps)
+        self._drop({step.id for step in steps})
         for step in steps:
-            self._drop(step.id)
             title = " ".join(filter(None, (step.id, name_of(step))))
             self._node(Node(step.id, "step", title, status="todo", seq=seq))
             self._steps[step.id] = step
@@ -221,11 +235,11 @@ class _Weaver:
                 named = ", ".join(key for key, value in step.args.items() if source in references({"": value}))
                 self._edge(source, step.id, f"gives {named}" if named else "comes before it")
 
-    def _drop(self, step: str) -> None:
-        """A step that was planned and not carried out makes room for another."""
-        self.nodes.pop(step, None)
-        for ends in [ends for ends in self.edges if step in ends]:
-            del self.edges[ends]
+    def _drop(self, steps: set[str]) -> None:
+        """Steps that were planned and not carried out make room for others."""
+        if there := steps & self.nodes.keys():
+            self.nodes = {name: node for name, node in self.nodes.items() if name not in there}
+            self.edges = {ends: edge for ends, edge in self.edges.items() if there.isdisjoint(ends)}
 
     def _answered(self, event: RunFinished, seq: int) -> None:
         self._node(Node("answer", "answer", "answer", event.output, seq=seq))
@@ -304,9 +318,15 @@ class _Weaver:
 _UNDONE: Final = frozenset({"todo", "failed", "in_doubt"})
 
 
-def informed(records: Iterable[Record]) -> Informed:
-    """What informed what in a run with these records."""
+def informed(records: Iterable[Record], *, bare: bool = False) -> Informed:
+    """What informed what in a run with these records; `bare` without ids of runs, which each replay has otherwise."""
     weaver = _Weaver()
     for record in records:
         weaver.add(record)
-    return Informed(tuple(weaver.nodes.values()), tuple(weaver.edges.values()))
+    if not bare:
+        return Informed(tuple(weaver.nodes.values()), tuple(weaver.edges.values()))
+    same = without_runs
+    nodes = [replace(n, id=same(n.id), title=same(n.title), said=same(n.said)) for n in weaver.nodes.values()]
+    edges = [Edge(same(e.source), same(e.target), same(e.why)) for e in weaver.edges.values()]
+    one_each = {(edge.source, edge.target): edge for edge in edges}
+    return Informed(tuple({node.id: node for node in nodes}.values()), tuple(one_each.values()))

@@ -7,12 +7,9 @@ from typing import Final, NamedTuple
 
 from agentnb.cost import PHASES
 from agentnb.palette import Ink
-from agentnb.span import Span
+from agentnb.span import WRONG, Span
 
-__all__ = ["BAD", "WORK", "Look", "lane_of", "lanes_of", "look_of"]
-
-BAD: Final = frozenset({"failed", "refused", "rejected", "reject", "in_doubt", "lost", "withdrawn", "max_tokens"})
-"""Statuses of what did not do what it was to do."""
+__all__ = ["WORK", "Look", "lane_of", "lanes_of", "look_of"]
 
 WORK: Final = frozenset({"chat", "execute_tool", "backoff"})
 """What spans are of in which something is done, and not only waited for."""
@@ -64,7 +61,7 @@ _STEP: Final = Look("steps", "grey", soft=True)
 def look_of(span: Span) -> Look:
     """How it is drawn: red and hatched where it failed, pale while it goes on."""
     look = _LOOKS.get(span.op, _STEP)
-    if span.status in BAD:
+    if span.status in WRONG:
         return Look(f"failed {look.name}", "red", "/", look.soft)
     return Look(f"{look.name} that go on", look.ink, look.hatch, soft=True) if span.open else look
 
@@ -89,7 +86,7 @@ def lane_of(span: Span, root: str, agents: Mapping[str, str], tools: frozenset[s
         case "invoke_agent":
             return "" if span.parent is None else f"agent {span.name}"
         case "decision":
-            return _DECISIONS if not inside or span.status in BAD else ""
+            return _DECISIONS if not inside or span.status in WRONG else ""
         case _:
             return "" if inside else _STEPS
 

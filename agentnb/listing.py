@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from agentnb.markdown import clean
+
 __all__ = ["Listing", "aligned", "columns"]
 
 _WIDEST = 100
@@ -21,7 +23,7 @@ _NUMBER = re.compile(r"[<$]{0,2}[\d\u202f ,.]*\d( ?(kB|MB|days|h|min|s))?")
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A table.
+    """A table; whatever it is made of, nothing that is shown of it steers a terminal or turns the reading order.
 
     Attributes:
         caption: what it lists, one line.
@@ -38,28 +40,28 @@ class Listing:
     def as_text(self) -> str:
         """Aligned columns under the caption."""
         lines = [[_one_line(cell) for cell in row] for row in (self.columns, *self.rows)]
-        widths, numbers = [max(map(len, column)) for column in zip(*lines, strict=True)], self._numbers()
+        widths, numbers = [max(map(columns, column)) for column in zip(*lines, strict=True)], self._numbers()
         table = [
             "  ".join(
-                cell.rjust(width) if place in numbers else cell.ljust(width)
+                cell.rjust(width) if place in numbers else cell + " " * (width - columns(cell))
                 for place, (cell, width) in enumerate(zip(line, widths, strict=True))
             ).rstrip()
             for line in lines
         ]
-        return "\n".join(filter(None, [self.caption, *(table if self.rows else ()), self.note]))
+        return "\n".join(filter(None, [clean(self.caption), *(table if self.rows else ()), clean(self.note)]))
 
     def as_html(self) -> str:
         """A table with caption and scopes; everything in it is escaped."""
         if not self.rows:
-            return f"<p>{escape(self.caption)}. {escape(self.note)}</p>"
+            return f"<p>{_escaped(self.caption)}. {_escaped(self.note)}</p>"
         numbers = self._numbers()
         head = "".join(
-            f'<th scope="col" style="{_side(_HEAD, right=place in numbers)}">{escape(name)}</th>'
+            f'<th scope="col" style="{_side(_HEAD, right=place in numbers)}">{_escaped(name)}</th>'
             for place, name in enumerate(self.columns)
         )
         body = "".join(f"<tr>{_row(row, numbers)}</tr>" for row in self.rows)
-        note = f"<p>{escape(self.note)}</p>" if self.note else ""
-        caption = f'<caption style="{_CAPTION}">{escape(self.caption)}</caption>'
+        note = f"<p>{_escaped(self.note)}</p>" if self.note else ""
+        caption = f'<caption style="{_CAPTION}">{_escaped(self.caption)}</caption>'
         table = f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f'<div class="agentnb"><div style="overflow-x:auto">{table}</div>{note}</div>'
 
@@ -85,7 +87,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _row(cells: Sequence[str], numbers: Collection[int]) -> str:
     first, *rest = cells
-    named = f'<th scope="row" style="{_HEAD}{_hue(first)}">{escape(first)}</th>'
+    named = f'<th scope="row" style="{_HEAD}{_hue(first)}">{_escaped(first)}</th>'
     return named + "".join(_cell(text, right=place in numbers) for place, text in enumerate(rest, start=1))
 
 
@@ -101,9 +103,13 @@ def _hue(text: str) -> str:
 def _cell(text: str, *, right: bool) -> str:
     short = len(text) <= _UNBROKEN  # ids, states and amounts stay in one piece, sentences wrap
     style = _side(_CELL, right=right) + (";white-space:nowrap" if short else "") + _hue(text)
-    return f'<td style="{style}">{escape(text)}</td>'
+    return f'<td style="{style}">{_escaped(text)}</td>'
+
+
+def _escaped(text: str) -> str:
+    return escape(clean(text))
 
 
 def _one_line(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(clean(text).split())
     return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"

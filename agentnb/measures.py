@@ -108,7 +108,7 @@ def measured(index: Index, which: Chosen, now: float) -> Metrics:
         p95_seconds=quantile(sorted(run.seconds for run in ended if run.seconds is not None), _P95),
         retries=sum(group.many for group in calls if group.kind.again),
         calls=sum(group.many for group in calls if group.kind.op != "wait"),
-        asked=len({run.parent or run.run for run in runs if run.asked}),
+        asked=len(_needing(runs) & {run.run for run in own}),
         p50_wait_seconds=quantile(waits, _MEDIAN),
         waiting=_waiting(runs, now),
         phases=_phases(calls),
@@ -226,6 +226,19 @@ def _models(
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def _needing(runs: Sequence[_Run]) -> set[str]:
+    """The runs in which a person was asked, or in a run inside them, however deep."""
+    parents = {run.run: run.parent for run in runs}
+    asked = [run.run for run in runs if run.asked]
+    found = set[str]()
+    while asked:
+        run = asked.pop()
+        if run and run not in found:
+            found.add(run)
+            asked.append(parents.get(run, ""))
+    return found
 
 
 def _waiting(runs: Iterable[_Run], now: float) -> tuple[Waiting, ...]:

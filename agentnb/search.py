@@ -5,7 +5,6 @@ A run is found where it has every term, wherever in it each stands; it is shown 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -19,7 +18,7 @@ from agentnb.listing import Listing
 from agentnb.markdown import line
 from agentnb.query import Query
 from agentnb.store.base import Progress
-from agentnb.wording import count, money
+from agentnb.wording import count, minute, money
 
 __all__ = ["Found", "Hit", "search"]
 
@@ -234,7 +233,7 @@ def _snippet(text: str, query: Query | None) -> tuple[str, tuple[tuple[int, int]
 
 
 def _cells(hit: Hit) -> list[str]:
-    when = _day(hit.at) if hit.at else ""
+    when = minute(hit.at) if hit.at else ""
     text, done = "", 0
     for begin, end in hit.marks:
         text += f"{hit.text[done:begin]}{_ON}{hit.text[begin:end]}{_OFF}"
@@ -253,13 +252,9 @@ def _said(query: Query | None, which: Chosen) -> str:
         *filter(None, (which.tool and f"a call of {which.tool}", which.model and f"asking {which.model}")),
         *([f"task_type {which.task_type or 'missing'}"] if which.task_type is not None else []),
         *(f"{key}={value}" for key, value in which.tags.items()),
-        *(f"since {_day(at)}" for at in (which.since,) if at is not None),
-        *(f"until {_day(at)}" for at in (which.until,) if at is not None),
+        *(f"since {minute(at)}" for at in (which.since,) if at is not None),
+        *(f"until {minute(at)}" for at in (which.until,) if at is not None),
         *(f"at least {money(usd)}" for usd in (which.min_usd,) if usd is not None),
         *(f"at most {money(usd)}" for usd in (which.max_usd,) if usd is not None),
     ]
     return line(", ".join([*words, *given]), 200)
-
-
-def _day(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

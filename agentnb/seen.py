@@ -213,7 +213,7 @@ class Seen(Drawn):
     @property
     def informed(self) -> Informed:
         """What informed what: task, plans, steps, people and the answer."""
-        return informed(self.replay())
+        return informed(self.replay(), bare=self.bare)
 
     def why(self, what: str = "answer") -> Why:
         """The chain of facts and decisions that led to a step, `why("s3")`, to a plan, "plan 2", or to the answer.

@@ -194,7 +194,10 @@ def message(role: str, text: str, **more: str) -> str:
 
 
 def facts_of(record: Record) -> Attributes:  # noqa: C901 - a table, one case a kind
-    """What an event says in numbers and fixed words: nothing that a model, a tool or a person has written."""
+    """What an event says in numbers, names and fixed words: nothing that a model or a tool has written, nor a person.
+
+    Who decided is told by the name that the run knows.
+    """
     event = record.event
     found: Mapping[str, Any]
     match event:
@@ -207,7 +210,9 @@ def facts_of(record: Record) -> Attributes:  # noqa: C901 - a table, one case a 
         case LoopNoticed():
             found = {"what": event.what, "then": event.then}
         case AlertRaised():
-            found = {"measure": event.threshold.measure, "above": event.threshold.above, "value": event.value}
+            rule = event.threshold
+            found = {"measure": rule.measure, "above": rule.above, "below": rule.below, "value": event.value}
+            found |= {"tool": rule.tool, "model": rule.model}
         case ApprovalAsked():
             found = {"tool": event.tool, "others": len(event.others), "on_silence": event.on_silence}
         case ApprovalAnswered():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from agentnb.events import Kept
 
-__all__ = ["Op", "Span"]
+__all__ = ["WRONG", "Op", "Span"]
 
 Op = Literal[
     "invoke_agent", "plan", "step", "summarise", "answer",
@@ -16,6 +16,9 @@ Op = Literal[
 """What a span is of. `invoke_agent`, `plan`, `chat` and `execute_tool` are OpenTelemetry's; a `step` holds all that was
 done for one step of the plan, `wait` is for a person, `backoff` before a call is made again, `rest` while nobody drove
 the run, and a `decision` has no length."""
+
+WRONG: Final = frozenset({"failed", "refused", "reject", "stop", "in_doubt", "lost", "length", "refusal"})
+"""Statuses of what did not do what it was to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +36,9 @@ class Span:
         at: seconds since 1970, UTC, when it began; 0 where times are not shown.
         start: seconds on the run's clock when it began.
         end: when it ended; None while it goes on.
-        status: "ok", "empty", "failed", "proposed", "simulated", "refused", "in_doubt", "lost" (its process ended),
-            "rejected", a status of runs, or "open" while it goes on.
+        status: "ok", "empty", "failed", "proposed", "simulated", "refused", "in_doubt", "lost" (its process ended);
+            "length" or "refusal" of a model call that ended so, "withdrawn" of one that was given up before it began;
+            what a person decided ("approve", "reject", …), a status of runs, or "open" while it goes on.
         text: why, or what was said, in words: a message, a reason, an answer.
         phase: of a model call.
         attempt: 1, 2, … of a call that is made again.

@@ -11,7 +11,7 @@ from agentnb.events import Kept
 from agentnb.markdown import line
 from agentnb.notes import brief_args
 from agentnb.span import Span
-from agentnb.wording import count, money, number, seconds
+from agentnb.wording import count, money, number, seconds, without_runs
 
 __all__ = ["told_of", "told_together", "totals"]
 
@@ -25,11 +25,10 @@ def told_of(span: Span, most: int, *, bare: bool = False) -> str:
     Args:
         span: what to tell.
         most: characters of what went in, of what came out, and of why.
-        bare: True tells no duration but those of model calls.
+        bare: True tells no duration but those of model calls, and no id of a run.
     """
-    return "\n".join(
-        filter(None, (line(_name(span), 80), _state(span, bare=bare), *_values(span, most), _amounts(span)))
-    )
+    said = filter(None, (line(_name(span), 80), _state(span, bare=bare), *_values(span, most), _amounts(span)))
+    return "\n".join(map(without_runs, said) if bare else said)
 
 
 def told_together(spans: Sequence[Span], *, bare: bool = False) -> str:

@@ -211,11 +211,7 @@ class Spans:
                 )  # fmt: skip
                 self.all[place] = replace(self.all[place], end=self._now, status="ok")
 
-    def _called(
-        self,
-        record: Record,
-        event: ToolClaimed | ToolReturned | ToolRetried | CallInDoubt | DoubtResolved | ReadRepeated,
-    ) -> None:
+    def _called(self, record: Record, event: _Called) -> None:
         match event:
             case ToolClaimed():
                 self._end("tool", "lost")
@@ -322,7 +318,8 @@ class Spans:
             case RunForked():
                 self._leave()
                 self.all = [
-                    replace(span, shared=True, usd=0.0) if span.parent is not None else span for span in self.all
+                    replace(span, shared=True, usd=0.0, saved_usd=0.0) if span.parent is not None else span
+                    for span in self.all
                 ]
                 self._moment(record, "forked", f"from {event.origin} at {event.at}", parent=0)
                 self._steps |= {step.id: (step.tool, step.title) for step in event.steps or ()}

@@ -21,6 +21,7 @@ from agentnb.errors import ConfigError
 from agentnb.index import Index
 from agentnb.listing import aligned
 from agentnb.markdown import line
+from agentnb.measures import quantile
 from agentnb.render import number_rows, style_sheet
 from agentnb.store.base import Progress, Store
 from agentnb.store.disk import DiskStore
@@ -48,7 +49,7 @@ class Receipt:
         run: its id.
         status: as it is.
         tags: of the run.
-        lines: by phase and model.
+        lines: by phase and model, those of the runs inside it among them.
     """
 
     run: str
@@ -204,13 +205,30 @@ def costs(
 
 
 def _receipts(index: Index, start: float) -> Iterator[Receipt]:
-    """Of each run that can be read and whose last record is not older than `start`, oldest run first."""
+    """Of each run that can be read and whose last record is not older than `start`, oldest run first.
+
+    What a run inside another has used is told with the outermost one: that is the run which somebody has begun.
+    """
     lines = defaultdict(list)
     for of, phase, model, *used in index.rows(f"SELECT of, phase, model, {', '.join(USED)} FROM line"):
         lines[of].append(Line(phase, model, Used(*used)))
-    query = "SELECT id, run, status, tags FROM run WHERE at >= ? AND problem = '' ORDER BY id"
-    for of, run, status, tags in index.rows(query, (start,)):
-        yield Receipt(run, status, json.loads(tags), tuple(lines[of]))
+    rows = index.rows("SELECT id, run, parent, status, tags, at FROM run WHERE problem = '' ORDER BY id")
+    parents = {run: parent for _, run, parent, *_ in rows}
+    within = defaultdict[str, list[Line]](list)
+    for of, run, *_ in rows:
+        within[_outermost(run, parents)] += lines[of]
+    for _, run, _, status, tags, at in rows:
+        if run in within and at >= start:
+            yield Receipt(run, status, json.loads(tags), tuple(within[run]))
+
+
+def _outermost(run: str, parents: Mapping[str, str]) -> str:
+    """The run that it is inside of, as far as they are there; records of strangers may go round in a circle."""
+    seen = {run}
+    while (parent := parents[run]) in parents and parent not in seen:
+        run = parent
+        seen.add(run)
+    return run
 
 
 def aggregated(found: Iterable[Receipt], by: str) -> Spending:
@@ -241,8 +259,7 @@ def _parts(receipt: Receipt, by: str) -> Mapping[str, Used]:
 def _row(name: str, parts: Sequence[Used]) -> CostRow:
     dollars = sorted(part.usd for part in parts)
     mean = math.fsum(dollars) / len(dollars) if dollars else 0.0
-    p95 = dollars[math.ceil(_P95 * len(dollars)) - 1] if dollars else 0.0
-    return CostRow(name, len(parts), sum(parts, Used()), mean, p95)
+    return CostRow(name, len(parts), sum(parts, Used()), mean, quantile(dollars, _P95) or 0.0)
 
 
 def _ways(saved: Saved) -> tuple[Saving, ...]:

@@ -6,7 +6,7 @@ import re
 
 from agentnb.listing import columns
 from agentnb.summary import Summary
-from agentnb.wording import cost, ended_steps, headline, marks_of, shown, used_of
+from agentnb.wording import clock, cost, ended_steps, headline, marks_of, shown, used_of
 
 __all__ = ["status_line"]
 
@@ -39,7 +39,7 @@ def status_line(summary: Summary, width: int, *, colour: bool = False) -> str:
     parts = {
         "state": f"{icon} {ended}/{total}" if total else icon,
         "bar": _bar(ended / total, _BAR // 2) if total else "",
-        "time": "" if s.bare else _clock(s.spent.seconds),
+        "time": "" if s.bare else clock(s.spent.seconds),
         "paid": _paid(s),
         "run": s.run,
     }
@@ -65,12 +65,6 @@ def _bar(part: float, size: int) -> str:
     """A bar of `size` columns between its ends, drawn to an eighth of a column."""
     whole, rest = divmod(round(part * size * 8), 8)
     return f"|{('█' * whole + _EIGHTHS[rest].strip()).ljust(size)}|"
-
-
-def _clock(seconds: float) -> str:
-    """A duration that keeps its width: "0:14", "1:02:05"."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"  # noqa: PLR2004
 
 
 def _paid(s: Summary) -> str:

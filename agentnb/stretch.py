@@ -9,7 +9,7 @@ from typing import Final
 
 from agentnb.picture import Axis
 from agentnb.scale import ticks_of, unit_of
-from agentnb.wording import seconds
+from agentnb.wording import clock, seconds
 
 __all__ = ["Stretch", "stretch_of"]
 
@@ -71,22 +71,12 @@ class Stretch:
             for value, _ in ticks_of(Axis(low=start / self.unit[0], high=end / self.unit[0]), int(long)):
                 place = self.at(value * self.unit[0])
                 if all(abs(place - other) > self.length * _APART for other in taken):
-                    yield place, _clock(value * self.unit[0])
+                    yield place, clock(value * self.unit[0])
 
     def _busy(self) -> Iterable[tuple[float, float]]:
         """The stretches between the shortened pauses."""
         edges = [self.moments[0], *(edge for cut in self.cuts for edge in cut), self.moments[-1]]
         return zip(edges[::2], edges[1::2], strict=True)
-
-
-def _clock(seconds: float) -> str:
-    """Seconds as a clock shows them.
-
-    >>> _clock(9070), _clock(65.5)
-    ('2:31:10', '1:05')
-    """
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"  # noqa: PLR2004
 
 
 def stretch_of(worked: Iterable[tuple[float, float]], start: float, end: float) -> Stretch:

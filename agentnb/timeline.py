@@ -8,11 +8,11 @@ from typing import Final
 
 from agentnb.blocks import Block, blocks_of, fitted
 from agentnb.errors import ConfigError
-from agentnb.lanes import BAD, WORK, Look, lanes_of, look_of
+from agentnb.lanes import WORK, Look, lanes_of, look_of
 from agentnb.listing import aligned
 from agentnb.markdown import line
 from agentnb.picture import Axis, Bars, Layer, Marks, Panel, Picture
-from agentnb.span import Span
+from agentnb.span import WRONG, Span
 from agentnb.span_words import told_of, told_together, totals
 from agentnb.stretch import Stretch, stretch_of
 from agentnb.wording import count, money, number, seconds
@@ -187,7 +187,7 @@ def _said(spans: Sequence[Span], bits: int, blocks: int, *, bare: bool) -> str:
     """What it comes to, in one line."""
     calls = [span for span in spans if span.op == "chat" and not span.cached]
     tools = [span for span in spans if span.op == "execute_tool"]
-    failed = sum(span.status in BAD for span in (*calls, *tools))
+    failed = sum(span.status in WRONG for span in (*calls, *tools))
     waits = sum(span.seconds for span in spans if span.op in ("wait", "rest"))
     usd = sum(span.usd for span in calls)
     parts = (
@@ -208,7 +208,7 @@ def lanes_table(spans: Sequence[Span], *, bare: bool) -> str:
         [
             line(lane, 28),
             number(len(among)),
-            number(sum(span.status in BAD for span in among)),
+            number(sum(span.status in WRONG for span in among)),
             *([] if bare else [seconds(sum(span.seconds for span in among))]),
             totals(among),
         ]

@@ -16,9 +16,9 @@ from agentnb.errors import AgentError, ConfigError
 from agentnb.events import Kept
 from agentnb.plan import JSON
 from agentnb.preview import dump
-from agentnb.span import Span
-from agentnb.trace_lines import HTML_LINES, TEXT_LINES, WRONG, Line, kept, tree_html, tree_text
-from agentnb.wording import count
+from agentnb.span import WRONG, Span
+from agentnb.trace_lines import HTML_LINES, TEXT_LINES, Line, kept, tree_html, tree_text
+from agentnb.wording import count, without_runs
 
 __all__ = ["Backend", "Source", "Trace", "joined"]
 
@@ -151,6 +151,7 @@ class Trace(Sequence[Span]):
     def _row(self, span: Span) -> dict[str, Any]:
         parent = self.parent(span)
         seconds = None if span.open else span.seconds
+        same = without_runs if self.bare else str
         return {
             "run": None if self.bare else span.run,
             "span": span.id,
@@ -159,7 +160,7 @@ class Trace(Sequence[Span]):
             "op": span.op,
             "name": span.name,
             "step": span.step or None,
-            "at": dt.datetime.fromtimestamp(span.at, dt.UTC) if span.at else None,
+            "at": _moment(span.at),
             "start_s": span.start,
             "seconds": seconds,
             "status": span.status,
@@ -175,10 +176,10 @@ class Trace(Sequence[Span]):
             "from_cache": span.cached,
             "failure": span.failure or None,
             "by": span.by or None,
-            "key": span.key or None,
+            "key": None if self.bare and span.op != "chat" else span.key or None,  # a tool's holds the run's id
             "input": self.input(span),
-            "output": self.output(span),
-            "text": span.text or None,
+            "output": self.output(span) if span.result is not None else same(span.text) or None,
+            "text": same(span.text) or None,
         }
 
     def to_frame(self, backend: Backend = "pandas") -> Any:
@@ -189,7 +190,8 @@ class Trace(Sequence[Span]):
 
         Returns:
             One row a span: `at` in UTC, `start_s` on the run's clock, `seconds` empty while a span goes on, money in US
-            dollars, `input` and `output` as text.
+            dollars, `input` and `output` as text. A run inside this one has a row with its tokens and dollars in all,
+            and rows for its calls: add up those of `op == "chat"`.
 
         Raises:
             ConfigError: no such backend, or its package is not installed.
@@ -272,16 +274,28 @@ class Trace(Sequence[Span]):
 
     @cached_property
     def _totals(self) -> Mapping[tuple[str, int], tuple[float, int]]:
-        """Dollars and tokens of each span with all its parts; a run inside another has its own sum already."""
+        """Dollars and tokens of each span with all its parts, as the run was charged with them.
+
+        A run inside another has its own sum already; what a fork shares, the run paid for that it was forked from.
+        """
         found: dict[tuple[str, int], tuple[float, int]] = {}
         for span in reversed(self.spans):
-            usd, tokens = span.usd, 0 if span.cached else span.input_tokens + span.output_tokens
+            unpaid = span.cached or span.shared
+            usd, tokens = span.usd, 0 if unpaid else span.input_tokens + span.output_tokens
             if not span.child:
                 for part in self.parts(span):
                     more = found[part.run, part.id]
                     usd, tokens = usd + more[0], tokens + more[1]
             found[span.run, span.id] = usd, tokens
         return found
+
+
+def _moment(at: float) -> dt.datetime | None:
+    """Seconds since 1970 in UTC; None of none, and where no calendar has it: a run in a file may have any number."""
+    try:
+        return dt.datetime.fromtimestamp(at, dt.UTC) if at else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def joined(spans: Sequence[Span], inside: Mapping[str, Sequence[Span]]) -> tuple[Span, ...]:
@@ -302,6 +316,7 @@ def joined(spans: Sequence[Span], inside: Mapping[str, Sequence[Span]]) -> tuple
         for part in inside.get(span.child, ()) if span.child else ():
             if part.parent is not None:  # its root is the call itself
                 end = None if part.end is None else part.end + span.start
-                yield replace(part, start=part.start + span.start, end=end)
+                moved = replace(part, start=part.start + span.start, end=end)
+                yield replace(moved, shared=True, usd=0.0, saved_usd=0.0) if span.shared else moved
 
     return tuple(span for root in parts.get(None, ()) for span in walk(root))

@@ -8,24 +8,21 @@ from html import escape
 from typing import Final
 
 from agentnb.listing import aligned, columns
-from agentnb.markdown import line
+from agentnb.markdown import clean, line
 from agentnb.notes import brief_args, first_line
 from agentnb.preview import cut_text
 from agentnb.render import style_sheet
-from agentnb.span import Span
-from agentnb.wording import count, money, number, seconds
+from agentnb.span import WRONG, Span
+from agentnb.wording import count, money, number, seconds, without_runs
 
-__all__ = ["HTML_LINES", "TEXT_LINES", "WRONG", "Line", "kept", "tree_html", "tree_text"]
+__all__ = ["HTML_LINES", "TEXT_LINES", "Line", "kept", "tree_html", "tree_text"]
 
 TEXT_LINES, HTML_LINES = 60, 120
 """Lines that are shown of a long tree."""
 
-WRONG: Final = frozenset({"failed", "refused", "in_doubt", "lost", "reject", "stop", "length", "refusal"})
-"""How a span stands that a reader looks for."""
-
 _ICONS: Final = {
     "open": "●", "empty": "–", "simulated": "≈", "proposed": "◇", "suspended": "‖", "stopped": "■", "cancelled": "■",
-    "in_doubt": "?", "lost": "?",
+    "in_doubt": "?", "lost": "?", "withdrawn": "○", "dropped": "✗",
 }  # fmt: skip
 _GROUPS: Final = frozenset({"invoke_agent", "plan", "step", "summarise", "answer"})
 _TEXT: Final = 500
@@ -139,8 +136,9 @@ def _heads(lines: Sequence[Line | int]) -> tuple[list[str], bool]:
 
 
 def tree_text(title: str, lines: Sequence[Line | int], *, bare: bool) -> str:
-    """The tree, a line a span; `bare` leaves out its times."""
+    """The tree, a line a span; `bare` leaves out its times, and ids of runs."""
     heads, dollars = _heads(lines)
+    same = without_runs if bare else str
     first = 2 if bare else 0  # of the numbers
     cells = [["", *heads[first:]]]
     for row in lines:
@@ -148,11 +146,14 @@ def tree_text(title: str, lines: Sequence[Line | int], *, bare: bool) -> str:
             cells.append([f"  ⋮ {count(row, 'more span')}", *[""] * (len(heads) - first)])
         else:
             cells.append(
-                [f"{'  ' * row.depth}{_icon(row.span)} {_what(row.span)}", *_numbers(row, dollars=dollars)[first:]]
+                [
+                    f"{'  ' * row.depth}{_icon(row.span)} {same(_what(row.span))}",
+                    *_numbers(row, dollars=dollars)[first:],
+                ]
             )
     table = aligned(cells)
     widest = max(map(columns, table))
-    said = ["", *("" if isinstance(row, int) else _why(row.span) for row in lines)]
+    said = ["", *("" if isinstance(row, int) else same(_why(row.span)) for row in lines)]
     return "\n".join(
         [
             title,
@@ -168,16 +169,17 @@ def tree_html(title: str, lines: Sequence[Line | int], texts: Callable[[Span], t
         title: what it is of.
         lines: what is shown.
         texts: gives what went into a span and what came out.
-        bare: True leaves out its times.
+        bare: True leaves out its times, and ids of runs.
     """
     heads, dollars = _heads(lines)
+    same = without_runs if bare else str
     first = 2 if bare else 0
     names = ["", "what", *heads[first:]]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = "".join(
         f"<tr><td></td><td>⋮ {count(row, 'more span')}</td></tr>"
         if isinstance(row, int)
-        else _row(row, _numbers(row, dollars=dollars)[first:], texts)
+        else _row(row, _numbers(row, dollars=dollars)[first:], texts, same)
         for row in lines
     )
     table = f'<table class="trace"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
@@ -186,12 +188,14 @@ def tree_html(title: str, lines: Sequence[Line | int], texts: Callable[[Span], t
     return f"<style>{style_sheet()}{_STYLE}</style>{card}"
 
 
-def _row(row: Line, numbers: Sequence[str], texts: Callable[[Span], tuple[str, str]]) -> str:
+def _row(
+    row: Line, numbers: Sequence[str], texts: Callable[[Span], tuple[str, str]], same: Callable[[str], str]
+) -> str:
     span = row.span
     kinds = " ".join(filter(None, ("bad" * (span.status in WRONG), "group" * (span.op in _GROUPS))))
     indent = "\u2003" * row.depth  # a space that no page's style collapses, and that GitHub keeps
-    why = f" <small>·\xa0{escape(_why(span))}</small>" if _why(span) else ""
-    what = f"{indent}<b>{escape(_what(span))}</b>{why}"
+    why = f" <small>·\xa0{escape(same(_why(span)))}</small>" if _why(span) else ""
+    what = f"{indent}<b>{escape(same(_what(span)))}</b>{why}"
     if span.op in ("chat", "execute_tool"):
         inner = "".join(_folded(*texts(span)))
         what = f"<details><summary>{what}</summary>{inner}</details>" if inner else what
@@ -204,6 +208,7 @@ def _row(row: Line, numbers: Sequence[str], texts: Callable[[Span], tuple[str, s
 
 def _folded(went_in: str, came_out: str) -> Iterator[str]:
     """Of a long prompt its end is shown: all of a run's begin alike."""
+    went_in, came_out = clean(went_in), clean(came_out)
     more = len(went_in) - _TEXT
     shown = went_in if more <= 0 else f"{number(more)} characters before …{went_in[more:]}"
     for name, text in (("in", shown), ("out", cut_text(came_out, _TEXT))):

@@ -13,7 +13,6 @@ from agentnb.errors import ConfigError, RunNotFound
 from agentnb.hash_chain import Broken, judged
 from agentnb.listing import Listing
 from agentnb.store.base import Store
-from agentnb.store.disk import DiskStore
 from agentnb.store.evidence import Evidence, examine
 from agentnb.wording import count
 
@@ -144,10 +143,10 @@ def verify_run(store: Store, run: str, *, head: str = "", bare: bool = False) ->
         RunNotFound: no such run, and no trace of one.
         ConfigError: the store is none on disk, or cannot be read at all.
     """
-    if not isinstance(store, DiskStore):
+    if store.folder is None:
         raise ConfigError("only a store on this machine's disk can be verified: `run.audit.export` writes a chain")
     try:
-        found = list(_examined(Path(store.place), run, {run}))
+        found = list(_examined(store.folder, run, {run}))
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"{store.place} cannot be read: {error}. `%agent doctor --store` says what can") from error
     first = found[0]

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agentnb.errors import ConfigError
 from agentnb.informed import Edge, Informed, Node
 from agentnb.listing import Listing
 from agentnb.markdown import line
+from agentnb.wording import number
 
 __all__ = ["Why", "why"]
 
 _MOST = 200
 """Characters of one cell."""
+
+_ALIKE = 8
+"""Causes that are named one by one, though they are of the same kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Why:
         found = [self._listing().caption]
         for node in self.chain:
             found.append(_wrapped(": ".join(filter(None, self._row(node)[:2])), "  "))
-            found += [_wrapped(self._cause(edge), "      ← ") for edge in self.graph.sources(node.id)]
+            found += [_wrapped(cause, "      ← ") for cause in self._causes(node)]
         return "\n".join(found)
 
     def as_html(self) -> str:
@@ -61,8 +66,21 @@ class Why:
 
     def _row(self, node: Node) -> tuple[str, str, str]:
         wrong = "✗ " if node.status in ("failed", "in_doubt") else ""
-        because = "; ".join(map(self._cause, self.graph.sources(node.id)))
+        because = "; ".join(self._causes(node))
         return f"{wrong}{line(node.title, _MOST)}", line(node.said, _MOST), line(because, 2 * _MOST)
+
+    def _causes(self, node: Node) -> Iterator[str]:
+        """What informed it; of many that did so in the same way the first and the last."""
+        alike: dict[str, list[Edge]] = {}
+        for edge in self.graph.sources(node.id):
+            alike.setdefault(edge.why, []).append(edge)
+        for edge in self.graph.sources(node.id):
+            many = len(alike[edge.why])
+            if many <= _ALIKE:
+                yield self._cause(edge)
+            elif edge is alike[edge.why][0]:
+                how = edge.why and f" ({edge.why})"
+                yield line(f"{edge.source} … {alike[edge.why][-1].source}, {number(many)} in all{how}")
 
     def _cause(self, edge: Edge) -> str:
         source = self.graph[edge.source]

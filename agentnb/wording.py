@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from agentnb.budget import amount
 from agentnb.course import ActionLine, EffectLine
@@ -23,6 +24,7 @@ __all__ = [
     "asks",
     "call",
     "child_title",
+    "clock",
     "cost",
     "count",
     "dollars",
@@ -36,6 +38,7 @@ __all__ = [
     "lists",
     "mark_of",
     "marks_of",
+    "minute",
     "money",
     "number",
     "priced",
@@ -44,6 +47,7 @@ __all__ = [
     "tokens",
     "told",
     "used_of",
+    "without_runs",
 ]
 
 STATES = {
@@ -121,6 +125,13 @@ def shown(summary: Summary) -> Summary:
 
 _RUN = re.compile(r"\br[1-9][0-9]*-[a-z]+\b")
 """An id of a run, as a store gives them."""
+
+
+def without_runs(text: str) -> str:
+    """`text` with OTHER in place of each id of a run, which one replay has otherwise than the next."""
+    return _RUN.sub("OTHER", text)
+
+
 _FOR_A_WHILE = re.compile(r" for another [0-9]+ s\b")
 """How long a tool is still left alone."""
 
@@ -130,7 +141,7 @@ def _replayed(s: Summary) -> Summary:
 
     def same(text: str) -> str:
         text = text.replace(s.run, "RUN") if s.run else text  # as `%agent` calls it in its help: its commands need one
-        return _FOR_A_WHILE.sub(" for a while", _RUN.sub("OTHER", text))
+        return _FOR_A_WHILE.sub(" for a while", without_runs(text))
 
     return replace(
         s,
@@ -265,6 +276,27 @@ def seconds(value: float) -> str:
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min".replace(",", " ")  # noqa: PLR2004
+
+
+def clock(value: float) -> str:
+    """A duration as a clock shows it, which keeps its width: "0:14", "1:05", "2:31:10".
+
+    >>> clock(9070), clock(65.5)
+    ('2:31:10', '1:05')
+    """
+    minutes, rest = divmod(int(value), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"  # noqa: PLR2004
+
+
+def minute(at: float) -> str:
+    """A moment, in seconds since 1970, as local time to the minute: "2026-11-26 15:47"; "" where no calendar has it.
+
+    A run that came in a file may have any number there.
+    """
+    try:
+        return f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}"  # noqa: DTZ006 - local time is meant
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def age(value: float) -> str:

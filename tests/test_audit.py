@@ -24,6 +24,7 @@ from agentnb.deeds import Deed, Doubt, How, Leave, Status, Try
 from agentnb.errors import ConfigError, DamagedRecord, FailureClass, RunNotFound, ToolDefinitionError, ToolFailure
 from agentnb.events import ActionClaimed, Kept, ToolClaimed
 from agentnb.guards import GuardedCall, Ruling, ask
+from agentnb.otel import Telemetry
 from agentnb.plain import _HOLDS, Plain, Vouched, plain
 from agentnb.policy import Policy
 from agentnb.run import Run
@@ -650,6 +651,12 @@ def test_an_edited_record_is_named_and_stops_the_log(tmp_path: Path) -> None:
 def test_a_head_that_the_run_never_had(run: Run) -> None:
     """Says that something was written anew, or that it is another run's."""
     assert [wrong.where for wrong in run.audit.verify(head="0" * 64).wrong] == ["head"]
+
+
+def test_a_run_that_an_observer_is_told_of_is_verified_as_any_other(store: DiskStore) -> None:
+    """Its store is the same, with somebody told of each commit."""
+    run = busy(store, telemetry=Telemetry())
+    assert run.audit.verify().sound
 
 
 def test_what_cannot_be_verified(run: Run) -> None:

@@ -32,6 +32,7 @@ from agentnb.store.disk import DiskStore
 from agentnb.summary import summarise
 from agentnb.tiers import model_of
 from tests.parts import MemoryStore, add, answer, bind, note, plan, step, table, verdict
+from tests.test_family import three_deep
 
 
 def dear(usage: Usage) -> float:
@@ -409,6 +410,17 @@ def test_a_table_is_what_the_folds_give(tmp_path: Path) -> None:
     assert costs(other).total.usd == pytest.approx(Cost(waits.state.costs).usd)
     assert store.remove([waits.id], [], store.newest())
     assert costs(store).total.usd == pytest.approx(by_hand(store))
+
+
+def test_a_run_costs_what_those_inside_it_cost(tmp_path: Path) -> None:
+    """They are no further runs: else a mean would be of parts."""
+    store = DiskStore(tmp_path / "a")
+    run = three_deep(store)
+    found = costs(store, by="status")
+    assert (found.total.runs, found.total.tokens) == (1, run.spent.tokens)
+    assert found.total.mean_usd == pytest.approx(run.spent.usd)
+    assert found.total.p95_usd == pytest.approx(run.spent.usd)
+    assert sum(row.usd for row in costs(store, by="phase")) == pytest.approx(run.spent.usd)
 
 
 TAG = st.sampled_from(["", "triage", "bill", "<b>&"])

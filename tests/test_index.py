@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import threading
 import time
@@ -182,6 +183,37 @@ def test_two_processes_take_turns(store: DiskStore) -> None:
         (one if turn % 3 else other).catch_up()
     one.catch_up()
     assert told(other) == told(one) == anew(store)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is forked")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_asks_with_a_connection_of_its_own(store: DiskStore) -> None:
+    """Whoever held the lock when it was forked; and its parent's stays of use."""
+    Agent(ScriptedModel([answer()] * 2), store=store).run("one", plan=[])
+    index = Index(store)
+    index.catch_up()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with index._lock:
+            held.set()
+            done.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(60)
+    mine = index._raw
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        signal.alarm(60)
+        right = index.rows("SELECT count(*) FROM run") == [(1,)] and index._raw is not mine
+        os._exit(0 if right else 1)
+    done.set()
+    holder.join()
+    assert os.waitpid(child, 0)[1] == 0
+    index.catch_up()
+    assert index._raw is mine
+    assert index.rows("SELECT count(*) FROM run") == [(1,)]
 
 
 def test_threads_ask_one_index(store: DiskStore) -> None:

@@ -26,6 +26,7 @@ from agentnb.store.disk import DiskStore
 from agentnb.summary import summarise
 from tests.conftest import FakeClock
 from tests.parts import MemoryStore, add, answer, broken, note, plan, step, table, verdict
+from tests.test_family import three_deep
 
 ADDING = Step(tool="add", args={"a": 1, "b": 2}, check=Check(non_empty=True))
 
@@ -122,6 +123,14 @@ def test_people_are_counted_by_run(store: DiskStore, fake_clock: FakeClock) -> N
     found = agent.runs().metrics()
     assert (found.queue_depth, found.oldest_wait_s, found.p50_wait_seconds) == (1, 100, 60)
     assert (found.asked, found.runs, found.intervention_rate) == (2, 3, 2 / 3)
+
+
+def test_a_person_whom_a_run_inside_a_run_needs_is_needed_once(store: DiskStore) -> None:
+    """By the run that a user has begun: so the rate is never above 1."""
+    run = three_deep(store, ask=True)
+    found = metrics_of(store)
+    assert [child.state.head.parent for child in run.children] == [run.id]
+    assert (found.runs, found.asked, found.intervention_rate) == (1, 1, 1.0)
 
 
 class Flaky:
@@ -231,6 +240,24 @@ def test_an_alert_on_one_tool_one_kind_of_task_or_a_window(store: DiskStore, fak
     fake_clock.now += 7200
     assert not limited(store, kind="t", **how).alerts
     assert [raised.threshold.tool for raised in failed(store, **how).alerts] == ["broken"]
+
+
+def test_a_mean_is_of_whole_runs(store: DiskStore, fake_clock: FakeClock) -> None:
+    """What runs inside them took is in it once; nor does one inside another count as a second run."""
+    rules = [Alert(tokens=1, last=5), alert("failure_rate", above=0, tool="broken", last=5)]
+    how: dict[str, Any] = {"alerts": rules, "clock": fake_clock.clock(), "approve": "auto"}
+
+    def run() -> Run:
+        lines = [plan(step("broken")), plan(), answer()]
+        inner = Agent(ScriptedModel(lines), tools=[broken], assess=False).as_tool("inner", "Fails.")
+        agent = Agent(ScriptedModel([answer()]), tools=[inner], store=store, assess=False, **how)
+        return agent.run("fail", plan=[Step(tool="inner", args={"task": "fail"}, check=Check(non_empty=True))])
+
+    first, second = run(), run()
+    assert (len(first.children), first.alerts) == (1, ())
+    tokens, rate = second.alerts
+    assert (tokens.runs, tokens.value) == (2, (first.spent.tokens + second.spent.tokens) / 2)
+    assert (rate.runs, rate.value) == (2, 1.0)
 
 
 def test_an_alert_on_the_queue_needs_no_second_run(store: DiskStore) -> None:

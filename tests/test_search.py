@@ -23,7 +23,7 @@ from tests.cells import Cells, adding, notebook_in
 from tests.conftest import FakeClock
 from tests.parts import MemoryStore, add, answer, broken, note, plan, step, table, verdict
 
-HOSTILE = "<script>alert(1)</script> & <b>kite</b> \ue001"
+HOSTILE = "<script>alert(1)</script> & <b>kite</b> \ue001\x1b[31m\u202e"
 
 
 def ran(store: Any, task: str, said: str = "done", steps: list[Step] | None = None, **how: Any) -> Run:
@@ -184,6 +184,18 @@ def test_other_scripts(store: DiskStore) -> None:
 # ---------------------------------------------------------------------------------------------------- how it is shown
 
 
+@pytest.mark.parametrize("at", [1e18, -1e18, 1e300, 253402300800.0])
+def test_a_run_of_no_possible_time_hides_no_other(store: DiskStore, fake_clock: FakeClock, at: float) -> None:
+    """One that came in a file may have any number there; it is found as well, without a time."""
+    fake_clock.now = at
+    odd, run = ran(store, "a kite", clock=fake_clock.clock()), ran(store, "a kite")
+    found = repr(finder(store).search("kite"))
+    assert odd.id in found
+    assert run.id in found
+    assert {row["at"] for row in odd.trace.rows()} == {None}
+    assert len(odd.trace.to_frame()) == len(odd.trace)
+
+
 def test_a_table_marks_what_matches_and_escapes_the_rest(store: DiskStore) -> None:
     """In HTML, and between « and » in text."""
     run = ran(store, HOSTILE)
@@ -192,6 +204,7 @@ def test_a_table_marks_what_matches_and_escapes_the_rest(store: DiskStore) -> No
     assert "<script>" not in page
     assert "&lt;b&gt;<mark>kite</mark>&lt;/b&gt;" in page
     assert "<b>«kite»</b>" in repr(found)
+    assert not {*"\x1b\u202e"} & {*page, *repr(found)}
     assert f"{run.id}  " in repr(found)
     assert repr(finder(store).search("zebra")) == 'Nothing found for "zebra"'
     assert "&quot;zebra&quot;" in finder(store).search("zebra").as_html()

@@ -56,6 +56,14 @@ def test_a_run_inside_another_has_lanes_of_its_own() -> None:
     assert lanes(found) == ["agent scout", "scout: model", "scout: tools"]
 
 
+@pytest.mark.parametrize("status", ["length", "refusal", "lost", "in_doubt"])
+def test_a_reply_that_was_cut_off_or_refused_is_one_that_failed(status: str) -> None:
+    """As it is in the tree and in the numbers about many runs."""
+    run = Told()
+    run.add("chat", "plan", 1.0, status, phase="plan")
+    assert "1 failed (red, hatched)" in timeline(run.ended()).said
+
+
 def test_what_failed_is_told_by_more_than_its_colour() -> None:
     """A pattern on bars, a cross as the sign of a decision."""
     run = Told()

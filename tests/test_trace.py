@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -12,15 +13,20 @@ from hypothesis import given, settings
 from agentnb.agent import Agent
 from agentnb.errors import ConfigError, FailureClass, ToolFailure
 from agentnb.models.scripted import ScriptedModel
+from agentnb.notebook.viewing import Shelf
 from agentnb.plan import Step
+from agentnb.redact import Redactor
 from agentnb.run import Run
+from agentnb.seen import Seen
 from agentnb.spans import Spans, spans_of
 from agentnb.store.disk import DiskStore
 from agentnb.tools import Tool, tool
 from agentnb.trace_lines import kept
+from agentnb.wording import money, number
 from tests.conftest import FakeClock
 from tests.parts import add, answer, bind, note, plan, step, table, verdict
 from tests.test_decide import Walk, walks
+from tests.test_family import three_deep
 
 
 @settings(max_examples=150, deadline=None)
@@ -143,7 +149,7 @@ def test_the_tree_is_read_as_text_and_as_html(run: Run) -> None:
     assert "characters before …" in html, "the end of a prompt can be unfolded"
 
 
-@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\u202ecod"])
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\u202ecod", "\x1b[2Jcod"])
 def test_hostile_text_is_escaped(store: DiskStore, hostile: str) -> None:
     """From a task, a title, an argument, a result."""
     agent = Agent(ScriptedModel([answer(hostile)]), tools=[note], store=store, approve="auto")
@@ -151,6 +157,7 @@ def test_hostile_text_is_escaped(store: DiskStore, hostile: str) -> None:
     html = run.trace._repr_html_()
     assert "<script" not in html
     assert "<img" not in html
+    assert not {*"\x1b\u202e"} & {*html, *repr(run.trace)}
 
 
 def test_a_long_run_is_told_in_short(store: DiskStore) -> None:
@@ -161,6 +168,32 @@ def test_a_long_run_is_told_in_short(store: DiskStore) -> None:
     assert len(trace) > 60
     assert len(repr(trace).splitlines()) <= 63
     assert "more spans" in repr(trace)
+
+
+def test_a_fork_is_not_charged_with_what_it_shares(store: DiskStore) -> None:
+    """Neither with its model calls, nor with those of runs inside it: the sums are those of the run."""
+    run = three_deep(store)
+    fork = run.fork("s2")
+    for one in (run, fork):
+        trace = one.trace
+        found = sum(row["usd"] for row in trace.rows() if row["op"] == "chat")
+        assert found == pytest.approx(one.spent.usd)
+        total = repr(trace).splitlines()[2]
+        assert number(one.spent.tokens) in total
+        assert money(one.spent.usd) in total
+    assert fork.spent.usd < run.spent.usd / 2
+
+
+def test_a_replay_shows_no_id_of_another_run(store: DiskStore) -> None:
+    """Of the run that it was forked from, or that it is inside of: each replay has another."""
+    run = three_deep(store)
+    shelf = Shelf(store, Redactor(), replaying=True, tools={}, models=[])
+    for one in (run.fork("s2"), *run.children):
+        seen = Seen(shelf, one.id)
+        shown = [repr(seen.trace), seen.trace.as_html(), repr(seen.why("s1")), seen.informed.mermaid]
+        shown += [seen.timeline().svg, str(seen.timeline()), str(seen.graph().to_dict()), str(seen.trace.rows())]
+        for text in shown:
+            assert re.search(r"\br\d+-[a-z]+\b", text) is None
 
 
 def test_what_is_left_out_is_counted() -> None:

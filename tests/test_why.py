@@ -12,7 +12,7 @@ from agentnb.agent import Agent
 from agentnb.errors import ConfigError
 from agentnb.informed import Edge, Informed, Node, informed
 from agentnb.models.scripted import ScriptedModel
-from agentnb.plan import Step
+from agentnb.plan import Check, Step
 from agentnb.store.disk import DiskStore
 from tests.parts import add, answer, bind, broken, note, plan, step, verdict
 from tests.test_decide import Walk, walks
@@ -37,6 +37,17 @@ def test_the_chain_of_a_step_names_what_it_rests_on(store: DiskStore) -> None:
     second = {(edge.source, edge.why) for edge in run.why("s2").graph.sources("s2")}
     assert second == {("plan 1", ""), ("s1", "gives a")}
     assert run.why().chain[-1].said == "noted"
+
+
+def test_of_many_causes_of_one_kind_the_first_and_the_last_are_named(store: DiskStore) -> None:
+    """What is told of a long run stays as long as the run: each step whose arguments are filled in knew all before."""
+    steps = [Step(tool="add", args={"a": n, "b": "$? one"}, check=Check(non_empty=True)) for n in range(12)]
+    lines = [*[bind(a=n, b=1) for n in range(12)], answer()]
+    text = repr(Agent(ScriptedModel(lines), tools=[add], store=store, assess=False).run("add", plan=steps).why())
+    known = "(was known to the model that filled in arguments)"
+    assert f"← s1 … s11, 11 in all {known}" in text
+    assert f"← s8 {known}" in text
+    assert f"← s9 {known}" not in text
 
 
 def test_a_new_plan_names_the_step_that_made_it_necessary(store: DiskStore) -> None:

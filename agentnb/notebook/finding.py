@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from contextlib import closing
 from dataclasses import replace
+from typing import Literal
 
 from agentnb.chosen import Chosen, Which, chosen, ordered
 from agentnb.errors import ConfigError
@@ -35,29 +37,29 @@ def runs(desk: Desk, args: Namespace) -> None:
     if which == Chosen() and order == "started":  # nothing that the index is needed for
         found = store.runs()[::-1]
     else:
-        with Counting(host_of(desk.shell)) as progress:
-            found = picked(Index(store), which, order, progress)
+        with Counting(host_of(desk.shell)) as progress, closing(Index(store)) as index:
+            found = picked(index, which, order, progress)
     show(table(store, found, now=now, shown=args.limit, bare=desk.replaying, flag=in_store(args)))
 
 
 def dashboard(desk: Desk, args: Namespace) -> None:
     """Draw how the runs that are meant go."""
-    index, which = Index(desk.store(args)), _chosen(args)
-    with Counting(host_of(desk.shell)) as progress:
+    which = _chosen(args)
+    with Counting(host_of(desk.shell)) as progress, closing(Index(desk.store(args))) as index:
         index.catch_up(progress)
+        metrics = measured(index, which, time.time())
     from agentnb.notebook.figures import dashboard as drawn
 
-    show_figure(drawn(measured(index, which, time.time()), bare=desk.replaying))
+    show_figure(drawn(metrics, bare=desk.replaying))
 
 
 def search(desk: Desk, args: Namespace) -> None:
     """Show which runs say something, and where."""
     words = " ".join(f'"{word}"' if " " in word else word for word in args.words)
     query, which, store = Query.of(words) if words else None, _chosen(args), desk.store(args)
-    with Counting(host_of(desk.shell)) as progress:
-        found = searched(
-            Index(store), query, which, limit=args.limit, order="best" if args.best else "newest", progress=progress
-        )
+    with Counting(host_of(desk.shell)) as progress, closing(Index(store)) as index:
+        order: Literal["best", "newest"] = "best" if args.best else "newest"
+        found = searched(index, query, which, limit=args.limit, order=order, progress=progress)
     show(replace(found, bare=desk.replaying, flag=in_store(args)))
 
 

@@ -7,6 +7,7 @@ import shlex
 import sqlite3
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from agentnb.budget import Budget
@@ -116,9 +117,9 @@ def gc(desk: Desk, args: Namespace) -> None:
             return survey(store, older_than_days=args.older_than, max_mb=args.max_mb, progress=progress)
 
         garbage = collect(store, find) if args.yes else find()
-        index = Index(store)
-        if args.yes and index.file is not None and index.file.exists():  # what is gone is to be found no more
-            index.catch_up(progress)
+        with closing(Index(store)) as index:
+            if args.yes and index.file is not None and index.file.exists():  # what is gone is to be found no more
+                index.catch_up(progress)
     rows = [(goes.run, goes.status, f"{goes.days:.0f} days", _size(goes.size), goes.task) for goes in garbage.goes]
     more = len(rows) - _LISTED
     rows = [*rows[:_LISTED], *([(f"and {more} more", "", "", "", "")] if more > 0 else [])]

@@ -325,9 +325,7 @@ def _values(raw: sqlite3.Connection, rows: Mapping[str, _Row]) -> Iterator[Flaw]
     for key, row in rows.items():
         seq = int(digits) if (digits := _number(key)).isdecimal() else -1
         for name in sorted(blobs_in(row.text)):
-            found: Sequence[object] | None = raw.execute(
-                "SELECT value FROM Cache WHERE key = ?", (f"b/{name}",)
-            ).fetchone()
+            found: Sequence[object] | None = raw.execute(_VALUE, (f"b/{name}",)).fetchone()
             text = found[0] if found and isinstance(found[0], str) else ""
             if hashlib.sha256(text.encode("utf-8", "replace")).hexdigest() != name:
                 how: What = "changed" if found else "removed"
