@@ -304,7 +304,7 @@ def _percent(part: float) -> str:
 def _said(m: Metrics) -> str:
     """All of it in one line."""
     if not m.runs:
-        return "no runs yet"
+        return "no runs"
     parts = (
         count(m.runs, "run"),
         f"{_percent(m.success_rate)} of those that ended completed" if m.success_rate is not None else "",
@@ -339,7 +339,7 @@ def _table(m: Metrics) -> str:
         [heads, *calls] if calls else [],
         [["task type", "runs", "dollars a run", "drift"], *costs] if costs else [],
     )
-    return "\n\n".join("\n".join(aligned(table)) for table in tables if table) or "no runs yet"
+    return "\n\n".join("\n".join(aligned(table)) for table in tables if table)
 
 
 def _time(value: float | None) -> str:

@@ -46,18 +46,18 @@ class Drawn(ABC):
         """What informed what."""
 
     def timeline(
-        self, *, start: float | None = None, end: float | None = None, step: str = "", dark: bool | None = None
+        self, step: str = "", *, start: float | None = None, end: float | None = None, dark: bool | None = None
     ) -> Figure:
         """What it did when, as a Plotly figure: steps, calls of models and tools, waiting, retries, decisions.
 
         Args:
+            step: a step by its id, to be seen alone: "s40".
             start: seconds on the run's clock, where to begin; None for its beginning.
             end: likewise, where to end.
-            step: a step by its id, to be seen alone: "s40".
             dark: whether the page is dark; None takes colours for both.
 
         Raises:
-            ConfigError: `start` is after `end`, or there is no such step.
+            ConfigError: `start` is after `end`, or one of them no number, or there is no such step.
         """
         from agentnb.notebook.figures import timeline
 
@@ -104,7 +104,12 @@ class Drawn(ABC):
         Args:
             other: a run.
             dark: whether the page is dark; None takes colours for both.
+
+        Raises:
+            ConfigError: `other` is no run.
         """
+        if not isinstance(other, Drawn):
+            raise ConfigError(f"{other!r} is no run: give a Run, or two ids to agent.runs().compare(…)")
         from agentnb.notebook.figures import beside
 
         names = ("this run", "the other run") if self.bare else (self.id, other.id)

@@ -101,7 +101,8 @@ class Informed:
         """
         if name in self._named:
             return self._named[name]
-        raise KeyError(f"nothing is called {name!r}; there are {', '.join(self._named)}")
+        none = "there is no answer" if name == "answer" else f"nothing is called {name!r}"
+        raise KeyError(f"{none}: there are {', '.join(self._named)}")
 
     @cached_property
     def _named(self) -> Mapping[str, Node]:

@@ -46,7 +46,8 @@ def moment_of(event: Event) -> Moment:
             text = "; ".join(filter(None, (event.reason, event.finding)))
             return Moment(f"judged: {verdict}", text, "ok" if verdict == "continue" else "failed", by)
         case PlanMade(version=version):
-            steps = f"{event.keep + len(event.steps)} steps"
+            many = event.keep + len(event.steps)
+            steps = f"{many} step{'' if many == 1 else 's'}"
             return Moment(f"plan {version}", "; ".join(filter(None, (steps, event.reason))), by=by)
         case _:
             return Moment(name, said, _STATUS.get(type(event), "ok"), by)

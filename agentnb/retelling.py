@@ -131,7 +131,7 @@ _CONTENT: Final[Mapping[type, Callable[[Any], str]]] = {
     ModelReplied: lambda e: f"{e.usage.input_tokens} + {e.usage.output_tokens} tokens: {_short(e.text)}",
     ModelFailed: lambda e: e.message,
     MemorySummarised: lambda e: f"{e.upto} steps in {len(e.items)} lines, by {e.by}",
-    ReplyRejected: lambda e: f"{e.phase} {e.step}, layer {e.layer}: {'; '.join(e.problems)}",
+    ReplyRejected: lambda e: f"{f'{e.phase} {e.step}'.rstrip()}, layer {e.layer}: {'; '.join(e.problems)}",
     ArgsBound: lambda e: f"{e.step} {_short(e.args)}",
     AssessmentMade: lambda e: (
         f"{e.step} {len(e.established)} established, {len(e.assumed)} assumed, {len(e.unknown)} unknown"

@@ -178,7 +178,8 @@ def table(
     more = f", the first {number(len(rows))} of {number(len(runs))}" if len(runs) > len(rows) else ""
     where = "" if bare else f" in {store.place}"
     note = "" if bare or not rows else f"%agent show RUN{flag} shows one"
-    return Listing(f"Runs{where}{more}", [*compress(heads, kept)], [[*compress(row, kept)] for row in rows], note)
+    title = f"{'Runs' if runs else 'No runs'}{where}{more}"
+    return Listing(title, [*compress(heads, kept)], [[*compress(row, kept)] for row in rows], note)
 
 
 def _row(store: Store, run: str, now: float, flag: str, *, bare: bool) -> Sequence[str]:

@@ -112,7 +112,7 @@ class Found(Sequence[Hit]):
         rows = [_cells(hit) for hit in self.hits]
         left_out = {*(("run", "when") if self.bare else ()), *(() if any(row[5] for row in rows) else ("cost",))}
         kept = [name not in left_out for name in heads]
-        many = f"The newest {len(rows)} runs" if self.more else count(len(rows), "run")
+        many = f"The newest {count(len(rows), 'run')}" if self.more else count(len(rows), "run")
         note = (
             "" if self.bare else f"%agent show RUN{self.flag} opens one, %agent trace RUN{self.flag} says what it did"
         )
@@ -142,7 +142,7 @@ def search(
         ConfigError: neither terms nor conditions, no such order, or a limit below 1.
     """
     if query is None and which == Chosen():
-        raise ConfigError("say what to search for: words, or conditions such as tool= or status=")
+        raise ConfigError("say what to search for: words, or conditions such as a tool or a status")
     if order not in ("newest", "best"):
         raise ConfigError(f"a search is not ordered by {order!r}: there are newest, best")
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
@@ -249,7 +249,7 @@ def _said(query: Query | None, which: Chosen) -> str:
     words = [f'"{" ".join(term.words)}{"*" * term.prefix}"' for term in query.terms] if query else []
     given = [
         *which.status,
-        *filter(None, (which.tool and f"a call of {which.tool}", which.model and f"asking {which.model}")),
+        *filter(None, (which.tool and f"a call of {which.tool}", which.model and f"a call of {which.model}")),
         *([f"task_type {which.task_type or 'missing'}"] if which.task_type is not None else []),
         *(f"{key}={value}" for key, value in which.tags.items()),
         *(f"since {minute(at)}" for at in (which.since,) if at is not None),

@@ -102,6 +102,9 @@ def timeline_panel(
 
 def _bounds(spans: Sequence[Span], window: Window) -> tuple[float, float]:
     """The first and the last moment that is shown, in seconds on the run's clock."""
+    for name, at in (("start", window.start), ("end", window.end)):
+        if not isinstance(at, int | float | None):
+            raise ConfigError(f"{name}={at!r} is no number of seconds since the run began: give e.g. {name}=90")
     among = [span for span in spans if span.step == window.step] if window.step else spans
     if window.step and not among:
         steps = dict.fromkeys(span.step for span in spans if span.step)

@@ -75,7 +75,7 @@ class Trace(Sequence[Span]):
         found = tuple(span for span in self.spans if span.step == which or self._inside(span, which))
         if not found:
             steps = ", ".join(dict.fromkeys(span.step for span in self.spans if span.step)) or "none"
-            raise KeyError(f"{self.run} has done nothing for a step {which!r}; it has {steps}")
+            raise KeyError(f"{self.run} has done nothing for a step {which!r}: it has {steps}")
         return replace(self, spans=found)
 
     def _inside(self, span: Span, step: str) -> bool:
@@ -174,6 +174,7 @@ class Trace(Sequence[Span]):
             "usd": span.usd,
             "saved_usd": span.saved_usd,
             "from_cache": span.cached,
+            "shared": span.shared,
             "failure": span.failure or None,
             "by": span.by or None,
             "key": None if self.bare and span.op != "chat" else span.key or None,  # a tool's holds the run's id

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agentnb.agent import Agent
 from agentnb.beside import Side, beside
+from agentnb.errors import ConfigError
 from agentnb.models.scripted import ScriptedModel
 from agentnb.picture import Bars, Line
 from agentnb.run import Run
@@ -30,6 +33,12 @@ def test_both_have_their_lanes_on_one_axis_and_a_line_of_what_they_cost(store: D
     assert len(axes) == 1
     scaled = [trace for trace in found.to_dict()["data"] if trace["type"] == "scatter" and trace["mode"] == "lines"]
     assert [trace["line"].get("dash", "solid") for trace in scaled] == ["solid", "dash"]
+
+
+def test_an_id_is_no_run(store: DiskStore) -> None:
+    """It says what takes ids."""
+    with pytest.raises(ConfigError, match="'r7' is no run: give a Run"):
+        ran(store, 1).beside("r7")  # type: ignore[arg-type]
 
 
 def test_a_pause_of_one_in_which_the_other_worked_is_not_drawn_short() -> None:

@@ -96,7 +96,7 @@ def test_a_bare_one_has_no_id_and_no_time() -> None:
 def test_of_no_runs_there_is_a_figure_too() -> None:
     """It says so."""
     found = dashboard(Metrics())
-    assert found.text == found.said == "no runs yet"
+    assert (found.said, found.text) == ("no runs", "")
     assert "Waiting for a person: nothing" in [panel.title for panel in found]
     parsed(svg(found))
 

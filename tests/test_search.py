@@ -67,7 +67,7 @@ def test_the_newest_first_or_those_with_rare_words(store: DiskStore) -> None:
     assert [hit.run for hit in finder(store).search("heron", order="best")] == [runs[0], runs[2]]
     assert (len(found), found.more, found[0].run) == (2, False, runs[2])
     one = finder(store).search("heron", limit=1)
-    assert (len(one), one.more, one.as_text().splitlines()[0]) == (1, True, 'The newest 1 runs with "heron"')
+    assert (len(one), one.more, one.as_text().splitlines()[0]) == (1, True, 'The newest 1 run with "heron"')
 
 
 def test_conditions(store: DiskStore, fake_clock: FakeClock) -> None:
@@ -247,7 +247,7 @@ def test_the_table_of_runs_is_chosen_and_sorted(cells: Cells) -> None:
     assert len(cells.line("runs --limit 1 --since 1h --status completed").splitlines()) == 4
     assert "the first 1 of 3" in cells.line("runs -n 1")
     assert "runs are not sorted by 'price'" in " ".join(cells.line_error("runs --sort price"))
-    assert cells.line("runs --min-usd 1") == f"Runs in {Path('.agentnb').absolute()}"
+    assert cells.line("runs --min-usd 1") == f"No runs in {Path('.agentnb').absolute()}"
 
 
 @pytest.mark.usefixtures("cells")

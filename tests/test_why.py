@@ -70,13 +70,18 @@ def test_a_fork_names_the_run_that_it_came_from(store: DiskStore) -> None:
     two = one.fork("s2", args={"b": 6})
     chain = {node.id: node.title for node in two.why("s2").chain}
     assert chain["fork"] == one.id
+    root = f"{two.spent.tokens:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    assert f"  {root}  completed" in repr(two.trace).splitlines()[2]
 
 
 def test_what_is_not_there_is_named_with_what_is(store: DiskStore) -> None:
     """One clear error."""
     run = Agent(ScriptedModel([verdict(), answer()]), tools=[add], store=store).run("x", plan=[ONE])
-    with pytest.raises(ConfigError, match="nothing is called 's7'; there are task, plan 1, s1, answer"):
+    with pytest.raises(ConfigError, match="nothing is called 's7': there are task, plan 1, s1, answer"):
         run.why("s7")
+    waits = Agent(ScriptedModel([plan(step("note", text="x"))]), tools=[note], store=store).run("x")
+    with pytest.raises(ConfigError, match="there is no answer: there are task, plan 1, s1"):
+        waits.why()
 
 
 @settings(max_examples=150, deadline=None)

@@ -96,7 +96,7 @@ def figure(picture: Picture, *, dark: bool | None = None) -> Figure:
     for number, place in enumerate(places, start=1):
         drawing.add(place, "" if number == 1 else str(number))
     made = Figure(data=drawing.traces, layout=drawing.layout(picture))
-    said = clean(f"{picture.title}\n{picture.said}\n{picture.text}")
+    said = clean("\n".join(filter(None, (picture.title, picture.said, picture.text))))
     return made.beside(svg(picture, None if theme is EITHER else theme), said)
 
 
