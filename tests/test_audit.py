@@ -726,6 +726,7 @@ def test_a_run_whose_beginning_was_taken_away_can_be_verified(cells: Cells) -> N
         ("audit r1 --verify --export x.csv", "leave out --view and --export"),
         ("audit r9 --verify", "no run"),
         ("audit r1 --export .", "is a folder"),
+        ("audit log.csv", "there is no file 'log.csv'"),
     ],
 )
 def test_what_the_line_cannot_do(cells: Cells, line: str, why: str) -> None:

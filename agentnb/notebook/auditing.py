@@ -27,6 +27,8 @@ def audit(desk: Desk, args: Namespace) -> None:
     if is_file:
         show(replace(verify_audit(args.run, head=args.head or ""), bare=bare))
         return
+    if Path(args.run).suffix.lower() in (".csv", ".jsonl"):
+        raise ConfigError(f"there is no file {args.run!r}: `%agent audit RUN --export FILE` writes one")
     store, run = desk.store(args), args.run
     if verifies:
         with suppress(RunNotFound):  # of one whose beginning was taken away there may be more
