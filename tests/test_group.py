@@ -259,13 +259,17 @@ def test_an_interrupt_of_the_leader_is_its_own(
 
 @contextmanager
 def interrupted_after(seconds: float) -> Iterator[None]:
-    """KeyboardInterrupt on this thread, in so many seconds and perhaps within."""
+    """KeyboardInterrupt on this thread, in so many seconds and perhaps within.
+
+    And once more a second later: one that comes while the garbage collector calls somebody back, as hypothesis has it,
+    is lost.
+    """
 
     def strike(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:

@@ -127,8 +127,8 @@ def test_a_part_of_a_run_can_be_looked_at_closer() -> None:
     [
         (Window(step="s99"), "no step 's99' in this run: it has s1"),
         (Window(start=9, end=3), "start=9 is after end=3"),
-        (Window(start="15:47"), "start='15:47' is no number of seconds since the run began"),
-    ],  # type: ignore[arg-type]
+        (Window(start="15:47"), "start='15:47' is no number of seconds since the run began"),  # type: ignore[arg-type]
+    ],
 )
 def test_a_window_that_shows_nothing_is_an_error(window: Window, says: str) -> None:
     """It says what there is."""
