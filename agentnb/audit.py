@@ -19,6 +19,7 @@ from agentnb.checkpoint import load
 from agentnb.codec import head_of
 from agentnb.compliance import compliance
 from agentnb.deeds import Deed
+from agentnb.displayed import Displayed
 from agentnb.errors import ConfigError, DamagedRecord
 from agentnb.events import Kept, RunImported
 from agentnb.plain import plain
@@ -45,8 +46,8 @@ def view_named(name: str) -> View:
     raise ConfigError(f"there is no view {name!r} of an audit log: there are technical and compliance")
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Displayed):
     """What a run did, and what it was kept from doing: an entry for each call, those of runs inside it included.
 
     Iterate it for the entries of the compliance view; a notebook shows that one.
@@ -135,12 +136,6 @@ class Audit:
     def as_html(self) -> str:
         """The same as a card; everything in it is escaped."""
         return self.table().as_html()
-
-    def __repr__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        return self.as_html()
 
     def _row(self, deed: Deed, *, technical: bool) -> AuditRow:
         if technical:

@@ -11,10 +11,11 @@ from typing import Final
 from agentnb.approval import who
 from agentnb.compliance import authorised, changed, outcome, read, what, why
 from agentnb.deeds import Deed, How, Status
+from agentnb.displayed import Displayed
 from agentnb.markdown import line
 from agentnb.notes import brief_args
 from agentnb.plain import Plain
-from agentnb.render import COLUMNS, style_sheet
+from agentnb.render import COLUMNS, card
 from agentnb.technical import moment_text
 from agentnb.wording import count, seconds
 
@@ -87,8 +88,8 @@ class AuditRow:
         return replace(self, at="", took="", run="")
 
 
-@dataclass(frozen=True, slots=True)
-class AuditTable:
+@dataclass(frozen=True, slots=True, repr=False)
+class AuditTable(Displayed):
     """A view of an audit log.
 
     Attributes:
@@ -114,20 +115,13 @@ class AuditTable:
         table = f'<table class="audit"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
         inner = f'<div class="wide">{table}</div>' if self.rows else ""
         notes = "".join(f"<footer>{escape(note)}</footer>" for note in self._notes)
-        card = f'<article class="agentnb mathjax_ignore tex2jax_ignore">{header}{inner}{notes}</article>'
-        return f"<style>{style_sheet()}{_STYLE}</style>{card}"
+        return card(f"{header}{inner}{notes}", style=_STYLE)
 
     def as_text(self) -> str:
         """An entry each, of a few lines of under 100 columns."""
         title = f"Audit log{f' of {self.run}' if self.run else ''}: {self._said}"
         heads = _HEADS[self.view][3:]
         return "\n".join([title, *("\n".join(_lines(row, heads)) for row in self.rows), *self._notes])
-
-    def __repr__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        return self.as_html()
 
     @property
     def _keyless(self) -> bool:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from html import escape
 from itertools import zip_longest
 
+from agentnb.displayed import Displayed
 from agentnb.events import Kept, Record
 from agentnb.listing import Listing
 from agentnb.markdown import line
 from agentnb.notes import brief_args
 from agentnb.plan import Step
 from agentnb.preview import dump
-from agentnb.render import style_sheet
+from agentnb.render import card
 from agentnb.state import Outcome, RunState
 from agentnb.summary import Summary, Tally
 from agentnb.wording import MARKS, STATES, count, dollars, number, priced, seconds, tokens
@@ -78,8 +79,8 @@ class Pair:
         return self.left == self.right
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Displayed):
     """Two runs side by side; a notebook shows it as tables.
 
     Attributes:
@@ -114,14 +115,7 @@ class Comparison:
         heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("", *self.names))
         rows = [f"<tbody>{''.join(map(_tr, pairs))}</tbody>" for pairs in (self.steps, self.facts)]
         table = f'<div><table class="pairs"><thead><tr>{heads}</tr></thead>{"".join(rows)}</table></div>'
-        card = f'<article class="agentnb mathjax_ignore tex2jax_ignore">{header}{table}</article>'
-        return f"<style>{style_sheet()}{_STYLE}</style>{card}"
-
-    def __repr__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        return self.as_html()
+        return card(f"{header}{table}", style=_STYLE)
 
     def _said(self) -> str:
         """How many steps differ, and how many are shared."""

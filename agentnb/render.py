@@ -45,7 +45,7 @@ from agentnb.wording import (
     told,
 )
 
-__all__ = ["as_html", "as_text", "number_rows", "style_sheet", "typed_as_code"]
+__all__ = ["as_html", "as_text", "card", "number_rows", "style_sheet", "typed_as_code"]
 
 COLUMNS = 96
 _FEW = 8
@@ -68,10 +68,23 @@ def as_html(summary: Summary, *, every: bool = False) -> str:
     """
     s = shown(summary)
     body = _record(s, every=every) if s.status.ended else _panel(s, every=every)
+    style = "" if s.status.ended else style_sheet("panel")
+    return card(f"{_header(s)}{body}{_footer(s)}", kind=headline(s)[2], style=style, label="Agent run")
+
+
+def card(inner: str, *, kind: str = "", style: str = "", label: str = "") -> str:
+    """`inner` as a card: one element with its style sheet, which travels in every saved output.
+
+    Args:
+        inner: its HTML, escaped.
+        kind: the class that colours it, "ok", "ask" and so on; "" for none.
+        style: what only this card has besides the style sheet of all.
+        label: what a screen reader calls it; "" for nothing.
+    """
     # The last two classes keep MathJax from setting what stands between two dollar amounts as a formula.
-    kind = f"agentnb {headline(s)[2]} mathjax_ignore tex2jax_ignore"
-    card = f'<article class="{kind}" aria-label="Agent run">{_header(s)}{body}{_footer(s)}</article>'
-    return f"<style>{style_sheet()}{'' if s.status.ended else style_sheet('panel')}</style>{card}"
+    kinds = " ".join(filter(None, ("agentnb", kind, "mathjax_ignore tex2jax_ignore")))
+    named = f' aria-label="{label}"' if label else ""
+    return f'<style>{style_sheet()}{style}</style><article class="{kinds}"{named}>{inner}</article>'
 
 
 @cache

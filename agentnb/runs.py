@@ -24,6 +24,7 @@ from agentnb.wording import age, money, number
 
 if TYPE_CHECKING:
     from agentnb.notebook.figure import Figure
+from agentnb.displayed import Displayed
 
 __all__ = ["Runs", "picked", "table"]
 
@@ -31,7 +32,7 @@ _SORTED: Final = {"ended": "at DESC", "waiting": "waits_since IS NULL, waits_sin
 _SHOWN: Final = 20
 
 
-class Runs(Sequence[Run]):
+class Runs(Sequence[Run], Displayed):
     """Runs of a store, the newest first; a notebook shows them as a table.
 
     What is in it is settled when it is first looked at.
@@ -133,10 +134,12 @@ class Runs(Sequence[Run]):
         keeper = self._keeper
         return table(keeper.store, self.ids, now=keeper.clock.wall(), bare=keeper.replaying)
 
-    def __repr__(self) -> str:
+    def as_text(self) -> str:
+        """The table in aligned columns."""
         return self.listing().as_text()
 
-    def _repr_html_(self) -> str:
+    def as_html(self) -> str:
+        """The same as HTML; everything in it is escaped."""
         return self.listing().as_html()
 
 

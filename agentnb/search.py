@@ -11,6 +11,7 @@ from itertools import compress
 from typing import Any, Final, Literal, overload
 
 from agentnb.chosen import Chosen
+from agentnb.displayed import Displayed
 from agentnb.entry import Part
 from agentnb.errors import ConfigError
 from agentnb.index import PIECES, Index
@@ -61,8 +62,8 @@ class Hit:
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found(Sequence[Hit]):
+@dataclass(frozen=True, slots=True, repr=False)
+class Found(Sequence[Hit], Displayed):
     """What a search has found; a notebook shows it as a table.
 
     Attributes:
@@ -98,12 +99,6 @@ class Found(Sequence[Hit]):
     def as_html(self) -> str:
         """A table; what matches is marked, and everything else escaped."""
         return self._table().as_html().replace(_ON, "<mark>").replace(_OFF, "</mark>")
-
-    def __repr__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        return self.as_html()
 
     def _table(self) -> Listing:
         if not self.hits:

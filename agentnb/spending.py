@@ -16,13 +16,14 @@ from typing import Final
 from agentnb.alerts import TASK_TYPE
 from agentnb.bill import TOTAL
 from agentnb.cost import Cost, Line, Saved, Saving, Used
+from agentnb.displayed import Displayed
 from agentnb.entry import USED
 from agentnb.errors import ConfigError
 from agentnb.index import Index
 from agentnb.listing import aligned
 from agentnb.markdown import line
 from agentnb.measures import quantile
-from agentnb.render import number_rows, style_sheet
+from agentnb.render import card, number_rows
 from agentnb.store.base import Progress, Store
 from agentnb.store.disk import DiskStore
 from agentnb.when import When, moment
@@ -102,8 +103,8 @@ class CostRow:
         return self.used.unpriced > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
+@dataclass(frozen=True, slots=True, repr=False)
+class Spending(Displayed):
     """Rows of costs; a notebook shows them as a table. Iterate it for the rows.
 
     Attributes:
@@ -139,15 +140,7 @@ class Spending:
         table = f'<table class="n spent"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         notes = "".join(f"<footer>{escape(note)}</footer>" for note in self._notes)
         title = f"<header><b>{escape(self._title)}</b></header>"
-        inner = f'{title}<div class="wide">{table}</div>{notes}'
-        card = f'<article class="agentnb mathjax_ignore tex2jax_ignore">{inner}</article>'
-        return f"<style>{style_sheet()}{_STYLE}</style>{card}"
-
-    def __repr__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        return self.as_html()
+        return card(f'{title}<div class="wide">{table}</div>{notes}', style=_STYLE)
 
     @property
     def _title(self) -> str:

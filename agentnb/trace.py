@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, get_args, overload
 
+from agentnb.displayed import Displayed
 from agentnb.errors import AgentError, ConfigError
 from agentnb.events import Kept
 from agentnb.plan import JSON
@@ -36,8 +37,8 @@ class Source(Protocol):
         """What a model was asked in that record, exactly; None where that cannot be made again here."""
 
 
-@dataclass(frozen=True)
-class Trace(Sequence[Span]):
+@dataclass(frozen=True, repr=False)
+class Trace(Sequence[Span], Displayed):
     """All that a run did, a parent before its parts; index and iterate it.
 
     Attributes:
@@ -236,12 +237,6 @@ class Trace(Sequence[Span]):
     def as_html(self) -> str:
         """The same as a table, in which what went in and what came out can be unfolded; all of it escaped."""
         return tree_html(self._title(), self._lines(HTML_LINES), self._unfolded, bare=self.bare)
-
-    def __repr__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        return self.as_html()
 
     def _title(self) -> str:
         of = "" if self.bare else f" of {self.run}"

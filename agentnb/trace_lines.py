@@ -11,7 +11,7 @@ from agentnb.listing import aligned, columns
 from agentnb.markdown import clean, line
 from agentnb.notes import brief_args, first_line
 from agentnb.preview import cut_text
-from agentnb.render import style_sheet
+from agentnb.render import card
 from agentnb.span import WRONG, Span
 from agentnb.wording import count, money, number, seconds, without_runs
 
@@ -183,9 +183,7 @@ def tree_html(title: str, lines: Sequence[Line | int], texts: Callable[[Span], t
         for row in lines
     )
     table = f'<table class="trace"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    kind = "agentnb mathjax_ignore tex2jax_ignore"  # the last two as of a run's card
-    card = f'<article class="{kind}"><header><b>{escape(title)}</b></header><div>{table}</div></article>'
-    return f"<style>{style_sheet()}{_STYLE}</style>{card}"
+    return card(f"<header><b>{escape(title)}</b></header><div>{table}</div>", style=_STYLE)
 
 
 def _row(

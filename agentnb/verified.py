@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from agentnb.audit_file import COLUMNS, read_entries
+from agentnb.displayed import Displayed
 from agentnb.errors import ConfigError, RunNotFound
 from agentnb.hash_chain import Broken, judged
 from agentnb.listing import Listing
@@ -37,8 +38,8 @@ class Wrong:
     said: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+@dataclass(frozen=True, slots=True, repr=False)
+class Verified(Displayed):
     """What a check has found; a notebook shows it.
 
     Attributes:
@@ -69,12 +70,6 @@ class Verified:
     def as_html(self) -> str:
         """The same as HTML; everything in it is escaped."""
         return self._listing().as_html()
-
-    def __repr__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        return self.as_html()
 
     def _listing(self) -> Listing:
         head = f"Its head is {self.head}" if self.head else "It has no head yet"

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agentnb.displayed import Displayed
 from agentnb.errors import ConfigError
 from agentnb.informed import Edge, Informed, Node
 from agentnb.listing import Listing
@@ -21,8 +22,8 @@ _ALIKE = 8
 """Causes that are named one by one, though they are of the same kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Why:
+@dataclass(frozen=True, slots=True, repr=False)
+class Why(Displayed):
     """What led to a step, a plan or the answer of a run.
 
     Attributes:
@@ -52,12 +53,6 @@ class Why:
     def as_html(self) -> str:
         """The same as a table, escaped."""
         return self._listing().as_html()
-
-    def __repr__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        return self.as_html()
 
     def _listing(self) -> Listing:
         of = f" of {self.run}" if self.run else ""

@@ -72,7 +72,7 @@ LAYERS = """
     dryrun by_hand recalled
     actions
     markdown
-    standing notes listing
+    standing notes listing displayed
     course
     steps
     summary

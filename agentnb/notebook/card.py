@@ -19,8 +19,8 @@ from agentnb.approval import ApprovalRequest, DoubtRequest, OtherCall, QuestionR
 from agentnb.events import Statement
 from agentnb.markdown import line
 from agentnb.notebook.changes import Change, changes_html, in_sight, pretty
-from agentnb.notebook.outcome import article
 from agentnb.plan import JSON
+from agentnb.render import card
 from agentnb.standing import ways_to_answer, ways_to_decide
 from agentnb.wording import count, seconds
 
@@ -81,7 +81,7 @@ def card_html(request: Request, *, many: bool = False) -> str:
     object_ = f"{escape(inside)} wants to call {object_}" if inside else object_
     header = f"<header><b>{lead[0]} {lead[1]}</b> <span>{object_}</span> {place}</header>"
     body = f"<div>{_table(rows, 'What is asked')}{folded}</div>"
-    return f"<style>{_look()}</style>{article(f'{kind} asks', header + body)}"
+    return f"<style>{_look()}</style>{card(header + body, kind=kind + ' asks')}"
 
 
 @cache

@@ -8,10 +8,10 @@ from html import escape
 from agentnb.approval import Answer, ApprovalRequest, DoubtRequest, OtherCall, QuestionRequest, Request
 from agentnb.markdown import clean, line
 from agentnb.notebook.changes import changed, changes_html, changes_text
-from agentnb.render import style_sheet, typed_as_code
+from agentnb.render import card, typed_as_code
 from agentnb.standing import ways_to_answer, ways_to_decide
 
-__all__ = ["Outcome", "article", "decided", "left_waiting"]
+__all__ = ["Outcome", "decided", "left_waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,13 @@ class Outcome:
         typed = typed_as_code(line(self.todo, 400)).replace("<code>", '<code style="white-space:nowrap">')
         todo = f": {typed}" if self.todo else ""
         head = f"<b>{self.icon} {escape(line(self.said, 100))}</b> <span>{escape(line(self.call, 700))}{todo}</span>"
-        return article(self.kind, f"<header>{head}</header>{self.more_html}")
+        return card(f"<header>{head}</header>{self.more_html}", kind=self.kind)
 
     def text(self) -> str:
         """As text."""
         todo = f": {line(self.todo, 400)}" if self.todo else ""
         first = f"{self.icon} {line(self.said, 100)} {line(self.call, 700)}".rstrip() + todo
         return "\n".join([first, *(f"    {clean(more)}" for more in self.more.splitlines())])
-
-
-def article(kind: str, inner: str) -> str:
-    """A card of this class of the style sheet, with that style sheet; a formula-like "$5 and $6" stays text in it."""
-    card = f'<article class="agentnb {kind} mathjax_ignore tex2jax_ignore">{inner}</article>'
-    return f"<style>{style_sheet()}</style>{card}"
 
 
 def decided(request: Request, answer: Answer, who: str = "you") -> Outcome:  # noqa: PLR0911 - a table
