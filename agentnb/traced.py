@@ -12,7 +12,7 @@ from agentnb.events import Kept
 from agentnb.log import RunLog
 from agentnb.models.base import Model
 from agentnb.plan import JSON
-from agentnb.recalled import recalled
+from agentnb.recalled import Asked, asked_in, recalled
 from agentnb.span import Span
 from agentnb.spans import spans_of
 from agentnb.store.base import Store
@@ -41,7 +41,8 @@ class Texts:
         self._tools_of = tools_of
         self._models = tuple(models)
         self._logs: dict[str, RunLog] = {}
-        self._prompts: dict[str, dict[int, str]] = {}
+        self._asked: dict[str, dict[int, Asked]] = {}
+        self._tools: dict[str, Mapping[str, Tool]] = {}
 
     def value(self, run: str, kept: Kept) -> JSON:
         """The value that a record of `run` refers to."""
@@ -49,11 +50,12 @@ class Texts:
 
     def prompt(self, run: str, seq: int) -> str | None:
         """What a model was asked in record `seq` of `run`, exactly; None where that cannot be made again."""
-        if run not in self._prompts:
-            log = self._log(run)
-            made = recalled(log, log.store.read(run), self._tools_of(run), self._models)
-            self._prompts[run] = {place: f"{request.system}\n\n{request.user}" for place, request in made}
-        return self._prompts[run].get(seq)
+        log = self._log(run)
+        if run not in self._asked or seq not in self._asked[run]:  # it may have gone on since
+            self._asked[run], self._tools[run] = asked_in(log.store.read(run)), self._tools_of(run)
+        asked = self._asked[run].get(seq)
+        request = recalled(asked, log, self._tools[run], self._models) if asked else None
+        return f"{request.system}\n\n{request.user}" if request else None
 
     def _log(self, run: str) -> RunLog:
         if run not in self._logs:

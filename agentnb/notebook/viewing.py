@@ -44,13 +44,14 @@ def seen(desk: Desk, args: Namespace) -> Seen:
     """
     store = desk.store(args)
     run = full_id(store, args.run, desk.names)
-    head = load(store, run)[0].head
+    state, _ = load(store, run)
+    head = state.head
     models = []
     for ref in dict.fromkeys((head.model, head.cheap_model, *head.phases.values())):
         with suppress(AgentError):
             models.append(resolve(model_of_run(ref, desk.names)))
     tools = with_reading({tool.name: tool for tool in tools_in(desk.names).values()})
-    return Seen(Shelf(store, desk.redact(), desk.settings.mode == "replay", tools, models), run)
+    return Seen(Shelf(store, desk.redact(), desk.settings.mode == "replay", tools, models), run, state)
 
 
 def trace(desk: Desk, args: Namespace) -> None:
