@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from agentnb.displayed import Displayed
 from agentnb.errors import ConfigError, RunNotFound
 from agentnb.hash_chain import Broken, judged
 from agentnb.listing import Listing
+from agentnb.markdown import line
 from agentnb.store.base import Store
 from agentnb.store.evidence import Evidence, examine
 from agentnb.wording import count
 
-__all__ = ["Verified", "verify_audit", "verify_run"]
+__all__ = ["Verified", "head_given", "verify_audit", "verify_run"]
 
 _SHOWN: Final = 100
+_HEAD: Final = re.compile(r"[0-9a-f]{64}")
 _WHAT: Final = {"changed": "changed", "removed": "removed", "inserted": "put there", "moved": "moved"}
 
 
@@ -83,6 +86,18 @@ class Verified(Displayed):
         return Listing(f"✗ {self.name} is not what was written", ("where", "was", "how that shows"), rows, notes)
 
 
+def head_given(text: str) -> str:
+    """The head that somebody has typed, as a head is written.
+
+    Raises:
+        ConfigError: it is none, so that to compare with it would say nothing.
+    """
+    head = text.strip().lower()
+    if not _HEAD.fullmatch(head):
+        raise ConfigError(f"{line(text, 80)!r} is no head: give all 64 digits (0-9, a-f) that were shown with the log")
+    return head
+
+
 def verify_audit(file: Path | str, *, head: str = "") -> Verified:
     """Whether an exported audit log is what was written: which entries were changed, removed, inserted or moved.
 
@@ -94,10 +109,11 @@ def verify_audit(file: Path | str, *, head: str = "") -> Verified:
         head: the head that it had; not compared if left out.
 
     Raises:
-        ConfigError: the file cannot be read, or is no audit log.
+        ConfigError: the file cannot be read, or is no audit log; or `head` is none.
     """
+    head = head and head_given(head)
     found = read_entries(Path(file).expanduser())
-    broken, same = judged(found.entries, head.strip().lower())
+    broken, same = judged(found.entries, head)
     ends = [entry for entry in found.entries if entry.end and entry.sound]
     wrong = [] if same else [Wrong("head", "changed", "it is not the one that was given")]
     wrong += [] if found.headed else [Wrong("row 1", "changed", "it does not name the columns")]
@@ -136,8 +152,9 @@ def verify_run(store: Store, run: str, *, head: str = "", bare: bool = False) ->
 
     Raises:
         RunNotFound: no such run, and no trace of one.
-        ConfigError: the store is none on disk, or cannot be read at all.
+        ConfigError: the store is none on disk, or cannot be read at all; or `head` is none.
     """
+    head = head and head_given(head)
     if store.folder is None:
         raise ConfigError("only a store on this machine's disk can be verified: `run.audit.export` writes a chain")
     try:
@@ -147,7 +164,7 @@ def verify_run(store: Store, run: str, *, head: str = "", bare: bool = False) ->
     first = found[0]
     if not first.records and not first.heads and not first.flaws:
         raise RunNotFound(f"no run {run!r} in {store.place}: `%agent runs` lists them")
-    same = not head or head.strip().lower() in first.heads
+    same = not head or head in first.heads
     wrong = [] if same else [Wrong("head", "changed", "the run has never had the head that was given")]
     for one in found:
         inside = "" if one is first else "inside it: " if bare else f"{one.run} "

@@ -653,6 +653,16 @@ def test_a_head_that_the_run_never_had(run: Run) -> None:
     assert [wrong.where for wrong in run.audit.verify(head="0" * 64).wrong] == ["head"]
 
 
+@pytest.mark.parametrize("head", ["abc", " ", "0" * 63, "0" * 65, "g" * 64, "\u0660" * 64])
+def test_a_head_that_is_none_is_an_error_and_no_verdict(run: Run, tmp_path: Path, head: str) -> None:
+    """What was typed wrong says nothing about what was written."""
+    run.audit.export(tmp_path / "a.csv")
+    with pytest.raises(ConfigError, match="is no head: give all 64"):
+        run.audit.verify(head=head)
+    with pytest.raises(ConfigError, match="is no head: give all 64"):
+        verify_audit(tmp_path / "a.csv", head=head)
+
+
 def test_a_run_that_an_observer_is_told_of_is_verified_as_any_other(store: DiskStore) -> None:
     """Its store is the same, with somebody told of each commit."""
     run = busy(store, telemetry=Telemetry())
@@ -727,6 +737,8 @@ def test_a_run_whose_beginning_was_taken_away_can_be_verified(cells: Cells) -> N
         ("audit r9 --verify", "no run"),
         ("audit r1 --export .", "is a folder"),
         ("audit log.csv", "there is no file 'log.csv'"),
+        ("audit r1 --head abc", "'abc' is no head"),
+        ('audit r1 --head ""', "'' is no head"),
     ],
 )
 def test_what_the_line_cannot_do(cells: Cells, line: str, why: str) -> None:

@@ -13,7 +13,7 @@ from agentnb.errors import ConfigError, RunNotFound
 from agentnb.listing import Listing
 from agentnb.notebook.desk import Desk, full_id
 from agentnb.notebook.listing import show
-from agentnb.verified import verify_audit, verify_run
+from agentnb.verified import head_given, verify_audit, verify_run
 
 __all__ = ["audit"]
 
@@ -24,8 +24,9 @@ def audit(desk: Desk, args: Namespace) -> None:
     if (verifies or is_file) and (args.export or args.view):
         raise ConfigError("what is verified is the whole of it, whatever the view: leave out --view and --export")
     bare = desk.settings.mode == "replay"
+    head = "" if args.head is None else head_given(args.head)
     if is_file:
-        show(replace(verify_audit(args.run, head=args.head or ""), bare=bare))
+        show(replace(verify_audit(args.run, head=head), bare=bare))
         return
     if Path(args.run).suffix.lower() in (".csv", ".jsonl"):
         raise ConfigError(f"there is no file {args.run!r}: `%agent audit RUN --export FILE` writes one")
@@ -33,7 +34,7 @@ def audit(desk: Desk, args: Namespace) -> None:
     if verifies:
         with suppress(RunNotFound):  # of one whose beginning was taken away there may be more
             run = full_id(store, run, desk.names)
-        show(verify_run(store, run, head=args.head or "", bare=bare))
+        show(verify_run(store, run, head=head, bare=bare))
         return
     log = Audit(store, full_id(store, run, desk.names), bare=bare)
     view = view_named(args.view or "compliance")
