@@ -6,7 +6,7 @@
 
 Each line is the canonical JSON of an entry of a chain, see `hash_chain.py`; a row of CSV holds the same entry, so the
 same hashes, on one line each. A cell that a spreadsheet would take for a formula begins with an apostrophe, which is no
-part of it.
+part of it. How lines end is no part of an entry either, since none breaks a line within: git and editors change that.
 """
 
 from __future__ import annotations
@@ -101,10 +101,11 @@ def read_entries(file: Path) -> LogFile:
     try:
         with file.open(encoding="utf-8-sig" if as_csv else "utf-8", errors="surrogateescape", newline="") as lines:
             if as_csv:
-                names, headed = _named(next(lines, ""))
-                found = list(_from_csv(lines, names))
+                rows = _ended(lines, "\r\n")
+                names, headed = _named(next(rows, ""))
+                found = list(_from_csv(rows, names))
             else:
-                found = list(_from_json(lines))
+                found = list(_from_json(_ended(lines, "\n")))
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         why = getattr(error, "strerror", None) or error
         raise ConfigError(f"{str(file)!r} cannot be read: {why}") from error
@@ -116,6 +117,11 @@ def read_entries(file: Path) -> LogFile:
 
 def _is_csv(file: Path) -> bool:
     return file.suffix.lower() == ".csv"
+
+
+def _ended(lines: Iterable[str], end: str) -> Iterator[str]:
+    """The lines, each that ends as some system's lines do with `end`, as it was written; what is cut off stays so."""
+    return (line.rstrip("\r\n") + end if line.endswith("\n") else line for line in lines)
 
 
 def _from_json(lines: Iterable[str]) -> Iterator[tuple[Entry, Mapping[str, JSON]]]:

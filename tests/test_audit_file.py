@@ -101,6 +101,20 @@ class TestOneChange:
         assert found(tmp_path / name, [*lines(name)[:-1], lines(name)[-1][:-1]])[0][1] == "changed"
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_how_lines_end_is_no_content(
+    lines: Callable[[str], list[bytes]], tmp_path: Path, name: str, end: bytes
+) -> None:
+    """Git and editors change it; whatever else is changed there is found still."""
+    other = [line.rstrip(b"\r\n") + end for line in lines(name)]
+    assert found(tmp_path / name, other) == []
+    assert found(tmp_path / name, [*lines(name)[:3], *other[3:]]) == []
+    unit = "row" if name.endswith("csv") else "line"
+    other[2] = other[2].replace(b"a text 1", b"a text 9", 1).replace(b"a text 0", b"a text 9", 1)
+    assert found(tmp_path / name, other) == [(f"{unit} 3", "changed")]
+
+
 def test_the_head_tells_what_a_forger_has_written_anew(tmp_path: Path) -> None:
     """The file is a sound chain then, and not the one that was exported."""
     head = write_entries(tmp_path / "a.jsonl", "technical", {}, [body("technical", n) for n in range(3)])
