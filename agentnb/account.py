@@ -16,6 +16,7 @@ from agentnb.events import (
     ApprovalExpired,
     CallInDoubt,
     CallSimulated,
+    ChildSettled,
     ChildStarted,
     DoubtResolved,
     EarlierResult,
@@ -163,6 +164,8 @@ class _Telling:
                 yield from self._resolved(deed, record, e)
             case ChildStarted() as e:
                 self.claimed = deed.with_record(record.seq, children=(*deed.children, e.child))
+            case ChildSettled() as e if deed.facts is not None and deed.facts.delegates:
+                self.claimed = deed.with_record(record.seq, ended=(e.status, e.reason))
             case GateRaised() | ApprovalExpired() | LimitReached() | RunFinished() if self.state.claim is None:
                 yield self._end(deed, record, Status.WITHDRAWN)
             case _:

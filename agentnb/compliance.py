@@ -12,7 +12,7 @@ from agentnb.deeds import How, Status
 from agentnb.plain import Plain
 from agentnb.plan import JSON
 from agentnb.technical import moment_text
-from agentnb.wording import count
+from agentnb.wording import GAUGES, count
 
 __all__ = ["COMPLIANCE", "COMPLIANCE_TEXTS", "authorised", "changed", "compliance", "outcome", "read", "what", "why"]
 
@@ -54,6 +54,15 @@ _FAILED: Final[Mapping[str, str]] = {
     "invalid_data": "the data was not what it takes",
     "fatal": "it cannot work as it is",
     "": "it gave an error",
+}
+
+_INSIDE: Final[Mapping[str, str]] = {
+    **{cap: f"the run inside it came to its cap on {name.lower()}" for cap, name in GAUGES.items()},
+    "completed": "the run inside it gave no answer",
+    "stopped": "the run inside it was stopped",
+    "failed": "the run inside it failed",
+    "cancelled": "the run inside it was cancelled",
+    "": "no run could be begun inside it",
 }
 
 _STOPPED: Final = {
@@ -127,6 +136,8 @@ def changed(p: Plain) -> str:  # noqa: PLR0911 - a table
         return "Nothing: it was only simulated"
     if not p.tries:
         return "Nothing: no call was made"
+    if p.delegates and p.status is Status.FAILED and not p.inside:
+        return "Nothing: no run was begun"
     if p.delegates:
         return "What the run inside it has done, which has entries of its own"
     if not acts:
@@ -181,11 +192,12 @@ def _came(p: Plain) -> str:  # noqa: PLR0911 - a table
         case Status.OK | Status.SIMULATED:
             many = "" if p.many is None else f" of {count(p.many, _UNITS[p.gave])}"
             gave = "would have given" if p.status is Status.SIMULATED else "gave"
-            return f"It {gave} {p.gave or 'no result that is kept'}{many}"
+            short = f"; {_INSIDE[p.inside]}" if p.inside not in ("", "completed") else ""
+            return f"It {gave} {p.gave or 'no result that is kept'}{many}{short}"
         case Status.EMPTY:
             return "It found nothing"
         case Status.FAILED:
-            return f"It failed: {_FAILED[p.failure]}"
+            return f"It failed: {_INSIDE[p.inside] if p.delegates else _FAILED[p.failure]}"
         case Status.REFUSED:
             return f"It was not made{' again' if p.tries else ''}: {_STOPPED[p.refused_by]}"
         case Status.IN_DOUBT:

@@ -154,6 +154,7 @@ class Deed:
         refused_by: of what was refused: "arguments", "guard", "breaker" or "read".
         earlier: the run and step whose result was given back.
         children: the runs that it was, or that its code began.
+        ended: of a run that it was, how that ended: its status and the reason, ("stopped", "steps").
         described: what the tool's `describe` says that it does.
         reasons: why a person had to be asked, beyond the policy.
         at: when it began, in seconds since 1970.
@@ -186,6 +187,7 @@ class Deed:
     refused_by: str = ""
     earlier: tuple[str, str] = ("", "")
     children: tuple[str, ...] = ()
+    ended: tuple[str, str] = ("", "")
     described: str = ""
     reasons: tuple[str, ...] = ()
     at: float

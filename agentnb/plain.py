@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, get_args
 
+from agentnb.budget import LIMITS
 from agentnb.deeds import Deed, How, Status
 from agentnb.errors import FailureClass
 from agentnb.events import Kept
@@ -95,6 +96,7 @@ _HOLDS: Final[Mapping[str, Callable[[object], bool]]] = {
     "gave": _one_of(_KINDS),
     "many": _is_number,
     "runs": _each(_like(_RUN)),
+    "inside": _one_of((*LIMITS, "completed", "stopped", "failed", "cancelled")),
     "at": _is_number,
     "records": _each(_is_number),
     "described": lambda value: isinstance(value, Vouched),
@@ -122,6 +124,7 @@ class Plain:
         doubts: whether it had happened, and who found out; None while nobody has.
         gave, many: the kind of its result, and how many items or fields it has.
         runs: other runs that it concerns: those that it was, or the one whose result it gave back.
+        inside: of a run that it was, how that ended: its status, or the cap that stopped it; "" of any other.
         at: when it began.
         records: those that say all this.
         described: what the tool's `describe` says.
@@ -159,6 +162,7 @@ class Plain:
     gave: str
     many: int | None
     runs: tuple[str, ...]
+    inside: str
     at: float
     records: tuple[int, ...]
     described: Vouched
@@ -199,9 +203,13 @@ def plain(deed: Deed, text_of: Callable[[Kept], str], who: Callable[[str], str] 
         reasons=len(deed.reasons), tries=len(deed.tries), seconds=_took(deed),
         failure=str(deed.failure or ""), refused_by=_only("refused_by", deed.refused_by),
         doubts=tuple((doubt.happened, _only("by", who(doubt.by))) for doubt in deed.doubts), gave=gave, many=many,
-        runs=tuple(run for run in (*deed.children, deed.earlier[0]) if run and _HOLDS["run"](run)), at=deed.at,
-        records=deed.records, described=Vouched(deed.described),
+        runs=tuple(run for run in (*deed.children, deed.earlier[0]) if run and _HOLDS["run"](run)),
+        inside=_ended(*deed.ended), at=deed.at, records=deed.records, described=Vouched(deed.described),
     )  # fmt: skip
+
+
+def _ended(status: str, reason: str) -> str:
+    return reason if status == "stopped" and reason in LIMITS else _only("inside", status)
 
 
 def _took(deed: Deed) -> float | None:

@@ -17,6 +17,7 @@ from agentnb import Agent, Answer, Budget, ModelReply, ScriptedModel, Step, Tool
 from agentnb.account import deeds
 from agentnb.audit import Audit
 from agentnb.audit_file import COLUMNS
+from agentnb.budget import LIMITS
 from agentnb.bundle import export_run, import_run
 from agentnb.calls import NOT_DESCRIBED
 from agentnb.compliance import COMPLIANCE, compliance
@@ -371,6 +372,7 @@ def test_a_deed_made_of_canaries_tells_none(status: Status, facts: Any) -> None:
         doubts=(Doubt(C["doubt"], 3, happened=True, by=f"{C['said']}!", reason=C["reason"]),),
         result=Kept(4, text=json.dumps(C["result"])), message=C["error"], key=C["arg"], binding=C["arg"],
         refused_by=C["guard"], earlier=(C["task"], C["arg"]), children=(C["child_task"],), reasons=(C["guard"],),
+        ended=(C["reason"], C["said"]),
         at=1.0, records=(3,),
     )  # fmt: skip
     for one in (deed, replace(deed, tries=())):
@@ -402,7 +404,7 @@ PLAIN = Plain(
     run="r1-heron", parent="", parent_step="", step="s1", tool="send", effect="write", reversibility="full",
     egress=False, untrusted=False, delegates=False, by_hand=False, again=False, status=Status.OK, plan_version=1,
     plan_by="user", args=(("text", "a text"),), rests_on=(), how=How.POLICY, by="", decided_at=None, reasons=0, tries=1,
-    seconds=None, failure="", refused_by="", doubts=(), gave="", many=None, runs=(), at=0.0, records=(1,),
+    seconds=None, failure="", refused_by="", doubts=(), gave="", many=None, runs=(), inside="", at=0.0, records=(1,),
     described=Vouched(""),
 )  # fmt: skip
 
@@ -412,16 +414,18 @@ PLAIN = Plain(
     st.tuples(st.booleans(), st.booleans()), st.integers(0, 3),
     st.tuples(st.sampled_from(["", *FailureClass]), st.sampled_from(["", "ada", "policy"])),
     st.lists(st.tuples(st.sampled_from([None, True, False]), st.sampled_from(["", "ada", "reconcile"])), max_size=2),
+    st.sampled_from(["", *LIMITS, "completed", "stopped", "failed", "cancelled"]),
 )  # fmt: skip
 def test_every_entry_has_its_sentences(  # noqa: PLR0917 - hypothesis hands each over
-    status: Status, how: How, effect: str, flags: tuple[bool, bool], tries: int, who: tuple[str, str], doubts: list[Any]
-) -> None:
+    status: Status, how: How, effect: str, flags: tuple[bool, bool], tries: int, who: tuple[str, str],
+    doubts: list[Any], inside: str,
+) -> None:  # fmt: skip
     """Whatever there is: each column has a word, and begins as a sentence does."""
     (egress, hand), (failure, by) = flags, who
     told = compliance(
         replace(
             PLAIN, status=status, how=how, effect=effect, egress=egress, by_hand=hand, failure=failure, by=by,
-            tries=max(tries, int(status in UNTRIED)), doubts=tuple(doubts), delegates=hand and egress,
+            tries=max(tries, int(status in UNTRIED)), doubts=tuple(doubts), delegates=hand and egress, inside=inside,
         )
     )  # fmt: skip
     for name in ("what", "why", "read", "changed", "authorised", "outcome"):
@@ -429,6 +433,34 @@ def test_every_entry_has_its_sentences(  # noqa: PLR0917 - hypothesis hands each
         assert text
         assert text[0].isupper() or text.startswith(("send", "ada"))
         assert "  " not in text
+
+
+@pytest.mark.parametrize(
+    ("lines", "budget", "said"),
+    [
+        ([], Budget(tokens=1), "It failed: the run inside it came to its cap on tokens"),
+        (
+            [plan(step("add", a=1, b=2), step("add", a=3, b=4))] * 2 + [verdict(), answer("three")], Budget(steps=1),
+            "It gave an object of 5 fields; the run inside it came to its cap on steps",
+        ),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_run_inside_is_told_as_what_it_is(lines: list[Any], budget: Budget, said: str) -> None:
+    """A cap of it is no fault of the data that it was given."""
+    inner = Agent(ScriptedModel(lines), tools=[add], assess=False).as_tool("inner", "Adds.", budget=budget)
+    steps = [Step(tool="inner", args={"task": "add"}, check=SURE)]
+    told = steady(inner).run("x", plan=steps).audit.compliance[-1]
+    assert told["outcome"] == said
+    assert told["changed"] == "What the run inside it has done, which has entries of its own"
+
+
+def test_a_run_inside_that_could_not_be_begun_is_told_as_none() -> None:
+    """There was nothing left for it, and it has changed nothing."""
+    inner = Agent(ScriptedModel([]), tools=[add]).as_tool("inner", "Adds.")
+    steps = [Step(tool="inner", args={"task": "add"}, check=SURE)]
+    told = steady(inner, budget=Budget(steps=1, tokens=50_000)).run("x", plan=steps).audit.compliance[0]
+    assert told["outcome"] == "It failed: no run could be begun inside it"
+    assert told["changed"] == "Nothing: no run was begun"
 
 
 # --- describe ---------------------------------------------------------------------------------------------------------
