@@ -33,6 +33,9 @@ __all__ = ["CostRow", "Receipt", "Spending", "aggregated", "costs"]
 
 _P95: Final = 0.95
 _NAME: Final = 32
+_GROUPINGS: Final = ("model", "phase", "status", TASK_TYPE)
+"""What costs can be grouped by, whatever tags there are."""
+_LISTED: Final = 12
 _HEADS: Final = ("Runs", "Dollars", "Mean", "p95", "Tokens")
 _STYLE: Final = (
     ".agentnb.agentnb .spent{width:100%;table-layout:auto}.agentnb .spent th:first-child{min-width:90px}"
@@ -180,7 +183,7 @@ def costs(
         progress: told how many runs were taken into the index, and how many there are to take in.
 
     Raises:
-        ConfigError: there is no store there, or `since` cannot be read.
+        ConfigError: there is no store there, `since` cannot be read, or no run has such a tag.
     """
     if isinstance(store, (str, Path)):
         if not Path(store).expanduser().exists():
@@ -192,9 +195,25 @@ def costs(
     index = Index(store)
     try:
         index.catch_up(progress)
+        _require_grouping(index, by)
         return aggregated(_receipts(index, start), by)
     finally:
         index.close()
+
+
+def _require_grouping(index: Index, by: str) -> None:
+    """See that costs can be grouped by that; of no runs at all, by anything.
+
+    Raises:
+        ConfigError: it is a tag that no run has; says what there is.
+    """
+    tags = [key for (key,) in index.rows("SELECT DISTINCT key FROM run, json_each(tags) ORDER BY key")]
+    known = list(dict.fromkeys((*_GROUPINGS, *tags)))
+    if by in known or not index.rows("SELECT 1 FROM run LIMIT 1"):
+        return
+    more = ["…"] if len(known) > _LISTED else []
+    there = ", ".join([*(line(name, _NAME) for name in known[:_LISTED]), *more])
+    raise ConfigError(f"no run has a tag {line(str(by), _NAME)!r}: what costs can be grouped by is {there}")
 
 
 def _receipts(index: Index, start: float) -> Iterator[Receipt]:

@@ -482,6 +482,19 @@ def test_a_table_is_escaped_bounded_and_the_same_each_time() -> None:
     assert text.splitlines()[-1].startswith("total")
 
 
+def test_what_no_run_has_is_no_grouping() -> None:
+    """The error lists what is one, the tags of older runs among them; of no runs at all any is."""
+    store = MemoryStore()
+    assert repr(costs(store, by="typo")) == "No runs to count"
+    tiered(store, tags={"customer": "a", "<b>\n": "x"})
+    assert [row.name for row in costs(store, by="customer")] == ["a"]
+    assert not costs(store, by="customer", since="2999-01-01").rows
+    with pytest.raises(ConfigError) as told:
+        costs(store, by="typo")
+    said = "no run has a tag 'typo': what costs can be grouped by is model, phase, status, task_type, <b>, customer"
+    assert str(told.value) == said
+
+
 def test_what_is_missing_or_unknown_is_said() -> None:
     """Runs without the tag, dollars that are a lower bound, savings below 0, and no runs at all."""
     lines = [plan(step("add", a=1, b=2)), verdict(), answer("3")]

@@ -104,6 +104,7 @@ def test_costs_in_a_table(cells: Cells) -> None:
     assert "critique" in cells.line("cost --by phase --since 1h")
     assert "scripted" in cells.line("cost --by model")
     assert cells.line("cost --since 2999-01-01") == "No runs to count"
+    assert "no run has a tag 'typo'" in " ".join(cells.line_error("cost --by typo"))
     assert "is no time" in " ".join(cells.line_error("cost --since someday"))
 
 
