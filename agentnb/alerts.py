@@ -48,6 +48,7 @@ METRICS_NOW: Final = ("queue_depth", "oldest_wait_s")
 _OF_TOOLS: Final = ("success_rate", "failure_rate", "limit_rate", "timeout_rate", "p50_seconds", "p95_seconds")
 _OF_MODELS: Final = ("malformed_rate", "p50_seconds", "p95_seconds")
 _TYPED: Final = re.compile(r"(\w+)([<>])([^/]+)(?:/(\d+)([a-z]*))?")
+_PERCENT: Final = 100
 _RUNS: Final = 100
 """Of how many runs a metric is, where nothing is said."""
 
@@ -123,8 +124,8 @@ class Threshold:
 
 def _metric(name: str, value: float) -> str:
     """A metric as a person reads it."""
-    if name.endswith("_rate"):
-        return f"{value:.3g}" if value > 1 else f"{value:.0%}"
+    if _is_share(name):
+        return f"{value:.0%}"
     if name.endswith("_usd"):
         return amount("usd", value)
     return f"{value:.3g} s" if name.endswith(("seconds", "_s")) else f"{value:g}"
@@ -174,7 +175,7 @@ class Alert:
         callback: a function of a `Raised`; what it raises is recorded, and disturbs nothing.
 
     Raises:
-        ConfigError: nothing to warn of, or an amount that is no number above 0.
+        ConfigError: nothing to warn of, an amount that is no number above 0, or a share above 1.
     """
 
     usd: float | None = None
@@ -212,6 +213,12 @@ class Alert:
             raise ConfigError(f"there is no metric{of} {self.metric!r}: there are {', '.join(names)}")
         if self.above is None and self.below is None:
             raise ConfigError(f"an alert on {self.metric} needs a bound: give above= or below=")
+        for side, value in (("above", self.above), ("below", self.below)):
+            if _is_share(self.metric) and value is not None and value > 1:
+                meant = f"give {value / 100:g} for {value:g} %" if value <= _PERCENT else "give a number up to 1"
+                raise ConfigError(
+                    f"an alert {side} {self.metric}={value:g} can never tell anything: it is a share of 1, so {meant}"
+                )
         if self.last == 1 and not self.within_s and self.metric not in METRICS_NOW:
             raise ConfigError(f"an alert on {self.metric} is of several runs: give last=50, or within_s=")
 
@@ -224,6 +231,10 @@ class Alert:
             of = {"below": self.below, "within_s": self.within_s, "tool": self.tool, "model": self.model}
             found.append(Threshold(self.metric, self.above, self.task_type, self.last, **of))  # type: ignore[arg-type]
         return tuple(found)
+
+
+def _is_share(metric: str) -> bool:
+    return metric.endswith("_rate")
 
 
 def _says(value: object, *, least_0: bool) -> bool:
@@ -258,7 +269,7 @@ def alert(
         callback: told of a `Raised`.
 
     Raises:
-        ConfigError: no such metric, no bound, or no such length of time.
+        ConfigError: no such metric, no bound, one that no share can have, or no such length of time.
     """
     within_s = length(window) if window else 0.0
     return Alert(
@@ -324,7 +335,9 @@ def alerts_of(thresholds: tuple[Threshold, ...]) -> list[Alert]:
 def _alert_of(it: Threshold) -> Alert:
     if it.measure not in METRICS:
         return Alert(task_type=it.task_type, last=it.last, **{it.measure: it.above})  # type: ignore[arg-type]  # a name of an amount
+    most = 1.0 if _is_share(it.measure) else math.inf  # who has recorded a share of 20 is told no more than then
+    above, below = (None if bound is None else min(bound, most) for bound in (it.above, it.below))
     return Alert(
-        metric=it.measure, above=it.above, below=it.below, within_s=it.within_s, tool=it.tool, model=it.model,
+        metric=it.measure, above=above, below=below, within_s=it.within_s, tool=it.tool, model=it.model,
         task_type=it.task_type, last=it.last,
     )  # fmt: skip

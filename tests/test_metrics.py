@@ -277,6 +277,10 @@ def test_an_alert_on_the_queue_needs_no_second_run(store: DiskStore) -> None:
         (lambda: alert("success_rate", above=1, model="m"), "there is no metric of a model"),
         (lambda: alert("success_rate", above=-1), "says nothing: give a number above 0"),
         (lambda: alert("success_rate", above=1, window="soon"), "is no length of time"),
+        (lambda: alert("failure_rate", above=20), "is a share of 1, so give 0.2 for 20 %"),
+        (lambda: alert("success_rate", below=90, tool="add"), "is a share of 1, so give 0.9 for 90 %"),
+        (lambda: Alert(metric="cache_hit_rate", above=300, last=5), "is a share of 1, so give a number up to 1"),
+        (lambda: measured("failure_rate>20/7d"), "is a share of 1, so give 0.2 for 20 %"),
         (lambda: Alert(metric="success_rate", below=0.9), "is of several runs: give last=50"),
         (lambda: alert("success_rate", below=0.9, last=1), "is of several runs"),
         (lambda: Alert(usd=1, above=2), "are of a metric: give metric="),
@@ -299,6 +303,8 @@ def test_alerts_on_metrics_in_a_few_characters() -> None:
     rules = [alert("failure_rate", above=0.2, tool="add", window="2h"), Alert(usd=1, tokens=5, last=3)]
     recorded = tuple(threshold for rule in rules for threshold in rule.thresholds)
     assert tuple(t for rule in alerts_of(recorded) for t in rule.thresholds) == recorded
+    (never,) = alerts_of((Threshold("failure_rate", 20.0, last=5),))  # which a run may have recorded once
+    assert (never.above, never.below) == (1.0, None)
 
 
 def test_a_threshold_of_before_there_were_metrics(tmp_path: Path) -> None:
