@@ -191,17 +191,23 @@ class Seen(Drawn):
         """What it did, and was kept from doing: each call raw, and in sentences without raw data; see `Audit`."""
         return Audit(self.keeper.store, self.id, bare=self.keeper.replaying)
 
-    def at(self, when: When) -> Trace:
+    def at(self, when: When | float) -> Trace:
         """What went on at a moment of the run, with all that it is a part of.
 
         Args:
             when: "15:47", "tuesday 3:47 pm", "2026-11-24 15:47:12" or a datetime: local time where it has no zone. A
-                minute or an hour is taken as a whole.
+                minute or an hour is taken as a whole. A number is seconds on the run's clock, as in its timeline.
 
         Raises:
             ConfigError: it is no time, nothing went on then, or a replay shows the run, which has no clock.
         """
         trace = self.trace
+        if isinstance(when, (int, float)):
+            if not (found := trace.on_clock(when)):
+                raise ConfigError(
+                    f"nothing went on in {self.id} at {when:g} seconds: its clock went from 0 to {self.state.t:.1f}"
+                )
+            return found
         first, last = self.state.at - self.state.t, self.state.at
         start, end = stretch(when, last)
         found = trace.between(start, max(end, start + 1))

@@ -223,10 +223,23 @@ class Trace(Sequence[Span], Displayed):
         Raises:
             ConfigError: a replay has no times.
         """
-        if self.bare:
-            raise ConfigError("what a replay shows has no clock: look at the run in the store in which it happened")
+        self._need_clock()
         found = [span for span in self.spans if span.at < end and (span.open or span.at + span.seconds >= start)]
         return replace(self, spans=tuple(found))
+
+    def on_clock(self, at: float) -> Trace:
+        """What went on when the run's clock stood at so many seconds, with all that it is a part of.
+
+        Raises:
+            ConfigError: a replay has no times.
+        """
+        self._need_clock()
+        found = [span for span in self.spans if span.start <= at and (span.end is None or span.end >= at)]
+        return replace(self, spans=tuple(found))
+
+    def _need_clock(self) -> None:
+        if self.bare:
+            raise ConfigError("what a replay shows has no clock: look at the run in the store in which it happened")
 
     # --- views --------------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,8 @@ def stretch(of: When, now: float, zone: tzinfo | None = None) -> tuple[float, fl
     if isinstance(of, date):
         return _day(of, zone)
     try:
-        found = _in_words(" ".join(of.lower().split()), datetime.fromtimestamp(now, zone))
+        text = " ".join(of.lower().split()) if isinstance(of, str) else ""  # of a number nobody knows what it counts
+        found = _in_words(text, datetime.fromtimestamp(now, zone))
     except (ValueError, OverflowError, OSError):
         found = None
     if found is None:

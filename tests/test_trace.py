@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -223,6 +224,20 @@ def test_a_time_of_the_day_is_that_of_the_run(run: Run) -> None:
     assert run.at(began)[0].op == "invoke_agent"
     with pytest.raises(ConfigError, match=r"nothing went on in r\d+-\w+ at 1971-01-01: it was at work from 1970-01-"):
         run.at("1971-01-01")
+
+
+def test_a_number_is_seconds_on_the_clock_of_the_run(run: Run) -> None:
+    """As in its timeline; what is outside, and what is no time at all, is said to be so."""
+    wait = next(span for span in run.trace if span.op == "wait")
+    assert run.at(0)[0].op == run.at(0.0)[0].op == "invoke_agent"
+    assert wait in list(run.at(wait.start))
+    for outside in (-1, 1e9, float("nan")):
+        with pytest.raises(ConfigError, match=r"nothing went on in r\d+-\w+ at .* seconds: its clock went from 0 to "):
+            run.at(outside)
+    nothing: Any
+    for nothing in (None, b"15:47", []):
+        with pytest.raises(ConfigError, match="is no time: give a date like"):
+            run.at(nothing)
 
 
 def test_the_runs_inside_a_run_stand_where_they_were_called(store: DiskStore) -> None:
