@@ -84,8 +84,8 @@ def _without_times(m: Metrics) -> Metrics:
     return replace(m, phases=still(m.phases), tools=still(m.tools), waiting=waiting, p50_seconds=None, p95_seconds=None)
 
 
-def _ended(m: Metrics) -> Panel:
-    """How many runs came to what."""
+def _ends(m: Metrics) -> list[tuple[_Look, str, int]]:
+    """How many runs came to what; each run counts once, but that a cap on time is one of the caps."""
     others = {
         name: many for name, many in m.statuses.items() if name not in ("completed", "failed", "stopped") and many
     }
@@ -98,10 +98,13 @@ def _ended(m: Metrics) -> Panel:
         (_REFUSED, "stopped otherwise", max(0, stopped - m.limited)),
         *((_OPEN, name.replace("_", " "), many) for name, many in others.items()),
     ]
+    return [(look, name, many) for look, name, many in found if many]
+
+
+def _ended(m: Metrics) -> Panel:
     rows = [
         _Row(name, [(look, many)], f"{number(many)} · {_percent(many / m.runs)}", f"{name}\n{count(many, 'run')}")
-        for look, name, many in found
-        if many
+        for look, name, many in _ends(m)
     ]
     return _panel("How runs ended", rows, "runs")
 
@@ -204,7 +207,7 @@ def _drift(drift: float | None) -> str:
     return "" if drift is None else f" {'+' if drift >= 0 else '−'}{abs(drift):.0%}".replace("%", " %")
 
 
-def _rates(m: Metrics) -> Panel:
+def _shares(m: Metrics) -> list[tuple[str, float, _Look]]:
     """How often people are needed, calls are made again, replies cannot be used, and caches answer."""
     worst = sorted(m.models.items(), key=lambda item: -(item[1].malformed_rate or 0.0))
     found: list[tuple[str, float | None, _Look]] = [
@@ -215,10 +218,13 @@ def _rates(m: Metrics) -> Panel:
         ("prompt cache", m.cache_hit_rate, _Look("cache", "green")),
         ("provider's cache", m.provider_cache_rate, _Look("cache", "green")),
     ]
+    return [(name, rate, look) for name, rate, look in found if rate is not None]
+
+
+def _rates(m: Metrics) -> Panel:
     rows = [
         _Row(line(name, _NAME), [(look, rate * _FULL)], _percent(rate), f"{name}\n{_percent(rate)}")
-        for name, rate, look in found
-        if rate is not None
+        for name, rate, look in _shares(m)
     ]
     return _panel("How often", rows, "percent", suffix=" %")
 
@@ -318,24 +324,23 @@ def _said(m: Metrics) -> str:
 
 def _table(m: Metrics) -> str:
     """The numbers of all panels."""
+    ends = [[name, number(many), _percent(many / m.runs)] for _, name, many in _ends(m)]
+    waiting = [[line(one.what, 28), seconds(one.age_s) if m.oldest_wait_s else ""] for one in m.waiting[:_ROWS]]
     calls = [
-        [line(name, 28), number(one.calls), number(one.failed), number(one.timeouts), number(one.limits),
-         number(one.retries), _time(one.p50_seconds), _time(one.p95_seconds)]
+        [line(name, 28), *map(number, (one.calls, one.failed, one.timeouts, one.limits, one.refused, one.open,
+         one.retries)), _time(one.p50_seconds), _time(one.p95_seconds)]
         for name, one in (*m.phases.items(), *_most(m.tools))
     ]  # fmt: skip
-    heads = ["calls", "made", "failed", "slow", "limits", "again", "p50", "p95"]
-    rates = {
-        "completed": m.success_rate, "failed": m.failure_rate, "stopped by a cap": m.limit_rate,
-        "by one on time": m.timeout_rate, "a person asked": m.intervention_rate, "replies unusable": m.malformed_rate,
-        "prompt cache": m.cache_hit_rate,
-    }  # fmt: skip
-    shares = [[name, _percent(rate)] for name, rate in rates.items() if rate is not None]
+    heads = ["calls", "all", "failed", "slow", "limits", "refused", "open", "again", "p50", "p95"]
+    shares = [[line(name, 28), _percent(rate)] for name, rate, _ in _shares(m)]
     costs = [
         [line(name, 28) or "(no task_type)", number(one.runs), money(one.mean_usd or 0.0), _drift(one.drift).strip()]
         for name, one in m.task_types.items()
     ]
     tables = (
-        [["share", "of them"], *shares] if shares else [],
+        [["runs", "how many", "of all"], *ends] if ends else [],
+        [[f"waiting: {number(m.queue_depth)}", "for"], *waiting] if waiting else [],
+        [["how often", "of them"], *shares] if shares else [],
         [heads, *calls] if calls else [],
         [["task type", "runs", "dollars a run", "drift"], *costs] if costs else [],
     )
