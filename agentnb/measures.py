@@ -20,11 +20,13 @@ __all__ = ["measured", "quantile"]
 _MEDIAN: Final = 0.5
 _P95: Final = 0.95
 _FATE: Final[Mapping[str, str]] = {
-    "ok": "ok", "empty": "ok", "done": "ok", "simulated": "ok", "proposed": "ok", "withdrawn": "refused",
+    "ok": "ok", "empty": "ok", "done": "ok", "withdrawn": "refused",
     "failed": "failed", "malformed": "failed", "length": "failed", "refusal": "failed",
     "refused": "refused", "dropped": "refused", "limit": "limits",
 }  # fmt: skip
 """The field of `CallMetrics` that counts each status; any other one is of a call whose end is not known."""
+_NOT_MADE: Final = frozenset({"simulated", "proposed"})
+"""What is told in the place of a call; where a person carries it out, there is a call that tells of itself."""
 
 
 class _Run(NamedTuple):
@@ -145,14 +147,14 @@ _RATES: Final = "SELECT model, sum(asked), sum(same + simpler) FROM rate WHERE o
 
 
 def _calls(ask: _Asked) -> list[_Calls]:
-    """The calls, those of one kind together."""
+    """The calls, those of one kind together; what was only simulated or proposed is none."""
     found: dict[int, list[float | None]] = defaultdict(list)
     for kind, seconds in ask(_CALLS):
         found[kind].append(seconds)
     return [
         _Calls(Kind(*kind), len(found[of]), [seconds for seconds in found[of] if seconds is not None])
         for of, *kind in ask(_KINDS)
-        if of in found
+        if of in found and Kind(*kind).status not in _NOT_MADE
     ]
 
 

@@ -14,9 +14,11 @@ __all__ = ["CallMetrics", "CostMetrics", "Metrics", "ModelMetrics", "Waiting"]
 class CallMetrics:
     """How the calls of one phase, or of one tool, ended.
 
+    What a dry run simulated is no call, nor is what was only proposed; it is one once a person has it carried out.
+
     Attributes:
         calls: how many there were, tries of the same counted each; those that a limit or a guard held back included.
-        ok: that gave what was wanted, found nothing, or were only simulated or proposed as they should.
+        ok: that gave what was wanted, or found nothing.
         failed: that ended with a failure, time-outs included; of a phase also replies that could not be used.
         timeouts: of those, the ones that took too long.
         limits: that a cap of the budget held back.
@@ -157,7 +159,7 @@ class Metrics:
         p50_seconds: half of those that have ended took at most so long on their clock, waiting included.
         p95_seconds: the same for 95 of 100.
         retries: calls of models and tools that made another one again.
-        calls: of models and tools, all tries counted.
+        calls: of models and tools, all tries counted; what was only simulated or proposed is none.
         asked: runs in which a person was asked for something, or was needed.
         p50_wait_seconds: half of what people were asked was answered within so long.
         waiting: what waits for a person now, the oldest first.

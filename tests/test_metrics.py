@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentnb import Agent, Alert, Budget, Check, ScriptedModel, Step, alert
+from agentnb import Agent, Alert, Budget, Check, ScriptedModel, Step, alert, tool
 from agentnb.alerts import METRICS, Raised, Threshold, alerts_of, measured
 from agentnb.budget import Usage
 from agentnb.codec import decode, encode
@@ -92,6 +92,28 @@ def test_calls_of_a_tool_by_how_they_ended(store: DiskStore) -> None:
     assert (tools["note"].calls, tools["note"].ok, tools["note"].refused) == (2, 1, 1)
     assert tools["add"].p50_seconds is not None
     assert tools["add"].p50_seconds <= (tools["add"].p95_seconds or 0)
+
+
+def test_what_was_only_simulated_or_proposed_is_no_call(store: DiskStore) -> None:
+    """Nothing was called; what a person then has carried out is one, and counts once."""
+
+    @tool(effect="destructive")
+    def drop(name: str) -> str:
+        """Drop it.
+
+        Args:
+            name: which.
+        """
+        return name
+
+    steps = [Step(tool="note", args={"text": "x"}), Step(tool="drop", args={"name": "y"})]
+    agent = Agent(ScriptedModel([answer()] * 3), tools=[note, drop], store=store, assess=False, approve="auto")
+    agent.run("do it", plan=steps[:1], dry_run=True)
+    assert (metrics_of(store).tools, metrics_of(store).calls) == ({}, 1)
+    run = agent.run("do it", plan=steps[1:])
+    assert (metrics_of(store).tools, metrics_of(store).calls) == ({}, 2)
+    run.execute(by="ada")
+    assert (metrics_of(store).tools["drop"].calls, metrics_of(store).tools["drop"].ok) == (1, 1)
 
 
 def test_replies_of_no_use_are_counted_by_phase_and_by_model(store: DiskStore) -> None:
