@@ -123,7 +123,14 @@ def _lines(records: Sequence[Record]) -> Iterator[str]:
         yield f'{{"records": {encode(records[start : start + _TOGETHER])}}}'
 
 
-def import_run(store: Store, file: Path, policy: Policy, budget: Budget, clock: Clock | None = None) -> str:
+def import_run(
+    store: Store,
+    file: Path,
+    policy: Policy,
+    budget: Budget,
+    clock: Clock | None = None,
+    progress: Progress | None = None,
+) -> str:
     """Take the run in `file` into `store` under a new id, which is returned; the keys of its calls stay what they were.
 
     So are the runs inside it; those of them that have not ended are cancelled.
@@ -138,12 +145,13 @@ def import_run(store: Store, file: Path, policy: Policy, budget: Budget, clock: 
         policy: who is asked here.
         budget: what it may use here, what it has used already included.
         clock: where times come from.
+        progress: told how many lines of the file were read and checked, and how many it has.
 
     Raises:
         ConfigError: the file is not there, is no exported run, or is not what was written; nothing was kept.
         DamagedRecord: its records are not those of a run, or a value is missing.
     """
-    whole, runs, values = _read(file)
+    whole, runs, values = _read(file, progress)
     ids = {old: store.new_run_id() for old in runs}
     bundle = {old: [replace(r, event=_disarmed(r.event, ids)) for r in records] for old, records in runs.items()}
     states = {old: fold(records) for old, records in bundle.items()}
@@ -196,7 +204,7 @@ def _reborn(first: Record, ids: Mapping[str, str]) -> RunStarted:
     return here if here.parent else replace(here, parent_step="", agent="", depth=0)
 
 
-def _read(file: Path) -> tuple[bool, dict[str, list[Record]], dict[str, str]]:
+def _read(file: Path, progress: Progress | None) -> tuple[bool, dict[str, list[Record]], dict[str, str]]:
     """Whether it is whole, its records and those of the runs inside it by their ids, and values by their SHA-256."""
     try:
         if file.stat().st_size > _LONGEST:
@@ -217,12 +225,10 @@ def _read(file: Path) -> tuple[bool, dict[str, list[Record]], dict[str, str]]:
         raise ConfigError(f"{file} has version {version!r}, and this agentnb reads up to {most}: install a newer one")
     if not fits:
         raise ConfigError(f"{file} is not what was written: it was cut, or altered. Export it again")
-    found, values = _content(file, body)
+    found, values, held = _content(file, body, progress)
     if len(found[""]) != many or not all(found.values()):
         raise DamagedRecord(f"{file} holds {len(found['']):,} records, and says that there are {many}")
-    if any(list(decode(encode(records))) != records for records in found.values()):
-        raise DamagedRecord(f"{file} holds what could not be read again")
-    if missing := frozenset[str]().union(*map(values_of, found.values())) - values.keys():
+    if missing := held - values.keys():
         raise DamagedRecord(f"{file} lacks {len(missing)} of the values that its records refer to")
     runs = {head_of(records[0]).run: records for records in found.values()}
     if len(runs) != len(found):
@@ -230,22 +236,31 @@ def _read(file: Path) -> tuple[bool, dict[str, list[Record]], dict[str, str]]:
     return whole, runs, values
 
 
-def _content(file: Path, body: bytes) -> tuple[dict[str, list[Record]], dict[str, str]]:
-    """The records of each run, those of the first under "", and all values."""
+def _content(
+    file: Path, body: bytes, progress: Progress | None
+) -> tuple[dict[str, list[Record]], dict[str, str], set[str]]:
+    """The records of each run, those of the first under "", all values, and the names of those that records hold."""
     runs: dict[str, list[Record]] = {"": []}
-    values: dict[str, str] = {}
+    values, held = dict[str, str](), set[str]()
     try:
-        for line in body.decode().split("\n")[:-1]:
+        lines = body.decode().split("\n")[:-1]
+        for done, line in enumerate(lines, start=1):
             item = _object(line)
             if "value" in item:
                 values[digest(str(item["value"]))] = str(item["value"])
             elif "run" in item:
                 runs[str(item["run"])] = []
             else:
-                runs[next(reversed(runs))] += decode(json.dumps(item["records"]))
+                records = list(decode(json.dumps(item["records"])))
+                if list(decode(encode(records))) != records:
+                    raise DamagedRecord(f"{file} holds what could not be read again")
+                held |= values_of(records)
+                runs[next(reversed(runs))] += records
+            if progress is not None:
+                progress(done, len(lines))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{file} is no run that agentnb exported: {error}") from error
-    return runs, values
+    return runs, values, held
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -54,6 +54,16 @@ def test_a_run_is_the_same_in_another_store(store: DiskStore, other: DiskStore, 
     assert import_run(other, file, Policy(), Budget()) != run
 
 
+def test_who_waits_for_a_long_file_is_told_how_much_is_read(store: DiskStore, other: DiskStore, tmp_path: Path) -> None:
+    """Line by line, of as many as it has after its first one."""
+    export_run(store, long_result(store).id, tmp_path / "run.jsonl")
+    told: list[tuple[int, int]] = []
+    import_run(other, tmp_path / "run.jsonl", Policy(), Budget(), progress=lambda *far: told.append(far))
+    many = (tmp_path / "run.jsonl").read_bytes().count(b"\n") - 1
+    assert told == [(n, many) for n in range(1, many + 1)]
+    assert many > 1
+
+
 def test_the_file_is_lines_of_json_that_a_person_can_read(store: DiskStore, tmp_path: Path) -> None:
     """And the same run gives the same file."""
     it = long_result(store)

@@ -103,7 +103,8 @@ def take_in(desk: Desk, args: Namespace) -> None:
     if not file.is_file():  # or a store would be made for nothing
         raise ConfigError(f"there is no file {file}: `%agent export RUN FILE` writes one")
     store = DiskStore(Path(args.store or desk.settings.store).expanduser())
-    run = import_run(store, file, Policy(), Budget())
+    with Counting(host_of(desk.shell), "lines") as progress:
+        run = import_run(store, file, Policy(), Budget(), progress=progress)
     show(Listing(f"It is {run} here: %agent show {run}{in_store(args)}; whatever in it acts is asked about", (), ()))
 
 
