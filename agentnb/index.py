@@ -227,6 +227,8 @@ class Index:
             if news.how == "fewer":
                 self._forget(raw, news)
             raw.execute("INSERT OR REPLACE INTO about VALUES ('mark', ?)", (news.mark,))
+        if news.how == "fewer":
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log holds pages as they were before
 
     def _take_in(self, raw: sqlite3.Connection, run: str, seq: int) -> None:
         """The run's records up to `seq` and perhaps further ones, where they are not in already."""
@@ -290,6 +292,7 @@ class Index:
                 raw.execute(f"DELETE FROM {table} WHERE of = ?", (of,))
             raw.execute("DELETE FROM run WHERE id = ?", (of,))
             self._under_way.pop(run, None)
+        raw.execute("INSERT INTO words (words) VALUES ('optimize')")  # until then a word of theirs is only marked
 
 
 def _parts_in(kept: bytes) -> list[Part]:
@@ -311,6 +314,7 @@ def _opened(file: Path | None) -> sqlite3.Connection:
         raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("PRAGMA synchronous = NORMAL")  # a power cut loses the newest rows, which are taken in again
         raw.execute("PRAGMA cache_size = -16000")
+        raw.execute("PRAGMA secure_delete = ON")  # what gc takes away is to be in no free page; it costs nothing here
         if not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():
             raw.execute("BEGIN IMMEDIATE")
             if not raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone():  # nobody was faster

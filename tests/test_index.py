@@ -255,6 +255,30 @@ def test_runs_that_were_taken_away_are_gone(store: DiskStore) -> None:
     assert runs_with(index, "herons") == [third.id]
 
 
+def test_no_byte_of_what_was_taken_away_stays_in_the_file(store: DiskStore) -> None:
+    """Neither its text nor a word of it: in no page that is free, and not in the log, though others ask meanwhile."""
+    index, other = Index(store), Index(store)
+    gone = adding(store, " ".join(f"zwetschge{n}" for n in range(300)))
+    for task in ("before", "between", "after"):
+        index.catch_up()
+        adding(store, task)
+    index.catch_up()
+    ((piece,),) = index.rows("SELECT parts FROM piece JOIN run ON piece.id >> 20 = run.id WHERE run = ?", (gone.id,))
+
+    def kept() -> bytes:
+        return b"".join(file.read_bytes() for file in (store.folder or Path()).glob("index.sqlite*"))
+
+    assert all(text in kept() for text in (b"zwetschge", piece[:64]))
+    assert runs_with(other, "zwetschge7") == [gone.id]
+    assert store.remove([gone.id], [], store.newest())
+    index.catch_up()
+    assert not [text for text in (b"zwetschge", b"wetschge", piece[:64]) if text in kept()]
+    assert runs_with(other, "between")
+    assert not runs_with(other, "zwetschge7")
+    index.close()
+    other.close()
+
+
 def test_a_store_put_back_from_a_copy_is_another_one(tmp_path: Path) -> None:
     """Its index may know runs that are not there any more, or fewer records of one."""
     folder = tmp_path / "store"
