@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentnb.informed import Edge, Informed, Node
+from agentnb.informed import KNOWN, Edge, Informed, Node
 from agentnb.layered import Layout, layered, without_implied
 from agentnb.markdown import line
 from agentnb.palette import Ink
@@ -75,7 +75,10 @@ def graph(found: Informed, *, run: str = "", what: str = "") -> Picture:
     )
     of = f" of {line(run, 60)}" if run else ""
     title = f"What led to {line(what, 40)}{of}" if what else f"What informed what{of}"
-    said = f"{_said(found)} · some steps drawn as one" if shown is not found else _said(found)
+    known = sum(edge.why == KNOWN for edge in shown.edges) - sum(edge.why == KNOWN for edge in edges)
+    left = f"{count(known, 'arrow')} from a step to what a model filled in later not drawn" if known else ""
+    one = "some steps drawn as one" if shown is not found else ""
+    said = " · ".join(filter(None, (_said(found), one, left)))
     return Picture(title=title, said=said, rows=((panel,),), text=_table(found), width=width)
 
 
@@ -145,10 +148,17 @@ def _one(group: Sequence[Node]) -> Node:
 
 
 def _drawn(found: Informed) -> list[Edge]:
-    """The edges that are drawn: one from a task or a plan that a longer way implies is not, nor one without a word."""
+    """The edges that are drawn: of those that a longer way implies only one that says more than that.
+
+    One from a task or a plan says no more, nor one without a word, nor that a model knew of all steps before.
+    """
     kept = without_implied((edge.source, edge.target) for edge in found.edges)
     telling = {node.id for node in found.nodes if node.kind in ("step", "person", "run")}
-    return [edge for edge in found.edges if (edge.source, edge.target) in kept or (edge.why and edge.source in telling)]
+    return [
+        edge
+        for edge in found.edges
+        if (edge.source, edge.target) in kept or (edge.why not in ("", KNOWN) and edge.source in telling)
+    ]
 
 
 def _look(node: Node) -> _Look:

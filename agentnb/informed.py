@@ -40,8 +40,10 @@ from agentnb.notes import brief_args, brief_result, first_line, name_of, refused
 from agentnb.plan import Step, references
 from agentnb.wording import without_runs
 
-__all__ = ["Edge", "Informed", "Node", "informed"]
+__all__ = ["KNOWN", "Edge", "Informed", "Node", "informed"]
 
+KNOWN: Final = "was known to the model that filled in arguments"
+"""Why every finished step informed one whose arguments a model has filled in."""
 Kind = Literal["task", "plan", "step", "person", "run", "answer"]
 
 
@@ -275,7 +277,7 @@ class _Weaver:
                 self._args = brief_args(event.args)
             case ArgsBound():
                 for source in self._finished():
-                    self._edge(source, event.step, "was known to the model that filled in arguments")
+                    self._edge(source, event.step, KNOWN)
             case AssessmentMade():
                 for statement in event.established:
                     for source in statement.sources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentnb.agent import Agent
 from agentnb.graph import graph
-from agentnb.informed import Edge, Informed, Node
+from agentnb.informed import KNOWN, Edge, Informed, Node
 from agentnb.layered import layered, without_implied
 from agentnb.models.scripted import ScriptedModel
 from agentnb.picture import Arrows, Boxes, Picture
@@ -48,6 +49,19 @@ def boxes(picture: Picture) -> dict[str, tuple[float, float]]:
         for layer in layers(picture, Boxes)
         for words, x, y in zip(layer.words, layer.x, layer.y, strict=True)
     }
+
+
+def test_a_model_that_knew_of_all_steps_draws_no_arrow_from_each() -> None:
+    """The last one before implies them; what a result gives is drawn still, and how much is not drawn is said."""
+    told = story(12)
+    ids = [f"s{n}" for n in range(1, 13)]
+    known = [Edge(a, b, KNOWN) for n, b in enumerate(ids) for a in ids[:n]]
+    given_too = [replace(e, why=f"gives rows; {KNOWN}") if e.source == "s1" and e.target == "s9" else e for e in known]
+    found = graph(Informed(told.nodes, (*told.edges, *given_too)))
+    drawn = sum(len(layer.paths) for layer in layers(found, Arrows))
+    assert drawn == 1 + 1 + 11 + 1 + 1  # to the plan, to s1, from step to step, s1 to s9, to the answer
+    assert found.said == "1 plan · 12 steps · 54 arrows from a step to what a model filled in later not drawn"
+    assert "s12 query ← plan 1, s1, s2" in found.text
 
 
 @given(ACYCLIC)
