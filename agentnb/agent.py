@@ -46,7 +46,7 @@ from agentnb.settings import DEFAULT_MODEL, Mode, Settings
 from agentnb.slices import Slice, checked
 from agentnb.state import RunState
 from agentnb.stops import DEFAULT_STOPS, NO_STOPS, Stops
-from agentnb.store.base import Hold, ReplyCache, Store
+from agentnb.store.base import Hold, Progress, ReplyCache, Store
 from agentnb.terms import Terms, started
 from agentnb.tools import Tool, toolbox
 from agentnb.wiring import Wiring, keys_of, require_affordable, require_callable
@@ -515,19 +515,30 @@ class Agent:
                 f"{run} is being driven by process {process} since {when}: wait until it rests, or stop it there"
             ) from None
 
-    def runs(self, **which: Unpack[Which]) -> Runs:
+    def runs(self, *, progress: Progress | None = None, **which: Unpack[Which]) -> Runs:
         """The runs of the store, newest first: a sequence to look at, choose from (`where`), sort and sum up.
 
         Args:
+            progress: told how many runs were taken into the index, and how many there are to take in; that is done at
+                once then, else when they are first looked at.
             which: those that are meant, as of `Runs.where`; all, if left out.
 
         Raises:
             ConfigError: a condition that cannot be read.
         """
-        return Runs(self, self._index, chosen(which, self.clock.wall()))
+        meant = chosen(which, self.clock.wall())
+        if progress is not None:
+            self._index.catch_up(progress)
+        return Runs(self, self._index, meant)
 
     def search(
-        self, text: str = "", *, limit: int = 20, order: Literal["newest", "best"] = "newest", **which: Unpack[Which]
+        self,
+        text: str = "",
+        *,
+        limit: int = 20,
+        order: Literal["newest", "best"] = "newest",
+        progress: Progress | None = None,
+        **which: Unpack[Which],
     ) -> Found:
         """The runs that have all of `text` in what they were asked, did, found and answered, each with where it stands.
 
@@ -536,6 +547,7 @@ class Agent:
                 say: then the record is shown that the conditions are about.
             limit: at most so many runs.
             order: the newest first, or "best": those in which rare words are frequent.
+            progress: told how many runs were taken into the index, and how many there are to take in.
             which: which runs are meant, `tool="create_ticket", status="failed", since="tuesday", min_usd=0.1`, as of
                 `Runs.where`.
 
@@ -543,7 +555,8 @@ class Agent:
             ConfigError: there is nothing to search for, or a condition cannot be read.
         """
         query = Query.of(text) if text.strip() else None
-        found = search(self._index, query, chosen(which, self.clock.wall()), limit=limit, order=order)
+        meant = chosen(which, self.clock.wall())
+        found = search(self._index, query, meant, limit=limit, order=order, progress=progress)
         return replace(found, bare=self.replaying)
 
     def _checked(self, plan: Plan | Sequence[Step | Mapping[str, JSON]]) -> tuple[Step, ...]:

@@ -59,6 +59,21 @@ def test_a_run_is_found_where_it_has_every_term(store: DiskStore) -> None:
     assert [hit.run for hit in finder(store).search('"count the kites"')] == [second.id]
 
 
+def test_who_makes_the_index_is_told_how_far_it_is() -> None:
+    """By whichever of the two asks first; where nothing is new there is nothing to tell."""
+    store = MemoryStore()
+    for n in range(3):
+        ran(store, f"heron {n}")
+    told: list[tuple[int, int]] = []
+    agent = finder(store)
+    assert len(agent.search("heron", progress=lambda *far: told.append(far))) == 3
+    assert told == [(3, 3)]
+    assert len(agent.runs(progress=lambda *far: told.append(far))) == 3
+    assert told == [(3, 3)]
+    assert len(finder(store).runs(status="completed", progress=lambda *far: told.append(far))) == 3
+    assert told == [(3, 3), (3, 3)]
+
+
 def test_the_newest_first_or_those_with_rare_words(store: DiskStore) -> None:
     """And as many as are wanted."""
     runs = [ran(store, task).id for task in ("heron heron heron", "count birds", "heron and other birds of the lake")]
