@@ -66,9 +66,9 @@ class Table:
         return database
 
     def add(self, key: str) -> str:
-        def work() -> str:
+        def work(database: sqlite3.Connection) -> str:
             try:
-                self.connection().execute("INSERT INTO kept VALUES (?)", (key,))
+                database.execute("INSERT INTO kept VALUES (?)", (key,))
             except sqlite3.IntegrityError:
                 raise KeyTaken(key) from None
             return f"added {key}"
@@ -116,7 +116,7 @@ def writing(table: Table, threads: Threads) -> Iterator[None]:
     """A commit is under way: whoever comes meanwhile shares the next one."""
     begun, go_on = threading.Event(), threading.Event()
 
-    def work() -> None:
+    def work(_: sqlite3.Connection) -> None:
         begun.set()
         assert go_on.wait(WAIT_S)
 
@@ -150,8 +150,8 @@ def test_whoever_comes_during_a_commit_shares_the_next_one(shared: Table) -> Non
 def test_an_error_is_its_own_threads_and_takes_back_only_its_own_work(shared: Table) -> None:
     """Of three that want one key two fail, and whatever the fourth did before it failed is gone."""
 
-    def fails() -> None:
-        shared.connection().execute("INSERT INTO kept VALUES ('half')")
+    def fails(database: sqlite3.Connection) -> None:
+        database.execute("INSERT INTO kept VALUES ('half')")
         raise StoreError("no")
 
     threads = Threads()
@@ -293,7 +293,7 @@ def test_a_follower_that_is_interrupted_while_it_is_carried_out_waits_until_that
     """Its leader has begun the transaction: the interrupt is raised after the commit, and not before."""
     threads, begun = Threads(), threading.Event()
 
-    def slow() -> None:
+    def slow(_: sqlite3.Connection) -> None:
         begun.set()
         time.sleep(0.3)
 
@@ -463,7 +463,7 @@ def test_a_forked_process_writes_its_own_and_nothing_of_its_parents_threads(shar
     """Whatever locks were held, and whatever waited, when it was forked; SQLite itself must have been at rest."""
     group, batch = shared.group, shared.group._joinable
     with group._turn, group._door, batch.lock:  # as other threads may have them
-        batch.entries.append(_Entry(lambda: pytest.fail("the parent's")))
+        batch.entries.append(_Entry(lambda _: pytest.fail("the parent's")))
         child = os.fork()
         if child == 0:  # pragma: no cover - another process
             os._exit(0 if shared.add("child's") == "added child's" else 1)

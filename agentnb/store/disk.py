@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,11 +98,11 @@ class DiskStore:
     def new_run_id(self) -> str:
         """`r<n>-<bird>`: the number is the run's place in this store, the bird makes it easy to say."""
 
-        def add() -> str:
+        def add(database: sqlite3.Connection) -> str:
             row = self._rows("SELECT key FROM Cache WHERE key >= 'r/' AND key < 'r0' ORDER BY key DESC LIMIT 1")
             number = _run_number(row[0][0]) + 1 if row else 1
             run = f"r{number}-{secrets.choice(_BIRDS.split())}"
-            self._added(f"r/{number:09d}", run)
+            _add(database, f"r/{number:09d}", sealed(f"r/{number:09d}", run))
             return run
 
         return self._committed(add)
@@ -110,24 +111,26 @@ class DiskStore:
         self, run: str, records: Sequence[Record], blobs: Mapping[str, str], rows: Mapping[str, str] = NO_ROWS
     ) -> None:
         """Keep `records`, `blobs` and `rows` in one transaction, synced to the disk before this returns."""
-        commit, text = _key(run, records[0].seq), encode(records)
         if not self._grown:
             self._grow_wal()
+        first = records[0].seq
+        commit = _key(run, first)
+        kept = sealed(commit, encode(records), self._tip(run, first))
+        fresh = [(f"x/{key}", sealed(f"x/{key}", text)) for key, text in rows.items()]
 
-        def add() -> Head:
-            kept = sealed(commit, text, self._tip(run, records[0].seq))
-            if not self._kept(commit, kept):
+        def add(database: sqlite3.Connection) -> None:
+            if not _add(database, commit, kept):
                 raise RunConflict(
-                    f"{run} already has a record {records[0].seq}: another kernel or process drives it; let one end"
+                    f"{run} already has a record {first}: another kernel or process drives it; let one end"
                 )
             for digest, value in blobs.items():
-                self._kept(f"b/{digest}", value)
-            for key, value in rows.items():
-                if not self._added(f"x/{key}", value):  # raised inside the transaction: nothing of it stays
-                    raise KeyTaken(f"{key} is taken")
-            return Head(records[-1].seq, seal_of(kept))
+                _add(database, f"b/{digest}", value)
+            for key, value in fresh:
+                if not _add(database, key, value):  # raised inside the transaction: nothing of it stays
+                    raise KeyTaken(f"{key.removeprefix('x/')} is taken")
 
-        self._tips[run] = head = self._committed(add)
+        self._committed(add)
+        self._tips[run] = head = Head(records[-1].seq, seal_of(kept))
         while len(self._tips) > _TIPS:
             self._tips.popitem(last=False)
         self._heads.note(run, head)
@@ -147,7 +150,7 @@ class DiskStore:
 
     def add_row(self, key: str, text: str) -> bool:
         """Keep `text` under `key`, unless something is kept there already."""
-        return self._committed(lambda: self._added(f"x/{key}", text))
+        return self._committed(lambda database: _add(database, f"x/{key}", sealed(f"x/{key}", text)))
 
     def rows(self, prefix: str) -> list[tuple[str, str]]:
         """(key, text) of all rows whose key begins with `prefix`."""
@@ -239,7 +242,7 @@ class DiskStore:
         """
         kept = {f"b/{digest}" for digest in blobs}
 
-        def take_away() -> bool:
+        def take_away(database: sqlite3.Connection) -> bool:
             times, row = since
             if self._removals() != times:  # and numbers of rows may have been given again
                 return False
@@ -247,7 +250,7 @@ class DiskStore:
             if any(f"b/{digest}" in kept for (text,) in later for digest in blobs_in(str(text))):
                 return False
             self._rows("DELETE FROM Cache WHERE key = ?", (_REMOVALS,))
-            self._kept(_REMOVALS, str(times + 1))
+            _add(database, _REMOVALS, str(times + 1))
             for run in runs:
                 for lead in _OWN:
                     self._rows("DELETE FROM Cache WHERE key >= ? AND key < ?", (f"{lead}{run}/", f"{lead}{run}0"))
@@ -267,7 +270,7 @@ class DiskStore:
     def newest(self) -> tuple[int, int]:
         """How often something was taken away, and the number of the row that was kept last since then."""
 
-        def look() -> tuple[int, int]:
+        def look(_: sqlite3.Connection) -> tuple[int, int]:
             [(number,)] = self._rows("SELECT COALESCE(max(rowid), 0) FROM Cache")
             return self._removals(), int(number)
 
@@ -298,18 +301,13 @@ class DiskStore:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def _added(self, key: str, text: str) -> bool:
-        """Within a transaction: True where nothing was kept under `key` before."""
-        return self._kept(key, sealed(key, text))
-
-    def _kept(self, key: str, value: str) -> bool:
-        now = time.time()
-        return bool(self._cache._con.execute(ADD, (key, now, now, value)).rowcount)  # noqa: SLF001 - see ADD
-
     def _tip(self, run: str, seq: int) -> str:
         """The seal of the commit before record `seq`; the one that this process made last, where it did."""
         tip = self._tips.get(run)
-        return tip.seal if tip and tip.seq == seq - 1 else self._seal_before(run, seq)
+        if tip and tip.seq == seq - 1:
+            return tip.seal
+        with self._guard():
+            return self._seal_before(run, seq)
 
     def _seal_before(self, run: str, seq: int) -> str:
         rows = self._rows(f"{_RANGE} ORDER BY key DESC LIMIT 1", (_range(run)[0], _key(run, seq))) if seq > 0 else ()
@@ -388,8 +386,8 @@ class DiskStore:
     def _guard(self) -> clear_errors:
         return clear_errors(self._folder)
 
-    def _committed(self, work: Callable[[], T]) -> T:
-        """What `work` returns, which may use `_rows`, `_kept` and `_added`, once it is synced to the disk."""
+    def _committed(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` returns, which may use `_rows` and `_add`, once it is synced to the disk."""
         with self._guard():
             return self._group.run(work)
 
@@ -404,6 +402,12 @@ _OWN: Final = ("j/", "x/c/", "x/a/", "x/o/", "x/p/", "x/u/", "x/h/")
 what a run has cost under `x/u/`."""
 _RANGE: Final = "SELECT key, value FROM Cache WHERE key >= ? AND key < ?"
 _SEALS: Final = "SELECT key, substr(value, 1, ?) FROM Cache WHERE key >= ? AND key < ? ORDER BY key"
+
+
+def _add(database: sqlite3.Connection, key: str, value: str) -> bool:
+    """Within a transaction: True where nothing was kept under `key` before."""
+    now = time.time()
+    return bool(database.execute(ADD, (key, now, now, value)).rowcount)
 
 
 def _records(run: str, key: str, kept: object, before: str) -> list[Record]:

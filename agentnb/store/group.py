@@ -31,7 +31,7 @@ class _Entry(Generic[T]):
 
     __slots__ = ("error", "result", "withdrawn", "work")
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
         self.work = work
         self.withdrawn = False
         self.error: BaseException | None = None
@@ -77,10 +77,11 @@ class GroupCommit:
         self._turn = threading.Lock()  # held by whoever is writing
         self._joinable = _Batch()
 
-    def run(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns, once it is committed; what it raises, and then nothing of it is kept.
 
-        It runs within a transaction, perhaps on another thread, and more than once where that is interrupted.
+        It is given the database and runs within a transaction, perhaps on another thread, and more than once where that
+        is interrupted.
 
         Raises:
             sqlite3.Error: the transaction could not be begun or committed.
@@ -127,7 +128,7 @@ class GroupCommit:
         try:
             database.execute("BEGIN IMMEDIATE")
             for entry in entries:
-                _carry_out(entry, database if len(entries) > 1 else None)
+                _carry_out(entry, database, alone=len(entries) == 1)
             # One call, for an interrupt comes between two: the commit is made and noted, or it is neither.
             batch.committed.extend(map(database.execute, ("COMMIT",)))
         except BaseException:
@@ -136,15 +137,15 @@ class GroupCommit:
             raise
 
 
-def _carry_out(entry: _Entry[Any], database: sqlite3.Connection | None) -> None:
+def _carry_out(entry: _Entry[Any], database: sqlite3.Connection, *, alone: bool) -> None:
     """Do an entry's work; beside that of others its error is its own, and takes back only what it did."""
     entry.error = None  # of a try that was interrupted
-    if database is None:
-        entry.result = entry.work()
+    if alone:
+        entry.result = entry.work(database)
         return
     database.execute("SAVEPOINT entry")
     try:
-        entry.result = entry.work()
+        entry.result = entry.work(database)
     except _ITS_OWN as error:
         if not database.in_transaction:  # a full disk, say: SQLite has rolled back everything
             raise

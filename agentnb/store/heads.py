@@ -10,6 +10,7 @@ The note itself is not synced: it outlives the process, and after a power cut it
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 import threading
@@ -60,12 +61,10 @@ class Heads:
 
     def note(self, run: str, head: Head | None) -> None:
         """Note a run's last commit; None forgets the run. What cannot be noted protects less, and harms nothing."""
-        number = number_of(run)
+        number, whose = _place(run)
         if number is None:
             return
-        body = (
-            _BODY.pack(head.seq + 1, bytes.fromhex(head.seal), zlib.crc32(run.encode())) if head else bytes(_BODY.size)
-        )
+        body = _BODY.pack(head.seq + 1, bytes.fromhex(head.seal), whose) if head else bytes(_BODY.size)
         slot = _SLOT.pack(body, zlib.crc32(body))
         with suppress(OSError), self._lock:
             if self._handle < 0:
@@ -114,6 +113,12 @@ class Heads:
             self._handle = -1
 
 
+@functools.lru_cache(maxsize=256)
+def _place(run: str) -> tuple[int | None, int]:
+    """The number of a run, and the CRC-32 of its id."""
+    return number_of(run), zlib.crc32(run.encode("utf-8", "replace"))
+
+
 def _sound(slot: bytes) -> bool:
     """True of a note as it was written, of whatever run."""
     body, crc = _SLOT.unpack(slot)
@@ -125,5 +130,5 @@ def _head(slot: bytes, run: str) -> Head | None:
         return None
     body, _ = _SLOT.unpack(slot)
     after, seal, whose = _BODY.unpack(body)
-    mine = _sound(slot) and whose == zlib.crc32(run.encode("utf-8", "replace"))
+    mine = _sound(slot) and whose == _place(run)[1]
     return Head(after - 1, seal.hex()) if mine else None
