@@ -6,6 +6,7 @@ then waits. One that raises, or gives something else, denies.
 
 from __future__ import annotations
 
+import functools
 import getpass
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -260,4 +261,10 @@ def binding(run: str, tool: str, args: Kept) -> str:
 
     The step is no part of it: what was approved in a card of many stays approved, once, when the plan is revised.
     """
-    return digest(canonical([run, tool, args.blob or args.text]))
+    return _hash(run, tool, args.blob or args.text)
+
+
+@functools.lru_cache(maxsize=64)
+def _hash(*said: str | None) -> str:
+    """Remembered: a call is bound when it is asked about, when leave is looked at, and when it is claimed."""
+    return digest(canonical([*said]))

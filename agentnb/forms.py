@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from agentnb.models.base import Form
+
 __all__ = [
     "ANSWER_SCHEMA",
     "CRITIQUE_SCHEMA",
@@ -46,10 +48,10 @@ class ToolSpec:
     effect: str = "read"
 
 
-def closed_object(properties: Schema, optional: Sequence[str] = ()) -> Schema:
+def closed_object(properties: Schema, optional: Sequence[str] = ()) -> Form:
     """An object with these properties and no others; all are required but the `optional` ones."""
     required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return Form(type="object", properties=properties, required=required, additionalProperties=False)
 
 
 def text(limit: int) -> Schema:

@@ -269,14 +269,16 @@ class Gate:
         decided = Counter(grant.binding for grant in state.grants)
         found: list[OtherCall] = []
         ahead = state.plan.steps[done + 1 : done + 1 + _AHEAD] if state.plan else ()
+        version = state.plan.version if state.plan else 0
         for place, step in enumerate(ahead, start=done + 1):
-            name = (state.plan.version if state.plan else 0, step.id)
-            room = len(found) < _TOGETHER - 1 and name not in self._offered
-            other = self._other(step, place) if room else None
-            self._offered |= {name} if other else set()
-            if other and decided[other.binding]:
+            if len(found) >= _TOGETHER - 1:
+                break
+            if (version, step.id) in self._offered or (other := self._other(step, place)) is None:
+                continue
+            self._offered.add((version, step.id))
+            if decided[other.binding]:
                 decided[other.binding] -= 1
-            elif other and all(other.binding != known.binding for known in found):  # one yes is leave for one call
+            elif all(other.binding != known.binding for known in found):  # one yes is leave for one call
                 found.append(other)
         return tuple(found)
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from agentnb.errors import DamagedRecord
 from agentnb.events import (
@@ -75,13 +75,20 @@ def once_key(tool: str, fields: Sequence[str], args: Mapping[str, Any]) -> str:
     return f"{tool}/{hashlib.sha256(meant.encode()).hexdigest()[:32]}"
 
 
-def last_entry(store: Store, key: str) -> Entry | None:
+class Rows(Protocol):
+    """A store, or a run with what it has not given to its store yet."""
+
+    def last_row(self, prefix: str) -> tuple[str, str] | None:
+        """(key, text) of the last row whose key begins with `prefix`."""
+
+
+def last_entry(rows: Rows, key: str) -> Entry | None:
     """The latest entry of `key`, or None where there is none.
 
     Raises:
         DamagedRecord: it cannot be read; nothing is called then.
     """
-    found = store.last_row(f"l/{key}/")
+    found = rows.last_row(f"l/{key}/")
     if found is None:
         return None
     place, text = found

@@ -118,7 +118,7 @@ class RunLog:
         self._open = _Open(*kept)
         self._blobs: dict[str, str] = {}
         self._values: OrderedDict[str, JSON] = OrderedDict()
-        self._derived: OrderedDict[tuple[str, Callable[[JSON], str]], str] = OrderedDict()
+        self._derived: OrderedDict[tuple[str, Callable[[JSON, int], str]], str] = OrderedDict()
         self._lock = threading.RLock()
         self._revoked = False
         self._untold: tuple[Record, ...] = ()
@@ -165,9 +165,7 @@ class RunLog:
                 raise Interrupted(f"{self.run} was suspended")
             clean = [self.redact.value(event) for event in events]
             self._open = _taken_in(self._open, clean, self._record)
-            # What the ledger says is read by other runs, and by the next step of this one.
-            at_once = self._open.rows or not DURABLE_AT_ONCE.isdisjoint(map(type, events))
-            return self.flush() if at_once else ()
+            return () if DURABLE_AT_ONCE.isdisjoint(map(type, events)) else self.flush()
 
     def _record(self, state: RunState, event: Event) -> Record:
         """The next record; a run that has ended waits for nothing, so its clock stands until it goes on."""
@@ -203,7 +201,21 @@ class RunLog:
                 return self.append(event)
             except KeyTaken:
                 self._open = before
+                self._require_own(before.rows)
                 raise
+
+    def _require_own(self, rows: Mapping[str, str]) -> None:
+        """Raise RunConflict where one of `rows`, which only this run may add, is there already."""
+        if taken := [key for key in rows if self.store.row(key) is not None]:
+            self._revoked = True
+            raise RunConflict(
+                f"{taken[0]} was added meanwhile: another kernel or process drives {self.run}; let one end"
+            )
+
+    def last_row(self, prefix: str) -> tuple[str, str] | None:
+        """(key, text) of the last row whose key begins with `prefix`, of the store and of what waits to be kept."""
+        waiting = [item for item in self._open.rows.items() if item[0].startswith(prefix)]
+        return max(waiting) if waiting else self.store.last_row(prefix)
 
     def suspend(self, event: RunSuspended) -> tuple[Record, ...]:
         """Append `event`, with the time that went into what it cuts short: that was work too."""
@@ -322,13 +334,16 @@ class RunLog:
             self._remember(name, self._parsed(self.store.blob(name)))
         return self._values[name]
 
-    def derived(self, kept: Kept, make: Callable[[JSON], str]) -> str:
-        """The text that `make`, a pure function, makes of a kept value: made once, as long as it is remembered."""
+    def derived(self, kept: Kept, make: Callable[[JSON, int], str]) -> str:
+        """The text that `make`, a pure function, makes of a kept value and its size as JSON in characters.
+
+        It is made once, as long as it is remembered.
+        """
         if kept.blob is None:
-            return make(self.value(kept))
+            return make(self.value(kept), kept.size)
         place = (kept.blob, make)
         if place not in self._derived:
-            self._derived[place] = make(self.value(kept))
+            self._derived[place] = make(self.value(kept), kept.size)
             while len(self._derived) > _REMEMBERED:
                 self._derived.popitem(last=False)
         return self._derived[place]

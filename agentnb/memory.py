@@ -13,7 +13,7 @@ from agentnb.events import Item, Kept
 from agentnb.forms import ToolSpec
 from agentnb.log import RunLog
 from agentnb.plan import Step
-from agentnb.preview import preview
+from agentnb.preview import preview_of
 from agentnb.prompt_text import Known, Status, StepView, as_line
 from agentnb.reading import is_reading
 from agentnb.state import TOLD_STEPS, Outcome, RunState
@@ -171,4 +171,4 @@ def _status(log: RunLog, step: Step, status: Status) -> Status:
 
 
 def _shown(log: RunLog, result: Kept | None, message: str) -> str:
-    return log.derived(result, preview) if result else message
+    return log.derived(result, preview_of) if result else message

@@ -215,7 +215,7 @@ def entry_of(log: RunLog, tool: Tool, step: Step, call: Prepared) -> EarlierResu
     """
     if not tool.once_per or log.state.claim is not None:
         return 0
-    found = last_entry(log.store, key_of(log, tool, step, call))
+    found = last_entry(log, key_of(log, tool, step, call))
     if found is None or found.state == "released":
         return found.number + 1 if found else 1
     what = ", ".join(f"{name}={call.args.get(name)!r}" for name in tool.once_per)

@@ -6,7 +6,9 @@ import json
 from bisect import bisect_left
 from typing import Any
 
-__all__ = ["cut_text", "dump", "preview", "trim"]
+from agentnb.plan import JSON
+
+__all__ = ["cut_text", "dump", "preview", "preview_of", "trim"]
 
 
 def preview(value: object, limit: int = 600) -> str:
@@ -20,9 +22,16 @@ def preview(value: object, limit: int = 600) -> str:
     if isinstance(value, str):
         return cut_text(value, limit)
     text = dump(value)
-    if len(text) <= limit:
-        return text
-    value = json.loads(text)
+    return text if len(text) <= limit else _trimmed(json.loads(text), limit)
+
+
+def preview_of(value: JSON, size: int, limit: int = 600) -> str:
+    """The same of what is JSON already, and is as long as `size` characters where nothing is left out of it."""
+    return preview(value, limit) if size <= limit or isinstance(value, str) else _trimmed(value, limit)
+
+
+def _trimmed(value: JSON, limit: int) -> str:
+    """JSON that is longer than `limit` characters, in so many."""
     longest = _longest_table(value, limit)
     for width, chars in ((30, limit), (30, limit * 2 // 3), (30, limit // 4), (30, 40), (8, 40), (3, 12)):
         whole = dump(trim(value, longest, width, chars))
@@ -31,7 +40,7 @@ def preview(value: object, limit: int = 600) -> str:
         rows = bisect_left(range(longest), 1, key=lambda n: len(dump(trim(value, n, width, chars))) > limit) - 1
         if rows > 1:
             return dump(trim(value, rows, width, chars))
-    return cut_text(text, limit)
+    return cut_text(dump(value), limit)
 
 
 def _longest_table(value: object, most: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,12 +44,20 @@ def read_reply(form: type[M], reply: ModelReply) -> M:
         raise BadReply(f"the reply is not a JSON object but: {reply.text[:120]!r}")
     try:
         found = form.model_validate_json(reply.text[start : end + 1])
-        _FINITE.encode(found.model_dump())  # the parser lets NaN and 1e999 pass, a journal cannot keep them
+        if not _only_texts(form):
+            _FINITE.encode(found.model_dump())  # the parser lets NaN and 1e999 pass, a journal cannot keep them
     except ValidationError as error:
         raise BadReply(*[_said(item["loc"], item["msg"]) for item in error.errors()[:_SHOWN]]) from None
     except ValueError:
         raise BadReply("a number in the reply is not finite: NaN and Infinity are no JSON") from None
     return found
+
+
+@functools.cache
+def _only_texts(form: type[BaseModel]) -> bool:
+    """True of a form in which there is no place for a number."""
+    kinds = [info.annotation for info in form.model_fields.values()]
+    return all(kind is str or (get_origin(kind) is Literal and {*map(type, get_args(kind))} == {str}) for kind in kinds)
 
 
 def _said(where: tuple[int | str, ...], message: str) -> str:

@@ -8,8 +8,8 @@ import inspect
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
@@ -45,15 +45,19 @@ class Runner(Protocol):
         """
 
 
-@contextmanager
-def going_on(key: str) -> Iterator[None]:
+class going_on:  # noqa: N801 - reads as what it does, and costs a fifth of a generator, once a call
     """Lets `ended` know of the work inside, on whichever thread it is, and given up or not."""
-    token = object()
-    _GOING_ON[token] = key
-    try:
-        yield
-    finally:
-        del _GOING_ON[token]
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        _GOING_ON[self] = self._key
+
+    def __exit__(self, *_: object) -> None:
+        del _GOING_ON[self]
 
 
 def ended(key: str, within_s: float) -> bool:

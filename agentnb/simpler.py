@@ -151,7 +151,7 @@ def _example(tool: ToolSpec, *, optional: bool) -> str:
 @lru_cache(maxsize=64)
 def _plan_schema(tools: tuple[ToolSpec, ...], max_steps: int, min_steps: int) -> Schema:
     defs: Schema = {}
-    kinds = [
+    kinds: list[Schema] = [
         closed_object({"tool": {"type": "string", "const": tool.name}, "args": _args(tool, defs)}) for tool in tools
     ]
     items: Schema = {"anyOf": kinds} if len(kinds) > 1 else (kinds or [{}])[0]

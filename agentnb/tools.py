@@ -135,7 +135,7 @@ class Tool:
             raise InvalidArguments(
                 self.name, (f"its arguments were refused: {type(error).__name__}: {message_of(error)}",)
             ) from error
-        return {info.alias or name: getattr(model, name) for name, info in type(model).model_fields.items()}
+        return {given: getattr(model, name) for name, given in _names(self.arguments)}
 
     def run(self, kwargs: Mapping[str, Any], key: str = "") -> Any:
         """Call the function with validated arguments; what is async is run to its end, inside any running loop.
@@ -203,6 +203,12 @@ class Tool:
             return example(self.returns) if self.returns else None
         except Exception:  # noqa: BLE001 - a schema may be anything
             return None
+
+
+@functools.lru_cache(maxsize=256)
+def _names(arguments: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """Each argument's name in the model, and the function's own name of it."""
+    return tuple((name, info.alias or name) for name, info in arguments.model_fields.items())
 
 
 @overload

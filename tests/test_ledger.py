@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, PlainValidator, SecretStr, WithJsonSchema
 
 from agentnb import Agent, Budget, ScriptedModel, Step, tool
 from agentnb.approval import Answer, Request
-from agentnb.errors import ConfigError, DamagedRecord, StoreError, ToolFailure, Transient
+from agentnb.errors import ConfigError, DamagedRecord, RunConflict, StoreError, ToolFailure, Transient
 from agentnb.guards import GuardedCall, Ruling, deny
 from agentnb.ledger import last_entry, once_key, open_actions
 from agentnb.run import Run
@@ -96,6 +96,48 @@ def test_the_same_id_acts_once_and_gives_the_same_result_ever_after(tmp_path: Pa
     assert (ACTED, again.result("s1"), again.result("s2")) == ([("a", ""), ("b", "")], 1, 2)
     (earlier,) = [r.event for r in again.events if r.event.kind == "earlier_result"]
     assert (earlier.run, earlier.at_step, earlier.key) == (first.id, "s1", "book for id='a'")
+
+
+def test_a_key_costs_a_run_no_commit(tmp_path: Path) -> None:
+    """What came of the call becomes durable with the next intent, as that of any other call does."""
+
+    @tool(effect="write", reversibility="full")
+    def book(id: str) -> str:  # noqa: A002 - a name that users give
+        """Book."""
+        return id
+
+    commits = {}
+    for name, made in (("once", booking()), ("plain", book)):
+        store = _Counting(tmp_path / name)
+        go(store, made, *[one(str(n)) for n in range(5)])
+        commits[name] = store.commits
+    assert commits["once"] == commits["plain"]
+
+
+class _Counting(DiskStore):
+    commits = 0
+
+    def append(self, *args: Any) -> None:
+        super().append(*args)
+        self.commits += 1
+
+
+def test_an_entry_that_somebody_else_has_added_ends_the_run_and_not_in_a_circle(tmp_path: Path) -> None:
+    """Only who drives a run may settle its claims: where another has, two drive it, and nothing more is done here."""
+    store = _Meddled(tmp_path / "s")
+    with pytest.raises(RunConflict, match="was added by another kernel"):
+        go(store, booking(), one("a"), one("b"))
+    assert ACTED == [("a", "")]
+
+
+class _Meddled(DiskStore):
+    """Somebody settles the first call as it is made."""
+
+    def append(self, run: str, records: Any, blobs: Any, rows: Any = NO_ROWS) -> None:
+        super().append(run, records, blobs, rows)
+        for key in rows:
+            if key.endswith("/000001"):
+                self.add_row(key.replace("/000001", "/000002"), "{}")
 
 
 def test_a_result_of_thousands_of_characters_is_given_back_whole(store: DiskStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -10,15 +11,35 @@ from typing import Any, Literal, Protocol
 
 from agentnb.budget import Phase, Usage
 
-__all__ = ["KEY_FORMAT", "Model", "ModelReply", "ModelRequest", "Stop", "input_bound", "never"]
+__all__ = ["KEY_FORMAT", "Form", "Model", "ModelReply", "ModelRequest", "Stop", "input_bound", "never"]
 
 KEY_FORMAT = 1
 """Part of every cache key: raised when requests are laid out differently, so that old entries are not found."""
 
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 _PLAIN = json.JSONEncoder()
 
 Stop = Literal["end", "length", "refusal"]
+
+
+class Form(dict[str, Any]):
+    """A JSON Schema that many requests share and nobody changes once it was asked with: its text is made once."""
+
+    @functools.cached_property
+    def canonical(self) -> str:
+        """As a part of a request's key."""
+        return _JSON(self)
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Bytes of it as JSON."""
+        return len(_PLAIN.encode(self))
+
+
+@functools.lru_cache(maxsize=64)
+def _quoted(text: str) -> str:
+    """A text as JSON, remembered: prompts begin alike for some ten steps."""
+    return _JSON(text)
 
 
 def never() -> bool:
@@ -58,20 +79,26 @@ class ModelRequest:
     timeout_s: float = field(default=120.0, compare=False)
     cancelled: Callable[[], bool] = field(default=never, compare=False, repr=False)
 
-    def canonical(self) -> dict[str, Any]:
-        """All that decides the answer, as JSON values."""
-        return {
-            "format": KEY_FORMAT,
-            "model": self.model,
-            "phase": self.phase,
-            "system": self.system,
-            "prompt": self.prompt,
-            "schema": self.schema,
-            "max_output_tokens": self.max_output_tokens,
-            "temperature": self.temperature,
-            **({"context": list(self.context)} if self.context else {}),
-            **({"endpoint": self.endpoint} if self.endpoint else {}),
+    def canonical(self) -> str:
+        """All that decides the answer, as JSON whose names are in order.
+
+        As `json.dumps(…, sort_keys=True)` of the standard library writes it, and not RFC 8785: 10 µs against 390 µs for
+        a prompt of 14 kB, and no other program has to recompute it.
+        """
+        context = {"context": f"[{','.join(map(_quoted, self.context))}]"} if self.context else {}
+        parts = {
+            **context,
+            **({"endpoint": _JSON(self.endpoint)} if self.endpoint else {}),
+            "format": _JSON(KEY_FORMAT),
+            "max_output_tokens": _JSON(self.max_output_tokens),
+            "model": _quoted(self.model),
+            "phase": _quoted(self.phase),
+            "prompt": _JSON(self.prompt),
+            "schema": self.schema.canonical if isinstance(self.schema, Form) else _JSON(self.schema),
+            "system": _quoted(self.system),
+            "temperature": _JSON(self.temperature),
         }
+        return "{" + ",".join([f'"{name}":{text}' for name, text in parts.items()]) + "}"
 
     @property
     def user(self) -> str:
@@ -90,13 +117,8 @@ class ModelRequest:
         return replace(self, system=system, prompt=prompt, endpoint=endpoint, context=tuple(context))
 
     def key(self) -> str:
-        """SHA-256 over the canonical request, in hex: what caches and cassettes look up.
-
-        The standard library's JSON with sorted keys, not RFC 8785: 24 µs against 390 µs for a prompt of 14 kB, and no
-        other program has to recompute it.
-        """
-        text = _CANONICAL.encode(self.canonical())
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        """SHA-256 over the canonical request, in hex: what caches and cassettes look up."""
+        return hashlib.sha256(self.canonical().encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +176,8 @@ def input_bound(request: ModelRequest) -> int:
     reservation is settled to the true count as soon as the reply is there, so the slack is only ever held for the
     length of one call.
     """
-    schema = len(_PLAIN.encode(request.schema)) if request.schema is not None else 0
+    form = request.schema
+    schema = form.size if isinstance(form, Form) else 0 if form is None else len(_PLAIN.encode(form))
     return _size(request.system) + _size(request.user) + schema + _PER_CALL_TOKENS
 
 

@@ -137,7 +137,7 @@ def open_cache(folder: Path, name: str, *, synchronous: int = _FULL, **settings:
 
 def _require_writable(folder: Path) -> None:
     for path in (folder, *folder.glob("cache.db*")):
-        if not os.access(path, os.W_OK):
+        if not os.access(path, os.W_OK) and path.exists():  # whoever closes it last takes its log away
             raise PermissionError(errno.EACCES, "it can only be read", str(path))
 
 
