@@ -233,26 +233,31 @@ def test_an_interrupt_of_the_leader_is_its_own(
             struck.set()
             raise error
 
+    def fails(_: sqlite3.Connection) -> None:
+        raise StoreError("no")  # so that each is done in a savepoint
+
     def add(key: str) -> str:
         if when != "confirm":
             setattr(shared.connection(), when, strike)
         try:
-            return shared.add(key)
+            return shared.add(key) if key in wanted else str(shared.group.run(fails))
         except error:
             known[key] = shared.keys() >= {key}
             raise
 
-    threads = Threads()
+    wanted, threads = {f"k{n}" for n in range(6)}, Threads()
+    names = {*wanted, *(["fails"] if "entry" in statement else [])}
     with writing(shared, threads):
-        for n in range(6):
-            threads.start(f"k{n}", lambda n=n: add(f"k{n}"))  # type: ignore[misc]
-        joined(shared, 6)
+        for name in sorted(names):
+            threads.start(name, lambda name=name: add(name))  # type: ignore[misc]
+        joined(shared, len(names))
         if when == "confirm":
             shared.confirm = lambda: strike("COMMIT") if shared.keys() else None
     came = threads.end()
     assert struck.is_set()
     [interrupted] = [name for name, what in came.items() if isinstance(what, error)]
-    others = {f"k{n}" for n in range(6)} - {interrupted}
+    assert interrupted == "fails" or str(came.get("fails", "no")) == "no"
+    others = wanted - {interrupted}
     assert {came[name] for name in others} == {f"added {name}" for name in others}
     assert shared.keys() == others | {name for name, there in known.items() if there}
 

@@ -125,7 +125,7 @@ class _Counting(DiskStore):
 def test_an_entry_that_somebody_else_has_added_ends_the_run_and_not_in_a_circle(tmp_path: Path) -> None:
     """Only who drives a run may settle its claims: where another has, two drive it, and nothing more is done here."""
     store = _Meddled(tmp_path / "s")
-    with pytest.raises(RunConflict, match="was added by another kernel"):
+    with pytest.raises(RunConflict, match="was added meanwhile: another kernel"):
         go(store, booking(), one("a"), one("b"))
     assert ACTED == [("a", "")]
 

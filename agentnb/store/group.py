@@ -1,8 +1,9 @@
 """Group commit: what several threads write at once becomes one transaction, synced once for all of them.
 
 Threads that come while a commit is being made join the next batch. Whoever of them gets the batch's lock first leads:
-it carries out everybody's work on its own connection, each in a savepoint, commits, and lets the lock go, through which
-the others come by and take what became of theirs. A thread that is alone is at once a leader, of itself.
+it carries out everybody's work on its own connection, commits, and lets the lock go, through which the others come by
+and take what became of theirs. Where somebody's work fails, all of it is done again, each in a savepoint. A thread that
+is alone is at once a leader, of itself.
 
 There is nothing to wait for but locks, each held in a `with`. So whoever is interrupted wakes the others as it leaves,
 and the next of them leads again what was not committed.
@@ -13,7 +14,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from agentnb.errors import StoreError
@@ -127,8 +128,11 @@ class GroupCommit:
             database.rollback()
         try:
             database.execute("BEGIN IMMEDIATE")
-            for entry in entries:
-                _carry_out(entry, database, alone=len(entries) == 1)
+            if not _done_at_once(entries, database):
+                database.rollback()
+                database.execute("BEGIN IMMEDIATE")
+                for entry in entries:
+                    _carry_out(entry, database)
             # One call, for an interrupt comes between two: the commit is made and noted, or it is neither.
             batch.committed.extend(map(database.execute, ("COMMIT",)))
         except BaseException:
@@ -137,12 +141,19 @@ class GroupCommit:
             raise
 
 
-def _carry_out(entry: _Entry[Any], database: sqlite3.Connection, *, alone: bool) -> None:
-    """Do an entry's work; beside that of others its error is its own, and takes back only what it did."""
-    entry.error = None  # of a try that was interrupted
-    if alone:
-        entry.result = entry.work(database)
-        return
+def _done_at_once(entries: Sequence[_Entry[Any]], database: sqlite3.Connection) -> bool:
+    """Do everybody's work, as a rule in half the statements; False where somebody's fails, and nothing of it counts."""
+    try:
+        for entry in entries:
+            entry.error = None  # of a try that was interrupted
+            entry.result = entry.work(database)
+    except _ITS_OWN:
+        return False
+    return True
+
+
+def _carry_out(entry: _Entry[Any], database: sqlite3.Connection) -> None:
+    """Do an entry's work, so that its error is its own, and takes back only what it did."""
     database.execute("SAVEPOINT entry")
     try:
         entry.result = entry.work(database)
