@@ -153,7 +153,7 @@ def import_run(
     """
     whole, runs, values = _read(file, progress)
     ids = {old: store.new_run_id() for old in runs}
-    bundle = {old: [replace(r, event=_disarmed(r.event, ids)) for r in records] for old, records in runs.items()}
+    bundle = {old: [r._replace(event=_disarmed(r.event, ids)) for r in records] for old, records in runs.items()}
     states = {old: fold(records) for old, records in bundle.items()}
     for place, (old, records) in reversed(list(enumerate(bundle.items()))):  # nobody sees a parent without its children
         state, run = states[old], ids[old]
@@ -161,7 +161,7 @@ def import_run(
             raise DamagedRecord(f"{file} holds {old}, which runs inside no other")
         waiting = {action_row(run, item.action): item.action.tool for item in state.queue if item.settled is None}
         log = RunLog(store, run, clock)
-        log.adopt([replace(records[0], event=_reborn(records[0], ids)), *records[1:]], values, waiting)
+        log.adopt([records[0]._replace(event=_reborn(records[0], ids)), *records[1:]], values, waiting)
         imported = RunImported(policy=policy, budget=budget)
         if state.status.ended or (whole and state.claim is None and not place):
             log.append(imported)

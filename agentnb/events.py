@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agentnb.alerts import Threshold
 from agentnb.budget import Budget, Phase, Spent, Usage
@@ -806,8 +806,7 @@ DURABLE_AT_ONCE = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """An event with its place and its times.
 
     Attributes:

@@ -129,7 +129,7 @@ def beginning(where: Cut, run: str) -> list[Record]:
         head_of(first), run=run, uid=secrets.token_hex(6), born="", process=os.getpid(),
         parent="", parent_step="", agent="", depth=0,
     )  # fmt: skip
-    return [replace(first, t=0.0, event=head), *(replace(record, t=0.0) for record in where.records[1:])]
+    return [first._replace(t=0.0, event=head), *(record._replace(t=0.0) for record in where.records[1:])]
 
 
 def parted(

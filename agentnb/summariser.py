@@ -7,7 +7,6 @@ run by code: a note with no finished step behind it is a claim of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -84,8 +83,9 @@ def memory_now(log: RunLog) -> str:
 
 def _shortened(item: Item, room: int) -> Item:
     """A tool's fact in at most `room` bytes; what a person or a model has put into words stays whole."""
-    text = cut(item.text, room) if item.by == "tool" else item.text
-    return item if text == item.text else replace(item, text=text)
+    if item.by != "tool" or (text := cut(item.text, room)) == item.text:
+        return item
+    return Item(kind=item.kind, text=text, by=item.by, sources=item.sources, critical=item.critical)
 
 
 def _summary(log: RunLog, items: Sequence[Item], *, by: Any) -> MemorySummarised:

@@ -256,7 +256,7 @@ def test_an_old_record_without_prices_is_shown_as_it_was() -> None:
 
 
 def _replaced(record: Record, **changes: Any) -> Record:
-    return replace(record, event=replace(record.event, **changes))
+    return record._replace(event=replace(record.event, **changes))
 
 
 def test_the_table_has_a_column_more_only_where_it_says_something() -> None:
