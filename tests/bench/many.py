@@ -19,8 +19,8 @@ from tests.bench.measuring import Job, Options, Row, Target, fresh, median_of, p
 __all__ = ["TARGETS", "rows"]
 
 _RUNS = (1, 8, 64)
-_STEPS = 1280
-"""Of all runs together."""
+_STEPS = 6400
+"""Of all runs together: a hundred of each where there are most, so that what begins and ends a run counts little."""
 
 TARGETS = (
     Target(

@@ -69,14 +69,14 @@ def counted(store: Any) -> Iterator[list[int]]:
 
 
 def written(steps: int) -> Iterable[tuple[str, str, dict[str, str]]]:
-    """What such a run gives its store: for each commit its key, its records as JSON and the values kept aside."""
+    """What such a run gives its store: for each commit its key, its records as JSON, and the other rows with them."""
     from agentnb.codec import encode
     from tests.parts import MemoryStore
 
     class Noting(MemoryStore):
         def append(self, run: str, records: Any, blobs: Any, rows: Any = NO_ROWS) -> None:
             super().append(run, records, blobs, rows)
-            noted.append((f"j/{run}/{records[0].seq:010d}", encode(records), dict(blobs)))
+            noted.append((f"j/{run}/{records[0].seq:010d}", encode(records), {**blobs, **rows}))
 
     noted: list[tuple[str, str, dict[str, str]]] = []
     begin(Noting(), steps).finish()
