@@ -199,7 +199,7 @@ def test_nobody_refuses_with_the_way_out() -> None:
 class Clock:
     """The time, and what happens at each: for a card nobody has to wait for."""
 
-    run_again = False
+    sent_again = 0
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **does: Callable[[], None]) -> None:
         self.now = 1000.0
@@ -296,7 +296,7 @@ def test_who_is_busy_with_a_card_is_not_silent(monkeypatch: pytest.MonkeyPatch, 
 def test_a_cell_that_is_run_again_leaves_its_question(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is said, for whoever looks for it; a press that comes too late is no answer."""
     clock = Clock(monkeypatch)
-    clock.does = {5.0: lambda: setattr(clock, "run_again", True), 5.01: lambda: clock.press("approve")}
+    clock.does = {5.0: lambda: setattr(clock, "sent_again", 1), 5.01: lambda: clock.press("approve")}
     answer, stays = clock.ask(ONE)
     assert answer is None
     assert "still waits" in stays

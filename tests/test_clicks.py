@@ -269,6 +269,26 @@ def test_the_stop_button_suspends_the_run_as_stop_does(notebook: Notebook) -> No
     assert notebook.kernel.value("r.output, NOTES") == "('Noted.', ['x'])"
 
 
+def test_a_cell_that_is_sent_again_shows_there_what_goes_on(notebook: Notebook) -> None:
+    """A front end shows under it only what the last request brings: the record, the button that stops it, the error."""
+    scripted(notebook, "answer('Noted.')", "first=hang")
+    notebook.kernel.run("pathlib.Path('hang').touch()")
+    first, again = notebook.send_cell(NOTE), notebook.send_cell(NOTE)
+    deadline = time.monotonic() + HANGS_S
+    while not any(VIEW in bundle for bundle in notebook.shown(again).displays):
+        assert time.monotonic() < deadline
+        notebook.listen()
+    assert "text/html" in notebook.shown(again).displays[0]
+    notebook.click("Stop")
+    assert notebook.wait_for(first)["status"] == "error"
+    assert notebook.wait_for(again)["status"] == "aborted"
+    notebook.listen()
+    assert notebook.widgets == {}
+    assert "stopped by you" in notebook.shown(again).errors[0]["evalue"]
+    assert "Suspended" in htmls(notebook.shown(again))
+    assert notebook.kernel.value("[run.status.value for run in r.keeper.runs()]") == "['suspended']"
+
+
 def test_the_stop_button_leaves_a_question_as_stop_does(notebook: Notebook) -> None:
     """While a card waits it is there too; the card says how to answer later."""
     scripted(notebook, "answer('Noted.')")

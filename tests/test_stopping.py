@@ -41,6 +41,22 @@ def test_a_press_stops_once_and_the_button_says_so(cells: Cells) -> None:
     assert [part.comm for part in (pressed, pressed.layout, pressed.style)] == [None] * 3
 
 
+def test_what_was_displayed_and_is_gone_is_displayed_anew(cells: Cells) -> None:
+    """With the same button, which still does what it did."""
+    assert cells
+    session = Agent(ScriptedModel([]), tools=[add], store="s").begin("x")
+    panel = InPlace(session.begun)
+    panel.offer_stop(lambda: None)
+    with capture_output() as shown:
+        panel.refresh(urgent=True)
+        panel.show_anew()
+        panel.refresh(urgent=True)
+    views = [output.data[VIEW]["model_id"] for output in shown.outputs if VIEW in output.data]
+    assert len(views) == 2
+    assert len(set(views)) == 1
+    assert ["text/html" in output.data for output in shown.outputs] == [True, False] * 2
+
+
 def test_a_button_that_was_never_shown_is_nothing(cells: Cells) -> None:
     """A run that ends before it is drawn, and one that is replayed, leave no empty output."""
     assert cells

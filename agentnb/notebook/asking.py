@@ -87,7 +87,7 @@ def _answered(
     begun, looked = time.monotonic(), -math.inf
     while True:
         comms.poll(_LOOK_S)
-        if comms.run_again:  # its output is taken away, and with it the card
+        if comms.sent_again:  # its output is taken away, and with it the card
             return None, ""
         pressed = card.decision(lambda: comms.poll(_TYPED_S))
         now = time.monotonic()

@@ -4,8 +4,9 @@ A kernel handles its messages one by one, so the click on a button waits until t
 ended. While a cell waits in `CommPump.poll`, messages to widgets are handled at once, and all others are held and given
 back in their order: the cells of a Run All run afterwards, and an error aborts them, as if nobody had looked.
 
-Whoever runs the very cell again that waits has taken its output away, and the buttons with it. `run_again` says so, and
-what had been sent before is aborted, as an error of the cell would do.
+Whoever sends the very cell again that runs has taken its output away, and the buttons with it: a front end shows under
+a cell only what the last request for it brings. `sent_again` says so, and from then on what the cell shows goes there.
+Where it was left for the next one, what had been held before that is aborted, as an error of the cell would do.
 
 ipykernel has no public way to do this. What is private in it is used in this file and nowhere else, each name with its
 reason; where one is missing the pump is not usable, and people are asked by text.
@@ -14,12 +15,13 @@ reason; where one is missing the pump is not usable, and people are asked by tex
 from __future__ import annotations
 
 import _thread
+import asyncio
 import contextlib
 import inspect
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
 
@@ -46,6 +48,8 @@ class _Message:
     passes: bool
     cell: str | None = None
     """The cell that it is to run, where it is such a request."""
+    header: Mapping[str, Any] | None = None
+    """What it says of itself, where it is such a request."""
 
 
 class _Layout(Protocol):
@@ -61,6 +65,9 @@ class _Layout(Protocol):
 
     def arrived(self) -> Iterator[tuple[list[Any], Any]]:
         """(frames, as the kernel had it) of each message there is; from now on they are ours."""
+
+    def taken(self) -> Iterator[list[Any]]:
+        """Frames of each message that the kernel has taken in already, and handles when the cell has ended."""
 
     def give_back(self, given: Any) -> None:
         """Let the kernel have it after all."""
@@ -80,6 +87,10 @@ class _OneThread:
             given = self._queue.get_nowait()
             args = given[2]  # a message is the one argument of its dispatcher; the end of an abort has none
             yield (args[0] if len(args) == 1 and isinstance(args[0], list) else []), given
+
+    def taken(self) -> Iterator[list[Any]]:
+        """None: what waits is in the queue."""
+        return iter(())
 
     def give_back(self, given: Any) -> None:
         """Put it into the queue again: whoever gives back all gives back the order."""
@@ -102,6 +113,16 @@ class _TwoThreads:
             frames = self.stream.socket.recv_multipart(copy=False)
             yield frames, frames
 
+    def taken(self) -> Iterator[list[Any]]:
+        """What came in one burst with the cell: coroutines that wait for its lock have it among their arguments."""
+        for task in asyncio.all_tasks():
+            coroutine = task.get_coro()
+            if inspect.iscoroutine(coroutine):
+                known = inspect.getcoroutinelocals(coroutine)
+                args = known.get("args")  # of one that has not begun yet
+                given = [known.get("msg"), *(args if isinstance(args, tuple) else ())]
+                yield from (frames for frames in given if isinstance(frames, list))
+
     def give_back(self, given: Any) -> None:
         """Hand it to the kernel, which handles it when the cell's lock is free: first come, first served."""
         self._run(self._receive, given)
@@ -118,9 +139,11 @@ class CommPump:
         self._kernel = kernel
         self._layout = _layout_of(kernel)
         self._held: list[_Message] = []
+        self._taken: list[_Message] = []
+        """The requests for the cell that the kernel had taken in when it began, by when they were sent."""
         self._cell: Any = None
-        self.run_again = False
-        """True once the cell that waits was sent again."""
+        self.sent_again = 0
+        """How often the cell that runs was sent again so far: each time, what it had shown is gone."""
         self.makes_room = False
         """True once the cell ends for the one that was sent again: what was sent before that is aborted."""
         self._interrupted = False
@@ -132,7 +155,10 @@ class CommPump:
         return self._layout is not None
 
     def __enter__(self) -> Self:
-        self._cell = self._kernel.get_parent("shell") if self.usable else None
+        if self._layout is not None:
+            self._cell = self._kernel.get_parent("shell")
+            with contextlib.suppress(RuntimeError):  # no loop runs: nothing was taken in
+                self._taken = self._taken_of_cell(self._layout)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,7 +168,7 @@ class CommPump:
             if self.makes_room:
                 self._abort_what_came_before(self._layout)
             self._give_back(self._layout, self._held)
-            self._held, self._cell = [], None
+            self._held, self._taken, self._cell = [], [], None
             # The socket told the loop once that it has something, and we have read it: let the stream look again.
             self._layout.stream.io_loop.add_callback(self._layout.stream.flush)
 
@@ -160,7 +186,7 @@ class CommPump:
         self._layout.stream.socket.poll(round(seconds * 1000))
         with uninterrupted():
             self._held += [self._message(frames, given) for frames, given in self._layout.arrived()]
-        self.run_again = self.run_again or any(self._is_this_cell(message) for message in self._held)
+        self._follow_the_cell()
         for message in [message for message in self._held if message.passes]:
             self._held.remove(message)
             self._handle(self._layout, message.frames)
@@ -186,9 +212,11 @@ class CommPump:
         """By its header alone: what is deserialized is noted as seen, and would be refused when it is given back."""
         try:
             _, parts = self._kernel.session.feed_identities(frames, copy=False)
-            kind = self._kernel.session.unpack(parts[1].bytes)["msg_type"]
-            cell = self._kernel.session.unpack(parts[3].bytes).get("cellId") if kind == "execute_request" else None
-            return _Message(frames, given, kind in _LET_THROUGH, cell)
+            header = self._kernel.session.unpack(parts[1].bytes)
+            if header["msg_type"] != "execute_request":
+                return _Message(frames, given, header["msg_type"] in _LET_THROUGH)
+            cell = self._kernel.session.unpack(parts[3].bytes).get("cellId")
+            return _Message(frames, given, passes=False, cell=cell, header=header)
         except Exception:  # noqa: BLE001 - whatever it is, the kernel will know better
             return _Message(frames, given, passes=False)
 
@@ -196,12 +224,28 @@ class CommPump:
         mine = (self._cell.get("metadata") or {}).get("cellId") if self._cell else None
         return mine is not None and message.cell == mine
 
+    def _taken_of_cell(self, layout: _Layout) -> list[_Message]:
+        mine = self._cell["header"]["msg_id"] if self._cell else None
+        found = {
+            message.header["msg_id"]: message
+            for message in (self._message(frames, frames) for frames in layout.taken())
+            if message.header and self._is_this_cell(message) and message.header["msg_id"] != mine
+        }
+        return sorted(found.values(), key=lambda message: str((message.header or {}).get("date")))
+
+    def _follow_the_cell(self) -> None:
+        """Let what is shown from now on be output of the last request for this cell, which is where people see it."""
+        again = [*self._taken, *(message for message in self._held if self._is_this_cell(message))]
+        if len(again) > self.sent_again:
+            self.sent_again = len(again)
+            self._kernel.shell.set_parent({"header": again[-1].header})
+
     def _give_back(self, layout: _Layout, held: list[_Message]) -> None:
         for message in held:
             layout.give_back(message.given)
 
     def _abort_what_came_before(self, layout: _Layout) -> None:
-        """Have the kernel abort what was sent before the cell was sent again; what is left of `_held` follows then.
+        """Have the kernel abort what was held before the cell was sent again; what is left of `_held` follows then.
 
         Where a kernel has no such way, all of it runs in order.
         """
@@ -211,7 +255,9 @@ class CommPump:
             return
         time.sleep(_TOGETHER_S)
         self._held += [self._message(frames, given) for frames, given in layout.arrived()]
-        place = next(n for n, message in enumerate(self._held) if self._is_this_cell(message))
+        place = next((n for n, message in enumerate(self._held) if self._is_this_cell(message)), None)
+        if place is None:  # the kernel has taken it in already, before all of these
+            return
         before, after, self._held = self._held[:place], self._held[place:], []
 
         def follow() -> None:

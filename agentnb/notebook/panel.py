@@ -114,6 +114,9 @@ class Panel:
     def step_aside(self) -> None:
         """Make room for what a tool prints, or for a question."""
 
+    def show_anew(self) -> None:
+        """Nothing that was shown is there any more: show all of it with the next refresh."""
+
     def finish(self, summary: Summary) -> None:
         """Replace the progress by the record that stays."""
         self.step_aside()
@@ -134,6 +137,10 @@ class InPlace(Panel):
         """Below the display; what is replayed ends by itself, before anybody could press."""
         if not self._tally.bare:
             self._button = StopButton(stop)
+
+    def show_anew(self) -> None:
+        """As another display, with its button."""
+        self._handle, self._stale = None, True
 
     def finish(self, summary: Summary) -> None:
         """Take the button away, and replace the progress by the record that stays."""

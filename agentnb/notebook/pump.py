@@ -136,6 +136,7 @@ class Pump:
         self._audience = audience
         self._comms = CommPump(kernel if audience == "widgets" else None)
         self._looked = time.monotonic()
+        self._sent_again = 0
         self._idle_s = idle_s
         self._approver = approver
         self._inbox: queue.SimpleQueue[Record | _Job | _Ended] = queue.SimpleQueue()
@@ -215,7 +216,7 @@ class Pump:
         self.left = True
         answer = ask_by_card(request, comms, idle_s=self._idle_s, elsewhere=lambda: self._from_elsewhere(request))
         self.left = answer is None
-        self.run_again = comms.makes_room = self.left and comms.run_again
+        self.run_again = comms.makes_room = self.left and comms.sent_again > 0
         return answer
 
     def _from_elsewhere(self, request: Request) -> Answer | None:
@@ -251,7 +252,7 @@ class Pump:
                 return self._inbox.get(timeout=_BEAT_S)
 
     def _listen(self) -> None:
-        """Handle what was clicked, ten times a second.
+        """Handle what was clicked, ten times a second; show all anew where the cell's output was taken away.
 
         Raises:
             KeyboardInterrupt: the button that stops the run was.
@@ -259,6 +260,9 @@ class Pump:
         if self._comms.usable and time.monotonic() - self._looked >= _BEAT_S:
             self._comms.poll(0)
             self._looked = time.monotonic()
+        if self._comms.sent_again > self._sent_again and not self.run_again:
+            self._sent_again = self._comms.sent_again
+            self._panel.show_anew()
 
     def _suspend(self, *, stopped: bool) -> None:
         """Take the run away from the worker, with the truth about a call that was announced."""

@@ -26,14 +26,9 @@ class StopButton:
         self._handle: DisplayHandle | None = None
 
     def show(self) -> None:
-        """Display it."""
-        from ipywidgets import Button
-
-        said = "Suspend the run, as ■ does; a tool that is being called in the kernel may have to return first"
-        self._button = Button(description="Stop", tooltip=said, layout={"width": "auto"})
-        for name in ("agentnb", "stop"):
-            self._button.add_class(name)
-        self._button.on_click(lambda _: self._pressed())
+        """Display it; the same button where it was displayed before, and that is gone."""
+        if self._button is None:
+            self._button = self._made()
         view = {"version_major": 2, "version_minor": 0, "model_id": self._button.model_id}
         bundle = {"text/plain": "■ stops it", "application/vnd.jupyter.widget-view+json": view}
         self._handle = display(bundle, raw=True, display_id=True)
@@ -45,6 +40,16 @@ class StopButton:
         self._handle.update({"text/plain": ""}, raw=True)
         for part in (self._button.layout, self._button.style, self._button):
             part.close()
+
+    def _made(self) -> Any:
+        from ipywidgets import Button
+
+        said = "Suspend the run, as ■ does; a tool that is being called in the kernel may have to return first"
+        made = Button(description="Stop", tooltip=said, layout={"width": "auto"})
+        for name in ("agentnb", "stop"):
+            made.add_class(name)
+        made.on_click(lambda _: self._pressed())
+        return made
 
     def _pressed(self) -> None:
         self._button.disabled, self._button.description = True, "Stopping…"

@@ -50,6 +50,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     options = [
         "--allow-root", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
         "--IdentityProvider.token=", f"--ServerApp.root_dir={served}", "--LabApp.news_url=None",
+        "--LabApp.expose_app_in_browser=True",  # so that a test can ask whether a notebook has its kernel
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     with (folder / "log").open("w") as log:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import nbformat
 import pytest
 
-from tests.browser.test_quickstart import SHOTS, choose, run_all
+from tests.browser.test_quickstart import SHOTS, await_kernel, choose, run_all
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -74,8 +74,7 @@ def ready(page: Page) -> None:
     """Wait for the notebook and its kernel."""
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
     page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=60_000)
-    known = ":is([data-status='idle'], [data-status='busy'])"
-    page.locator(f".jp-NotebookPanel-toolbar {known}").first.wait_for(timeout=60_000)
+    await_kernel(page)
 
 
 def button(page: Page, name: str) -> Locator:

@@ -83,8 +83,14 @@ def saved(page: Page, folder: Path, name: str) -> list[dict[str, object]]:
 def test_the_stop_button_suspends_and_the_record_stays(
     watched: Callable[..., Page], lab: tuple[str, Path], request: pytest.FixtureRequest
 ) -> None:
-    """The panel says what goes on; a click ends the cell; what is saved has the record, and no widget."""
+    """The panel says what goes on, in a cell that is sent again meanwhile too; a click ends the cell; what is saved has
+    the record, and no widget.
+    """
     page = watched(SETUP, WATCHED, NEXT)
+    page.locator(".jp-CodeCell").nth(1).locator(".jp-InputArea").first.click()
+    page.keyboard.press("Control+Enter")  # takes away all that it has shown
+    page.locator(".jp-CodeCell").nth(1).locator(".jp-InputPrompt").filter(has_text="[*]").wait_for()
+    button(page, "Stop").wait_for(timeout=15_000)
     shows(page, "step 4 of 7: checking the result, for")
     card, stop = page.locator("article.agentnb"), button(page, "Stop")
     assert card.locator(".steps li").count() == 7
