@@ -151,8 +151,12 @@ def _rows(raw: sqlite3.Connection, problems: list[str]) -> Iterator[tuple[str, o
             continue
         if not found:
             break
+        last = int(found[-1][0])
+        if last <= after:  # a page that was overwritten leads back: read on behind it, or this would never end
+            after, lost, stride = after + 1, lost + 1, 1
+            continue
         yield from ((str(key), value) for _, key, value in found)
-        after, stride = int(found[-1][0]), min(2 * stride, _STRIDE)
+        after, stride = last, min(2 * stride, _STRIDE)
     if lost:
         problems.append(f"{lost:,} rows cannot be read")
 
