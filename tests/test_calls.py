@@ -343,10 +343,11 @@ def test_a_generator_that_fails_as_it_is_read_is_in_doubt() -> None:
 def test_a_generator_that_never_ends_is_given_up() -> None:
     """The result is read within the call's time, and on the tool's thread."""
     threads: set[str] = set()
+    over = threading.Event()
 
     def endless() -> Iterator[int]:
         """Count."""
-        while True:
+        while not over.is_set():
             threads.add(threading.current_thread().name)
             time.sleep(0.01)
             yield 1
@@ -354,6 +355,7 @@ def test_a_generator_that_never_ends_is_given_up() -> None:
     assert outcome(reads(endless, timeout_s=0.1)).failure is FailureClass.TRANSIENT
     threads.clear()
     assert outcome(reads(endless, timeout_s=0.1), runner._abandonable).failure is FailureClass.TRANSIENT
+    over.set()
     assert threads == {"agentnb-tool"}
 
 
