@@ -200,10 +200,12 @@ def test_odd_keys_and_numbers_of_rows_stop_nobody(folder: Path) -> None:
     alter(
         folder, "INSERT INTO Cache (key, raw, value) VALUES (CAST(? AS TEXT), 1, CAST(? AS TEXT))", b"j/\xff", b"\xfe"
     )
-    before = sorted(path.name for path in (folder / "journal").iterdir())
+    before = {path.name for path in (folder / "journal").iterdir()}
     found = check(folder)
     assert len(found.runs) == 6
-    assert sorted(path.name for path in (folder / "journal").iterdir()) == before
+    assert {
+        path.name for path in (folder / "journal").iterdir()
+    } <= before  # a log may go, once its last reader is collected
 
 
 def test_random_damage_never_ends_in_an_error(folder: Path, tmp_path: Path) -> None:
