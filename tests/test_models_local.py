@@ -128,7 +128,7 @@ def test_same_request_same_text_whatever_came_between(model: LocalModel) -> None
         for context, schema, temperature in zip((*contexts, ()), (None, SCHEMA) * 2, (0.0, 0.8, 0.8, 0.0), strict=True)
     ]
     seen: dict[str, str] = {}
-    for prompt, system, context, schema, temperature in questions + questions[::-1] + questions[::5]:
+    for prompt, system, context, schema, temperature in questions + questions[::-2] + questions[::5]:
         text = ask(model, prompt, system, context=context, schema=schema, temperature=temperature).text
         key = json.dumps([prompt, system, context, schema, temperature])
         assert seen.setdefault(key, text) == text

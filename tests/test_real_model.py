@@ -68,7 +68,7 @@ def smollm2() -> str:
 def test_nonsense_is_kept_in_bounds(smollm2: str, tmp_path: Path, task: str) -> None:
     """Budgets hold, nothing runs on invalid arguments, no write goes unasked, prefixes are legal, the run ends."""
     CALLS.clear()
-    budget = Budget(steps=4, tokens=30_000, tool_calls=6, model_calls=8, working_seconds=60)
+    budget = Budget(steps=4, tokens=30_000, tool_calls=6, model_calls=5, working_seconds=30)
     agent = Agent(smollm2, tools=[population, demolish], budget=budget, approve="deny", store=tmp_path)
     run = agent.run(task)
     assert run.status.ended or run.stop_reason == "malformed_output", run
