@@ -34,6 +34,8 @@ class Notebook:
         """By the id of the request."""
         self.states: list[str] = []
         """Busy and idle, as they were told."""
+        self.answers: list[tuple[str, str]] = []
+        """(request, kind) of each message."""
         self._cells: dict[str, Shown] = {}
         self._cards = 0
 
@@ -108,8 +110,14 @@ class Notebook:
             except queue.Empty:
                 continue
 
+    def state_of(self, text: str) -> str:
+        """Ask for the state of the button with this text, as a page does that has been loaded; returns the request."""
+        data = {"method": "request_state"}
+        return self.send("comm_msg", comm_id=self._widget("description", text), data=data)
+
     def _take_in(self, message: dict[str, Any], request: str, content: dict[str, Any]) -> None:
         shown = self._cells.get(request, Shown())
+        self.answers.append((request, message["msg_type"]))
         match message["msg_type"]:
             case "comm_open":
                 self.widgets[content["comm_id"]] = content["data"]["state"]
@@ -384,6 +392,23 @@ def test_a_page_that_is_loaded_again_can_still_click(notebook: Notebook) -> None
     (cell,) = notebook.run_all(NOTE, does=[reload])
     assert cell.status == "ok"
     assert "NOTES" in notebook.wait_for(asked[0])["matches"]
+
+
+def test_a_page_that_asks_widget_by_widget_is_answered_so(notebook: Notebook) -> None:
+    """As JupyterLab asks where a busy kernel has not told it of all in time: it waits for an answer to that request."""
+    scripted(notebook, "answer('Noted.')")
+    asked: list[str] = []
+
+    def ask() -> None:
+        asked.append(notebook.state_of("Approve"))
+        deadline = time.monotonic() + HANGS_S
+        while (asked[0], "comm_msg") not in notebook.answers:
+            assert time.monotonic() < deadline, notebook.answers[-20:]
+            notebook.listen()
+        notebook.click("Approve")
+
+    (cell,) = notebook.run_all(NOTE, does=[ask])
+    assert cell.status == "ok"
 
 
 def test_two_cards_in_a_row_and_each_is_answered_once(notebook: Notebook) -> None:

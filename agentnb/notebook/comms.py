@@ -282,7 +282,8 @@ class CommPump:
         # The front end sends a widget's next change when it hears that the last one is done with.
         kernel._publish_status("busy", "shell", parent=message)  # noqa: SLF001 - nothing public says it of another message
         try:
-            _finish(kernel.shell_handlers[message["header"]["msg_type"]](layout.replies, idents, message))
+            with _answered_as_its_own(kernel, message):
+                _finish(kernel.shell_handlers[message["header"]["msg_type"]](layout.replies, idents, message))
         except Exception:
             kernel.log.exception("a widget's handler failed")
         finally:
@@ -292,6 +293,23 @@ class CommPump:
     def _say_busy(self) -> None:
         self._announced = time.monotonic()
         self._kernel._publish_status("busy", "shell", parent=self._cell)  # noqa: SLF001
+
+
+@contextlib.contextmanager
+def _answered_as_its_own(kernel: Any, message: Mapping[str, Any]) -> Iterator[None]:
+    """Where a page asks for one widget's state, what is sent now answers that: it waits for nothing else.
+
+    A widget asks the kernel what it belongs to by `get_parent`, which is public. What a handler prints does not, and
+    stays with the cell.
+    """
+    if message["content"].get("data", {}).get("method") != "request_state":
+        yield
+        return
+    kernel.get_parent = lambda *_, **__: message  # an attribute of its own, before the method
+    try:
+        yield
+    finally:
+        del kernel.get_parent
 
 
 @contextlib.contextmanager
