@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from types import GenericAlias
 from typing import Any, Final, get_args
@@ -53,7 +54,8 @@ def encode(records: Sequence[Record]) -> str:
     """
     try:
         if 0 < len(records) <= _TOGETHER:
-            return _commit(*[record.event.kind for record in records]).text(tuple(records))
+            with suppress(TypeError, ValueError):  # which of them it is, and where, is told below
+                return _commit(*[record.event.kind for record in records]).text(tuple(records))
         return f"[{','.join([_shape(record.event.kind).text(record) for record in records])}]"
     except (TypeError, ValueError) as error:
         kinds = " and ".join(r.event.kind for r in records)
