@@ -262,6 +262,37 @@ def test_an_interrupt_of_the_leader_is_its_own(
     assert shared.keys() == others | {name for name, there in known.items() if there}
 
 
+def test_what_failed_in_a_try_that_was_interrupted_does_not_outlast_it(shared: Table) -> None:
+    """A key was taken by one who is interrupted before it is committed: the next try gives it to another, and says so.
+
+    Beside them somebody's work fails each time, so that each is done in a savepoint.
+    """
+    threads, struck = Threads(), threading.Event()
+
+    def strike(sql: str) -> None:
+        if sql == "COMMIT":
+            struck.set()
+            raise KeyboardInterrupt
+
+    def leads() -> str:
+        shared.connection().before = strike
+        return shared.add("key")
+
+    def fails(_: sqlite3.Connection) -> None:
+        raise StoreError("no")
+
+    with writing(shared, threads):
+        for place, (name, work) in enumerate(
+            {"leader": leads, "fails": lambda: shared.group.run(fails), "other": lambda: shared.add("key")}.items()
+        ):
+            threads.start(name, work)
+            joined(shared, place + 1)
+    came = threads.end()
+    assert struck.is_set()
+    assert isinstance(came["leader"], KeyboardInterrupt)
+    assert (str(came["fails"]), came["other"], shared.keys()) == ("no", "added key", {"key"})
+
+
 @contextmanager
 def interrupted_after(seconds: float) -> Iterator[None]:
     """KeyboardInterrupt on this thread, in so many seconds and perhaps within.

@@ -154,6 +154,7 @@ def _done_at_once(entries: Sequence[_Entry[Any]], database: sqlite3.Connection) 
 
 def _carry_out(entry: _Entry[Any], database: sqlite3.Connection) -> None:
     """Do an entry's work, so that its error is its own, and takes back only what it did."""
+    entry.error = None  # of a try that was interrupted
     database.execute("SAVEPOINT entry")
     try:
         entry.result = entry.work(database)
