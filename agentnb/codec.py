@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from types import GenericAlias
 from typing import Any, Final, get_args
@@ -52,14 +51,21 @@ def encode(records: Sequence[Record]) -> str:
     Raises:
         NotJSON: a value in them has no JSON form, or could not be read again: it is of another type than its field.
     """
+    if 0 < len(records) <= _TOGETHER and (text := _at_once(records)):
+        return text
     try:
-        if 0 < len(records) <= _TOGETHER:
-            with suppress(TypeError, ValueError):  # which of them it is, and where, is told below
-                return _commit(*[record.event.kind for record in records]).text(tuple(records))
         return f"[{','.join([_shape(record.event.kind).text(record) for record in records])}]"
     except (TypeError, ValueError) as error:
         kinds = " and ".join(r.event.kind for r in records)
         raise NotJSON(f"{kinds} cannot be recorded: {_first_problem(error)}") from error
+
+
+def _at_once(records: Sequence[Record]) -> str:
+    """The same of a few records, or "" where something is the matter: each by itself says, or is written, as it is."""
+    try:
+        return _commit(*[record.event.kind for record in records]).exact(tuple(records))
+    except (TypeError, ValueError, LookupError):
+        return ""
 
 
 def decode(text: str) -> Iterable[Record]:

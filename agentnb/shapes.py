@@ -70,12 +70,20 @@ class Shape:
             TypeError, ValueError: it has no JSON form, or none that is read again as such a value.
         """
         try:
-            return self._writer.to_json(value, exclude_defaults=brief, warnings="error").decode()
+            return self.exact(value, brief=brief)
         except ValueError:  # whatever else it was fails again
             plain = self._writer.to_python(value, mode="json", exclude_defaults=brief, warnings=False)
             text = json.dumps(plain, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
             self.read(from_json(text))
             return text
+
+    def exact(self, value: object, *, brief: bool = False) -> str:
+        """The same of what needs no question mark.
+
+        Raises:
+            TypeError, ValueError: it has no JSON form, is not of the type, or holds half of a surrogate pair.
+        """
+        return self._writer.to_json(value, exclude_defaults=brief, warnings="error").decode()
 
 
 _PLAIN: Final[Mapping[Any, CoreSchema]] = {

@@ -6,6 +6,7 @@ import contextlib
 import json
 import typing
 from collections.abc import Callable
+from dataclasses import replace
 from types import GenericAlias
 from typing import Any
 
@@ -118,6 +119,31 @@ def test_every_kind_is_read_back_as_it_was_written(rows: list[tuple[int, float, 
     line = encode(records)
     assert "\n" not in line
     assert list(decode(line)) == records
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**9), FLOATS, FLOATS, events()), max_size=5), st.integers(0, 5))
+def test_a_commit_is_the_text_of_each_of_its_records(rows: list[tuple[int, float, float, Any]], place: int) -> None:
+    """However many are written in one go, and where one of them holds half of a surrogate pair."""
+    odd = ToolReturned(step="s1", status="failed", seconds=1e16, message="\ud800")
+    records = [Record(*row) for row in [*rows[:place], (7, 1e16, 2.0, odd), *rows[place:]]]
+    assert encode(records) == f"[{','.join(encode([record])[1:-1] for record in records)}]"
+
+
+@pytest.mark.parametrize(
+    ("event", "problem"),
+    [
+        (ToolReturned(step=5, status="ok", seconds=1), "3.step: Input should be a valid string"),  # type: ignore[arg-type]
+        (replace(ToolReturned(step="s1", status="ok", seconds=1), kind="odd"), "there is no kind of event 'odd'"),
+    ],
+)
+@pytest.mark.parametrize("beside", [0, 1, 9])
+def test_what_cannot_be_recorded_is_named_whatever_is_beside_it(event: Any, problem: str, beside: int) -> None:
+    """The place of the field, in its record, and what is wrong with it."""
+    good = Record(1, 1.0, 2.0, RunResumed(process=7))
+    with pytest.raises(NotJSON) as caught:
+        encode([*[good] * beside, Record(2, 1.0, 2.0, event)])
+    assert str(caught.value).endswith(f" cannot be recorded: {problem}")
 
 
 @settings(max_examples=300, deadline=None)
