@@ -193,15 +193,19 @@ class RunLog:
         """Append one intent whose key other runs may want too.
 
         Raises:
-            KeyTaken: another run was faster; it is as if `event` had not been appended, and what waited waits on.
+            KeyTaken: another run was faster. Then, and whatever else is raised before it is kept, it is as if `event`
+                had not been appended, and what waited waits on.
         """
         with self._lock:
             before = self._open
             try:
                 return self.append(event)
-            except KeyTaken:
-                self._open = before
-                self._require_own(before.rows)
+            except BaseException as error:
+                # What waited is not to fail with it when it is kept next; an interrupt may come when all is kept.
+                if self._open.waiting and not self._holds(self._open.waiting):
+                    self._open = before
+                if isinstance(error, KeyTaken):
+                    self._require_own(before.rows)
                 raise
 
     def _require_own(self, rows: Mapping[str, str]) -> None:

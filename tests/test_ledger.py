@@ -140,6 +140,38 @@ class _Meddled(DiskStore):
                 self.add_row(key.replace("/000001", "/000002"), "{}")
 
 
+def test_a_run_that_is_stopped_as_it_claims_keeps_what_its_last_call_gave(tmp_path: Path) -> None:
+    """Whether or not another run claims the same meanwhile: the claim was not made, and nothing else is undone."""
+    for taken in (True, False):
+        ACTED.clear()
+        store = _Stopped(tmp_path / str(taken), taken=taken)
+        run = interrupted(store, booking(), one("a"), one("b"))
+        assert (ACTED, run.status, run.result("s1"), states(store, booking())) == (
+            [("a", "")],
+            "suspended",
+            1,
+            ["claimed", "done"],
+        )
+        assert "tool_claimed" not in [r.event.kind for r in run.events][-2:]
+
+
+class _Stopped(DiskStore):
+    """A person stops the second call as it is claimed, before that is kept."""
+
+    def __init__(self, folder: Path, *, taken: bool) -> None:
+        super().__init__(folder)
+        self.taken, self.stopped = taken, False
+
+    def append(self, run: str, records: Any, blobs: Any, rows: Any = NO_ROWS) -> None:
+        claims = [key for key in rows if key.endswith("/000001")]
+        if ACTED and claims and not self.stopped:
+            self.stopped = True
+            if self.taken:
+                self.add_row(claims[0], '{"state": "claimed", "run": "r9", "step": "s1"}')
+            raise KeyboardInterrupt
+        super().append(run, records, blobs, rows)
+
+
 def test_a_result_of_thousands_of_characters_is_given_back_whole(store: DiskStore) -> None:
     """It is kept aside once, and a reference of the second run goes into it."""
     large = {"rows": [{"n": n, "text": "é\u2028" * 9} for n in range(300)]}
