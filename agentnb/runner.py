@@ -24,7 +24,7 @@ _AGAIN_S = 5.0
 """Seconds after which a tool that swallowed its timeout is interrupted again, and so on."""
 
 
-_GOING_ON: Final[dict[object, str]] = {}
+_GOING_ON: Final[dict[int, str]] = {}
 """Keys of the calls whose work has not ended. Of this process, as its threads are: whoever gave one up, it goes on."""
 
 
@@ -54,10 +54,12 @@ class going_on:  # noqa: N801 - reads as what it does, and costs a fifth of a ge
         self._key = key
 
     def __enter__(self) -> None:
-        _GOING_ON[self] = self._key
+        _GOING_ON[id(self)] = self._key
 
     def __exit__(self, *_: object) -> None:
-        del _GOING_ON[self]
+        _GOING_ON.pop(id(self), None)
+
+    __del__ = __exit__  # of what was handed to a thread that never began, or interrupted as it ended
 
 
 def ended(key: str, within_s: float) -> bool:

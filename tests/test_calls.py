@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 import time
@@ -594,6 +595,25 @@ def test_a_call_that_still_runs_may_be_found_to_have_happened_and_not_the_opposi
     made = slow_write(["found early"], 0.4, timeout_s=0.1)
     it = went(made, runner=runner._abandonable)
     assert (it.status, it.result("s1")) == (Status.COMPLETED, "found early")
+
+
+def test_a_call_whose_thread_could_not_begin_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no more threads: a person may then say that it did not happen."""
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def called() -> None:
+        pay = slow_write([], 0)
+        waits = asyncio.sleep(0)
+        monkeypatch.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            replace(pay, function=lambda: waits).result({}, "k")
+        waits.close()
+
+    asyncio.run(called())
+    gc.collect()  # of what hangs on the error
+    assert runner.ended("k", 0)
 
 
 def test_a_coroutine_that_does_not_heed_its_cancellation_still_runs() -> None:

@@ -134,7 +134,7 @@ def test_a_commit_is_the_text_of_each_of_its_records(rows: list[tuple[int, float
     ("event", "problem"),
     [
         (ToolReturned(step=5, status="ok", seconds=1), "3.step: Input should be a valid string"),  # type: ignore[arg-type]
-        (replace(ToolReturned(step="s1", status="ok", seconds=1), kind="odd"), "there is no kind of event 'odd'"),
+        (replace(ToolReturned(step="s1", status="ok", seconds=1), kind="odd"), "there is no kind of event 'odd'"),  # type: ignore[arg-type]
     ],
 )
 @pytest.mark.parametrize("beside", [0, 1, 9])
