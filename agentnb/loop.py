@@ -47,7 +47,7 @@ def drive(log: RunLog, perform: Perform, begun: Sequence[Record] = ()) -> Genera
     except (KeyboardInterrupt, Interrupted):
         _suspend(log, RunSuspended(reason="interrupted"))
         raise
-    except Exception as error:
+    except BaseException as error:
         with suppress(AgentError):  # what the last effect gave is kept, whatever went wrong after it
             log.flush()
             # whoever drives it is told the rest: what stays of a replay is read beside that

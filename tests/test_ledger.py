@@ -140,6 +140,37 @@ class _Meddled(DiskStore):
                 self.add_row(key.replace("/000001", "/000002"), "{}")
 
 
+def leave(value: object) -> object:
+    if ACTED:
+        raise SystemExit("enough")
+    return value
+
+
+def test_what_a_call_gave_is_kept_whatever_ends_the_process_after_it(store: DiskStore) -> None:
+    """A signal's handler, say, or a type of the user's that exits: no later intent would bring it to the disk."""
+    made = booking()
+
+    @tool(effect="read")
+    def end(how: Annotated[str, PlainValidator(leave), WithJsonSchema({"type": "string"})]) -> str:
+        """End.
+
+        Args:
+            how: whatever.
+        """
+        return how
+
+    agent = Agent(ScriptedModel([]), tools=[made, end], store=store, approve="auto")
+    with pytest.raises(SystemExit):
+        agent.run("x", plan=[one(), step("end", how="now")])
+    run = agent.runs()[0]
+    assert (ACTED, run.status, run.result("s1"), states(store, made)) == (
+        [("a", "")],
+        "suspended",
+        1,
+        ["claimed", "done"],
+    )
+
+
 def test_a_run_that_is_stopped_as_it_claims_keeps_what_its_last_call_gave(tmp_path: Path) -> None:
     """Whether or not another run claims the same meanwhile: the claim was not made, and nothing else is undone."""
     for taken in (True, False):
