@@ -17,9 +17,10 @@ from agentnb.errors import FailureClass, ToolFailure
 from agentnb.failures import next_step
 from agentnb.forms import ToolSpec, plan_schema
 from agentnb.plan import open_args
-from agentnb.preview import preview
+from agentnb.preview import preview, preview_of
 from agentnb.prompt_text import StepView, system_text
 from agentnb.prompts import Prompt, answer_prompt, bind_prompt, critique_prompt, plan_prompt
+from agentnb.values import as_json, json_text
 from tests.parts import MemoryStore, add, answer, broken, note, plan, verdict
 from tests.parts import step as planned
 
@@ -291,6 +292,15 @@ class TestPreview:
     def test_never_longer(self, value: object, limit: int) -> None:
         """A preview has at most `limit` characters."""
         assert len(preview(value, limit)) <= limit
+
+    @settings(deadline=None)
+    @given(json_values, st.integers(-3, 3), st.integers(40, 700))
+    def test_of_what_is_json_already_it_is_the_same(self, value: Any, more: int, limit: int) -> None:
+        """Whether or not its text is made to see how long it is; also where it just fits."""
+        value = as_json(value)  # as a store keeps it
+        size = len(json_text(value))
+        for most in (limit, max(40, size + more)):
+            assert preview_of(value, size, most) == preview(value, most)
 
     def test_values_that_are_not_json(self) -> None:
         """What JSON lacks is shown as text."""
