@@ -30,7 +30,7 @@ from agentnb.events import (
 from agentnb.failures import Failure, classify, timed_out
 from agentnb.log import RunLog
 from agentnb.plan import JSON, Step, references
-from agentnb.prepared import LONGEST_MESSAGE, Free, Prepared, entry_of, key_of, prepare, prepare_later
+from agentnb.prepared import LONGEST_MESSAGE, Prepared, entry_of, key_of, prepare, prepare_later
 from agentnb.redact import Redactor
 from agentnb.retry import wait_s
 from agentnb.runner import Runner, ended
@@ -65,28 +65,12 @@ Instead = Callable[[ToolClaimed, Prepared], Iterator[Event]]
 
 
 def call_tool(
-    log: RunLog,
-    tool: Tool,
-    step: Step,
-    run: Runner,
-    sleep: Callable[[float], None],
-    *,
-    instead: Instead | None = None,
-    free: Free | None = None,
+    log: RunLog, tool: Tool, step: Step, run: Runner, sleep: Callable[[float], None], instead: Instead | None = None
 ) -> Iterator[Event]:
     """Make the step's call and yield what happens; what fails in a way that passes is tried again, after a while.
 
     A call that may have acted and did not say so (one that timed out, or raised something that does not tell) is left
     claimed: it is in doubt.
-
-    Args:
-        log: the run.
-        tool: the step's.
-        step: the present one.
-        run: where the function runs.
-        sleep: how to wait, in seconds.
-        instead: makes the call in place of the tool's function.
-        free: what the ledger said of it when a person was asked.
 
     Raises:
         OverBudget: too little time is left; the call was not made.
@@ -109,7 +93,7 @@ def call_tool(
         yield ApprovalExpired(step=step.id)
     elif instead is not None:
         yield from instead(_claim(log, tool, step, call, said, 0), call)
-    elif not isinstance(entry := entry_of(log, tool, step, call, free), int):
+    elif not isinstance(entry := entry_of(log, tool, step, call), int):
         yield entry
     elif tool.breaker.refusal():
         yield _kept_from(log, tool, step)

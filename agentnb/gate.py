@@ -37,7 +37,7 @@ from agentnb.events import (
 from agentnb.log import RunLog
 from agentnb.mailbox import posted
 from agentnb.plan import JSON, Step, literal, open_args, references
-from agentnb.prepared import Free, Prepared, entry_of, key_of, prepare, prepare_later, problems_with, secret_in
+from agentnb.prepared import Prepared, entry_of, prepare, prepare_later, problems_with, secret_in
 from agentnb.preview import preview
 from agentnb.runner import Runner, ended
 from agentnb.state import RunState
@@ -73,12 +73,6 @@ class Gate:
         self._offered: set[tuple[int, str]] = set()
         """Steps, with their plan's version, that were asked about with an earlier one: what was left open of them is
         asked when they come, and not with every question in between."""
-        self._free: Free | None = None
-
-    def found_free(self) -> Free | None:
-        """What the ledger said of the call that was asked about last: once, for where it fails it is looked up anew."""
-        free, self._free = self._free, None
-        return free
 
     def ask(self, step: Step) -> Iterator[Event]:
         """Whether the present step's call may be made: what is asked, and what is answered."""
@@ -90,7 +84,6 @@ class Gate:
         if not isinstance(known := entry_of(log, tool, step, call), int):
             yield known
             return
-        self._free = (key_of(log, tool, step, call), known) if known else None
         if set(call.ask) - set(log.state.raised):
             yield GateRaised(step=step.id, reasons=call.ask)
         what = binding(log.run, tool.name, call.kept)

@@ -225,8 +225,7 @@ class Performer:
         log, tool = self._log, self._tools[step.tool]
         inside = Inside(log, step, self._spawn)
         instead = partial(delegated, log, tool, step, self._spawn) if isinstance(tool, AgentTool) else None
-        runner, free = inside.runner(self._runner), self._gate.found_free()
-        yield from call_tool(log, tool, step, runner, self._sleep, instead=instead, free=free)
+        yield from call_tool(log, tool, step, inside.runner(self._runner), self._sleep, instead)
 
     def _read_again(self) -> Iterator[Event]:
         read = self._log.state.unread

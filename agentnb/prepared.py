@@ -25,7 +25,6 @@ from agentnb.values import as_json, in_order, json_text
 
 __all__ = [
     "LONGEST_MESSAGE",
-    "Free",
     "Prepared",
     "entry_of",
     "key_of",
@@ -41,8 +40,6 @@ _PLAIN: Final = frozenset({str, int, float, bool})
 _FIXED: Final = _PLAIN | {type(None), date, datetime, time, timedelta, Decimal, UUID}
 """What nobody can alter."""
 _LARGE: Final = 2**63
-Free = tuple[str, int]
-"""A key of the ledger, and the number of the entry that comes next under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,27 +207,15 @@ def problems_with(state: RunState, tool: Tool, args: Mapping[str, JSON]) -> tupl
     return ruled(state, tool, args, kwargs)[0]
 
 
-def entry_of(
-    log: RunLog, tool: Tool, step: Step, call: Prepared, free: Free | None = None
-) -> EarlierResult | RunSuspended | int:
+def entry_of(log: RunLog, tool: Tool, step: Step, call: Prepared) -> EarlierResult | RunSuspended | int:
     """The number of the ledger's entry that a claim of the call takes; or what other runs have done under its key.
 
     It is 0 for a key that is the step's own, or is claimed already. Another run may take the number meanwhile: the
     claim then fails, and it is looked at anew.
-
-    Args:
-        log: the run.
-        tool: the step's.
-        step: of the plan.
-        call: its call.
-        free: what was found when a person was asked about it.
     """
     if not tool.once_per or log.state.claim is not None:
         return 0
-    key = key_of(log, tool, step, call)
-    if free is not None and free[0] == key:
-        return free[1]
-    found = last_entry(log, key)
+    found = last_entry(log, key_of(log, tool, step, call))
     if found is None or found.state == "released":
         return found.number + 1 if found else 1
     what = ", ".join(f"{name}={call.args.get(name)!r}" for name in tool.once_per)
