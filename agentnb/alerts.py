@@ -215,7 +215,7 @@ class Alert:
             raise ConfigError(f"an alert on {self.metric} needs a bound: give above= or below=")
         for side, value in (("above", self.above), ("below", self.below)):
             if _is_share(self.metric) and value is not None and value > 1:
-                meant = f"give {value / 100:g} for {value:g} %" if value <= _PERCENT else "give a number up to 1"
+                meant = f"give {value / _PERCENT:g} for {value:g} %" if value <= _PERCENT else "give a number up to 1"
                 raise ConfigError(
                     f"an alert {side} {self.metric}={value:g} can never tell anything: it is a share of 1, so {meant}"
                 )
@@ -229,7 +229,7 @@ class Alert:
         found = [Threshold(name, value, self.task_type, self.last) for name, value in given if value is not None]
         if self.metric:
             of = {"below": self.below, "within_s": self.within_s, "tool": self.tool, "model": self.model}
-            found.append(Threshold(self.metric, self.above, self.task_type, self.last, **of))  # type: ignore[arg-type]
+            found.append(Threshold(self.metric, self.above, self.task_type, self.last, **of))  # type: ignore[arg-type]  # names of its fields
         return tuple(found)
 
 

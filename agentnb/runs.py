@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Unpack, overload
 
 from agentnb.checkpoint import load
 from agentnb.chosen import Chosen, Order, Which, chosen, ordered
+from agentnb.displayed import Displayed
 from agentnb.errors import AgentError
 from agentnb.index import Index
 from agentnb.listing import Listing
@@ -24,7 +25,6 @@ from agentnb.wording import age, money, number
 
 if TYPE_CHECKING:
     from agentnb.notebook.figure import Figure
-from agentnb.displayed import Displayed
 
 __all__ = ["Runs", "picked", "table"]
 

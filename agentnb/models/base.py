@@ -36,6 +36,11 @@ class Form(dict[str, Any]):
         return len(_PLAIN.encode(self))
 
 
+def _form(schema: Mapping[str, Any]) -> Form:
+    """A schema as one that knows its text; one that is none yet is written anew for each request."""
+    return schema if isinstance(schema, Form) else Form(schema)
+
+
 @functools.lru_cache(maxsize=64)
 def _quoted(text: str) -> str:
     """A text as JSON, remembered: prompts begin alike for some ten steps."""
@@ -94,7 +99,7 @@ class ModelRequest:
             "model": _quoted(self.model),
             "phase": _quoted(self.phase),
             "prompt": _JSON(self.prompt),
-            "schema": self.schema.canonical if isinstance(self.schema, Form) else _JSON(self.schema),
+            "schema": _JSON(None) if self.schema is None else _form(self.schema).canonical,
             "system": _quoted(self.system),
             "temperature": _JSON(self.temperature),
         }
@@ -176,8 +181,7 @@ def input_bound(request: ModelRequest) -> int:
     reservation is settled to the true count as soon as the reply is there, so the slack is only ever held for the
     length of one call.
     """
-    form = request.schema
-    schema = form.size if isinstance(form, Form) else 0 if form is None else len(_PLAIN.encode(form))
+    schema = 0 if request.schema is None else _form(request.schema).size
     return _size(request.system) + _size(request.user) + schema + _PER_CALL_TOKENS
 
 

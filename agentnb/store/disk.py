@@ -102,7 +102,7 @@ class DiskStore:
             row = self._rows("SELECT key FROM Cache WHERE key >= 'r/' AND key < 'r0' ORDER BY key DESC LIMIT 1")
             number = _run_number(row[0][0]) + 1 if row else 1
             run = f"r{number}-{secrets.choice(_BIRDS.split())}"
-            _add(database, f"r/{number:09d}", sealed(f"r/{number:09d}", run))
+            _add_sealed(database, f"r/{number:09d}", run)
             return run
 
         return self._committed(add)
@@ -116,7 +116,7 @@ class DiskStore:
         first = records[0].seq
         commit = _key(run, first)
         kept = sealed(commit, encode(records), self._tip(run, first))
-        fresh = [(f"x/{key}", sealed(f"x/{key}", text)) for key, text in rows.items()]
+        fresh = {key: sealed(f"x/{key}", text) for key, text in rows.items()}
 
         def add(database: sqlite3.Connection) -> None:
             if not _add(database, commit, kept):
@@ -125,9 +125,9 @@ class DiskStore:
                 )
             for digest, value in blobs.items():
                 _add(database, f"b/{digest}", value)
-            for key, value in fresh:
-                if not _add(database, key, value):  # raised inside the transaction: nothing of it stays
-                    raise KeyTaken(f"{key.removeprefix('x/')} is taken")
+            for key, value in fresh.items():
+                if not _add(database, f"x/{key}", value):  # raised inside the transaction: nothing of it stays
+                    raise KeyTaken(f"{key} is taken")
 
         self._committed(add)
         self._tips[run] = head = Head(records[-1].seq, seal_of(kept))
@@ -150,7 +150,7 @@ class DiskStore:
 
     def add_row(self, key: str, text: str) -> bool:
         """Keep `text` under `key`, unless something is kept there already."""
-        return self._committed(lambda database: _add(database, f"x/{key}", sealed(f"x/{key}", text)))
+        return self._committed(lambda database: _add_sealed(database, f"x/{key}", text))
 
     def rows(self, prefix: str) -> list[tuple[str, str]]:
         """(key, text) of all rows whose key begins with `prefix`."""
@@ -316,7 +316,7 @@ class DiskStore:
     def _require_in_place(self) -> None:
         """Raise StoreError where the database was taken away meanwhile: the system lets us write on, to nowhere."""
         try:
-            there = os.stat(self._database).st_ino == self._inode and bool(os.stat(self._wal))  # noqa: PTH116
+            there = os.stat(self._database).st_ino == self._inode and bool(os.stat(self._wal))  # noqa: PTH116 - looked at after every commit
         except FileNotFoundError:
             there = False
         if not there:
@@ -408,6 +408,11 @@ def _add(database: sqlite3.Connection, key: str, value: str) -> bool:
     """Within a transaction: True where nothing was kept under `key` before."""
     now = time.time()
     return bool(database.execute(ADD, (key, now, now, value)).rowcount)
+
+
+def _add_sealed(database: sqlite3.Connection, key: str, text: str) -> bool:
+    """The same of a row that is sealed by itself."""
+    return _add(database, key, sealed(key, text))
 
 
 def _records(run: str, key: str, kept: object, before: str) -> list[Record]:
