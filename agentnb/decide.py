@@ -419,7 +419,7 @@ def can_revise(state: RunState) -> bool:
 
 def _revise_or_escalate(state: RunState, reason: str) -> Note:
     verdict = "revise" if can_revise(state) else "escalate"
-    return Note(StepJudged(step=_present(state).id, verdict=verdict, by="rule", reason=reason))  # type: ignore[arg-type]
+    return Note(StepJudged(step=_present(state).id, verdict=verdict, by="rule", reason=reason))  # type: ignore[arg-type]  # one of the two words
 
 
 def _answer(state: RunState) -> Action:

@@ -156,5 +156,5 @@ def _ids_of(tracer: Tracer) -> Ids | None:
     usual = getattr(tracer, "id_generator", None)
     if usual is None or isinstance(usual, Ids):
         return usual
-    tracer.id_generator = ids = Ids(usual)  # type: ignore[attr-defined]
+    tracer.id_generator = ids = Ids(usual)  # type: ignore[attr-defined]  # the SDK's tracer has it, the API's does not
     return ids

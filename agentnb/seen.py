@@ -247,7 +247,7 @@ class Seen(Drawn):
     def _repr_html_(self) -> str:
         return as_html(self.summary)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002 - IPython's signature
         """Both forms of one reading: IPython asks for those that it wants, and takes out the others itself."""
         summary = self.summary
         return {"text/plain": as_text(summary), "text/html": as_html(summary)}

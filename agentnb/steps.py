@@ -71,7 +71,7 @@ def _ended(course: Course, outcome: Outcome) -> Mark:
     if outcome.status == "ok":
         return "simulated" if course.simulated(step) else "done"
     if outcome.status == "proposed":
-        return {"done": "done", "dropped": "dropped"}.get(course.settled(step), "proposed")  # type: ignore[return-value]
+        return {"done": "done", "dropped": "dropped"}.get(course.settled(step), "proposed")  # type: ignore[return-value]  # words of the type
     return "skipped" if outcome.skipped else outcome.status
 
 

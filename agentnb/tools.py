@@ -500,4 +500,4 @@ def _said(made: Tool, item: Mapping[str, Any]) -> str:
         case "missing":
             return f"argument {where!r} is missing{takes}"
         case _:
-            return f"argument {where!r}: {item['msg']}, got {given[:80]}{'…' if len(given) > 80 else ''}"  # noqa: PLR2004
+            return f"argument {where!r}: {item['msg']}, got {given[:80]}{'…' if len(given) > 80 else ''}"  # noqa: PLR2004 - as much as is shown

@@ -275,7 +275,7 @@ def seconds(value: float) -> str:
     if whole < 120:  # noqa: PLR2004 - two minutes
         return f"{whole} s"
     minutes, rest = divmod(whole, 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min".replace(",", " ")  # noqa: PLR2004
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min".replace(",", " ")  # noqa: PLR2004 - an hour's minutes
 
 
 def clock(value: float) -> str:
@@ -285,7 +285,7 @@ def clock(value: float) -> str:
     ('2:31:10', '1:05')
     """
     minutes, rest = divmod(int(value), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"  # noqa: PLR2004
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"  # noqa: PLR2004 - as above
 
 
 def minute(at: float) -> str:

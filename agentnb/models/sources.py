@@ -130,7 +130,7 @@ def _read_on(weights: Weights, url: str, part: Path, tell: Progress) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "agentnb"})  # noqa: S310 - from our own table
     if have:
         request.add_header("Range", f"bytes={have}-")
-    with urllib.request.urlopen(request, timeout=_CONNECT_S) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=_CONNECT_S) as response:  # noqa: S310 - from our own table
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
         _, _, total = response.headers.get("Content-Range" if resumed else "Content-Length", "").rpartition("/")
         if total.isdigit() and int(total) != weights.size:

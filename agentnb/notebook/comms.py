@@ -102,10 +102,10 @@ class _TwoThreads:
 
     def __init__(self, kernel: Any) -> None:
         manager = kernel.shell_channel_thread.manager
-        self.stream = manager._shell_channel_to_main.to_stream  # the main thread's end  # noqa: SLF001
+        self.stream = manager._shell_channel_to_main.to_stream  # the main thread's end  # noqa: SLF001 - see the module's docstring
         self.replies = manager.get_subshell_to_shell_channel_socket(None)
-        self._receive = self.stream._recv_callback  # what the kernel does with a message  # noqa: SLF001
-        self._run = self.stream._run_callback  # and how: it is a coroutine in some releases  # noqa: SLF001
+        self._receive = self.stream._recv_callback  # what the kernel does with a message  # noqa: SLF001 - see the module's docstring
+        self._run = self.stream._run_callback  # and how: it is a coroutine in some releases  # noqa: SLF001 - see the module's docstring
 
     def arrived(self) -> Iterator[tuple[list[Any], Any]]:
         """What the socket holds."""
@@ -287,12 +287,12 @@ class CommPump:
         except Exception:
             kernel.log.exception("a widget's handler failed")
         finally:
-            kernel._publish_status("idle", "shell", parent=message)  # noqa: SLF001
+            kernel._publish_status("idle", "shell", parent=message)  # noqa: SLF001 - see the module's docstring
             self._say_busy()
 
     def _say_busy(self) -> None:
         self._announced = time.monotonic()
-        self._kernel._publish_status("busy", "shell", parent=self._cell)  # noqa: SLF001
+        self._kernel._publish_status("busy", "shell", parent=self._cell)  # noqa: SLF001 - see the module's docstring
 
 
 @contextlib.contextmanager
@@ -338,7 +338,7 @@ def _layout_of(kernel: Any) -> _Layout | None:
         return None
     try:
         layout: _Layout = _TwoThreads(kernel) if getattr(kernel, "shell_channel_thread", None) else _OneThread(kernel)
-        needed = (kernel.session.unpack, kernel.shell_handlers["comm_msg"], kernel._publish_status, layout.stream.flush)  # noqa: SLF001
+        needed = (kernel.session.unpack, kernel.shell_handlers["comm_msg"], kernel._publish_status, layout.stream.flush)  # noqa: SLF001 - see the module's docstring
     except (AttributeError, KeyError):
         return None
     return layout if all(map(callable, needed)) else None

@@ -81,7 +81,7 @@ class AgentMagics(Magics):
         return redactor_here(self.secrets or os.environ.get(VARIABLES["secrets"], ""), self._shell.user_ns, os.environ)
 
     @no_var_expand
-    @cell_magic("agent")  # type: ignore[arg-type]
+    @cell_magic("agent")  # type: ignore[arg-type]  # IPython types it for a function; it takes a name too
     @cell_arguments
     def run_cell(self, line: str, cell: str) -> None:
         """Carry out the task that the cell's text says: plan it, call tools, check each result, answer.
@@ -101,7 +101,7 @@ class AgentMagics(Magics):
             carry_out(self._shell, self.settings, args, cell, self._bound, idle_s=self.idle_suspend_s)
 
     @no_var_expand
-    @line_magic("agent")  # type: ignore[arg-type]
+    @line_magic("agent")  # type: ignore[arg-type]  # IPython types it for a function; it takes a name too
     def run_line(self, line: str) -> None:
         """Look at runs, go on with them, and see what is here: `%agent` alone lists the commands."""
         name = line.split(maxsplit=1)[0] if line.strip() else "COMMAND"

@@ -222,13 +222,13 @@ def function_named(name: str | None, names: Names, flag: str) -> Callable[..., A
     value = _defined(name, names, flag)
     if not callable(value):
         raise ConfigError(f"{flag} {name} is a {type(value).__name__}: give a function")
-    return value  # type: ignore[no-any-return]
+    return value  # type: ignore[no-any-return]  # a notebook's names hold anything
 
 
 def _tool(name: str, names: Names) -> Tool | Callable[..., Any]:
     value: Any = names.get(name)
     if _callable(value):
-        return value  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]  # a notebook's names hold anything
     known = list(tools_in(names))
     said = f"the tools here are {', '.join(known)}" if known else "there are none here: define one with @tool"
     if name in names:

@@ -194,11 +194,11 @@ class Pump:
         """What a person says, or the policy where nobody is there; from the worker."""
         approver = self._approver
         if approver is not None:  # a function of the user's: one that fails denies
-            return self.call(lambda: approver(request), calls_tool=False)  # type: ignore[no-any-return]
+            return self.call(lambda: approver(request), calls_tool=False)  # type: ignore[no-any-return]  # it gives what the function gives
         if self._audience == "none":
             return nobody_here(request)
         try:
-            return self.call(lambda: self._ask_here(request), calls_tool=False)  # type: ignore[no-any-return]
+            return self.call(lambda: self._ask_here(request), calls_tool=False)  # type: ignore[no-any-return]  # it gives what the function gives
         except Interrupted:
             raise
         except Exception:  # noqa: BLE001 - of whatever kind, see below
